@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rooms of the command-line program, a few lines each. A sink or the source
+ * is made from the options, handed to the engine as its table of hooks, and freed.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdarg.h>
+#include "options.h"
+
+/* say.c: messages. "knee: " + text + newline on stderr; goes above the progress line. */
+void say_face(const char *face);
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, and returns -error, to write: return say_error(EINVAL, "...", ...). */
+int say_error(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Called around every message, so that a progress line can get out of the way; NULL: none. */
+void say_around(void (*before)(void *self), void (*after)(void *self), void *self);
+
+/* inputs.c: what one input is. Streams; re-reads or spools what a product reads again. */
+struct inputs;
+int inputs_new(const struct cli_options *o, struct inputs **ret);     /* -errno after say() */
+void inputs_free(struct inputs *in);
+/* One record, as knee_source.next: one argument per source (more with --colsep). */
+int inputs_next(struct inputs *in, struct knee_input *ret);
+int inputs_fd(struct inputs *in);
+/* True when the record's line says that the next one belongs to it (-L, trailing blank). */
+bool inputs_continued(const struct inputs *in);
+/* --header: the names of the columns, after the first record was asked for; waits for the
+ * first line. 0, or -errno after say(). Owned by in. */
+int inputs_header(struct inputs *in, const char *const **names, size_t *nnames);
+/* True when stdin is one of the sources. */
+bool inputs_use_stdin(const struct inputs *in);
+
+/* batch.c: how many inputs one command takes (-n -N -L -s -x -m -X --xargs -n0). */
+struct batch;
+int batch_new(const struct cli_options *o, struct inputs *in, const struct knee_template *command,
+    struct batch **ret);
+void batch_free(struct batch *b);
+struct knee_source batch_source(struct batch *b);
+/* Bytes that a command line may have here, and --show-limits. */
+size_t batch_max_chars(void);
+void batch_show_limits(FILE *out, const struct cli_options *o);
+
+/* text.c: the tasks' output, on stdout and stderr. */
+struct text_sink;
+int text_new(const struct cli_options *o, struct text_sink **ret);
+void text_free(struct text_sink *t);
+struct knee_sink text_sink(struct text_sink *t);
+
+/* progress.c: the line on the terminal, and the summary at the end. */
+struct progress;
+int progress_new(const struct cli_options *o, struct progress **ret);
+void progress_free(struct progress *p);   /* leaves no trace on the terminal */
+struct knee_sink progress_sink(struct progress *p);
+void progress_resize(struct progress *p); /* after SIGWINCH */
+void progress_pause(struct progress *p, bool pause);  /* around TSTP and CONT */
+
+#endif

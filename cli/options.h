@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the user asked for. options.c fills this from the command line, $KNEE or
+ * $PARALLEL and config files, through one table that also prints --help; nothing
+ * else in cli/ looks at argv.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <knee.h>
+
+/* ---- what a command line can say ---------------------------------------- */
+
+enum input_kind {
+	INPUT_ARGS,                 /* ::: a b c   args, nargs */
+	INPUT_FILE,                 /* :::: f or -a f: path, "-" is stdin */
+};
+
+/* One input source. linked: read in step with the one before it (:::+ ::::+ --link). */
+struct input_spec {
+	enum input_kind kind;
+	bool linked;
+	char *const *args;
+	size_t nargs;
+	const char *path;
+};
+
+enum trim { TRIM_NONE = 0, TRIM_LEFT = 1, TRIM_RIGHT = 2, TRIM_BOTH = 3 };
+
+/* How many arguments go into one command, and how they are put there. */
+enum batch_mode {
+	BATCH_ARGS,                 /* -n -N: max_args to each command, all in {} */
+	BATCH_XARGS,                /* --xargs: as many as fit */
+	BATCH_MULTI,                /* -m: as many as fit, shared out over the tasks at once */
+	BATCH_CONTEXT,              /* -X: the same; the template repeats the word */
+};
+
+enum when { WHEN_AUTO, WHEN_ALWAYS, WHEN_NEVER };
+
+struct cli_options {
+	const char *face;           /* "knee" or "parallel": message prefix, the default order */
+
+	char *const *command;       /* the words of the command; ncommand 0: each input is one */
+	size_t ncommand;
+
+	/* inputs */
+	struct input_spec *inputs;  /* none: stdin */
+	size_t ninputs;
+	unsigned char delimiter;    /* '\n'; -0: '\0'; -d */
+	const char *colsep;         /* extended regular expression, or NULL */
+	bool header;
+	bool skip_first_line;
+	enum trim trim;
+	const char *eof_string;     /* -E, or NULL */
+	bool no_run_if_empty;       /* -r: lines that are blank make no task */
+	bool shuf;
+
+	/* template */
+	const char *replacement;    /* -I, or NULL */
+	const char *parens;
+	bool quote;                 /* -q */
+	bool shellquote;            /* --shellquote: print inputs quoted, run nothing */
+	const char *tagstring;      /* --tagstring, --tag ("{}" with --tag), or NULL */
+
+	/* batching */
+	enum batch_mode batch;
+	size_t max_args;            /* -n -N --max-args; 0: as the mode says (1 for BATCH_ARGS) */
+	bool no_args;               /* -n0: one input per task, none inserted */
+	size_t max_lines;           /* -L; 0: none. A line ending in a blank continues */
+	size_t max_chars;           /* -s; 0: what the system allows */
+	bool exit_if_too_long;      /* -x */
+	bool show_limits;
+
+	/* how many */
+	unsigned limit;             /* 0: cores; UINT_MAX: -j0 */
+	int64_t delay_ns;
+	bool nice_set;
+	int nice;
+
+	/* output */
+	enum knee_order order;
+	bool files;
+	bool verbose;               /* -v: the command before its output, on stdout */
+	bool trace;                 /* -t: the command on stderr when it starts */
+	bool prompt;                /* -p: ask before each */
+	bool dry_run;
+	bool silent;                /* no notes and no summary */
+	enum when color;            /* a colour for each task's lines */
+	enum when progress;         /* the progress line */
+	bool bar;                   /* the progress line as a bar */
+	bool eta;
+	const char *tmpdir;         /* --tmpdir, $TMPDIR, /tmp */
+
+	/* failure */
+	struct knee_halt halt;
+	unsigned retries;
+	int64_t timeout_ns;
+	double timeout_frac;
+	struct knee_term_step *term_seq;   /* NULL: the default */
+	size_t nterm_seq;
+
+	const char *slot_var;
+};
+
+enum options_action {
+	OPTIONS_RUN,                /* go on */
+	OPTIONS_DONE,               /* --help, --version, --show-limits alone: all is said, exit 0 */
+};
+
+/*
+ * Read argv (of main, whole), $KNEE or $PARALLEL and the config files into *ret.
+ * 0 and *action; -EINVAL: said on stderr as "knee: what: why", exit 255; -ENOMEM.
+ * Strings are borrowed from argv and the environment or owned by *ret.
+ */
+int options_parse(struct cli_options *ret, int argc, char **argv, enum options_action *action);
+void options_done(struct cli_options *o);
+
+/* For the manual's and the completions' check: every option's line. */
+void options_help(FILE *out, const char *face);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * knee runs a command over many inputs, many at once, and hands back the output
+ * in the order of the inputs, as if they had been run one after another.
+ *
+ *	source --> command template --> engine --> sinks
+ *
+ * A program gives the engine a source of inputs, a command template and one or
+ * more sinks, then calls knee_run().  Everything happens on the calling thread:
+ * no callback is ever made from another one, and none may call knee_run() or
+ * knee_turn() again.  The library prints nothing, reads no environment, installs
+ * no signal handler and never exits.
+ *
+ * Errors are -errno, with text in knee_error().  Times are nanoseconds; those
+ * named *_time_ns count from the Epoch, all others are CLOCK_MONOTONIC or lengths.
+ */
+#ifndef KNEE_H
+#define KNEE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KNEE_VERSION "0.1.0"
+
+typedef struct knee knee;
+
+/* ---- inputs ------------------------------------------------------------- */
+
+/* The arguments of one task: what {} and {1}, {2}... stand for. Borrowed by the
+ * engine until the source's next() is called again. */
+struct knee_input {
+	const char *const *args;
+	size_t nargs;
+};
+
+/*
+ * Where inputs come from.
+ * next: 1 and *ret filled, 0 at the end (not called again), -EAGAIN when there
+ *       is none yet (the engine waits until fd() is readable, then asks again),
+ *       any other -errno ends the run: knee_run() returns it.
+ * fd:   the descriptor to wait on after -EAGAIN.
+ */
+struct knee_source {
+	void *self;
+	int (*next)(void *self, struct knee_input *ret);
+	int (*fd)(void *self);
+};
+
+/* ---- command templates -------------------------------------------------- */
+
+struct knee_template;
+
+enum knee_template_flags {
+	KNEE_TEMPLATE_APPEND = 1,   /* append " {}" when nothing is replaced */
+	KNEE_TEMPLATE_CONTEXT = 2,  /* -X: repeat the whole word around {} for each argument */
+	KNEE_TEMPLATE_LITERAL = 4,  /* -q: the words are words, not shell code */
+	KNEE_TEMPLATE_CODE = 8,     /* no command given: arguments are shell code, put in unquoted */
+	KNEE_TEMPLATE_TEXT = 16,    /* a tag, not a command: nothing is quoted anywhere */
+};
+
+struct knee_template_options {
+	unsigned flags;             /* enum knee_template_flags */
+	const char *replacement;    /* -I: stands for {} (and its forms for {.} ...); NULL: "{}" */
+	const char *parens;         /* --parens: what encloses Perl expressions; NULL: "{==}" */
+	const char *const *names;   /* --header: {name} is the same as {n}; may be NULL */
+	size_t nnames;
+};
+
+/* Parse words (the command as the user typed it, one string per word) into *ret.
+ * Borrows nothing. -EINVAL: text in err (at most errsize bytes, NUL-terminated);
+ * -ENOMEM. knee_template_free takes NULL. */
+int knee_template_new(const char *const *words, size_t nwords,
+    const struct knee_template_options *options, struct knee_template **ret,
+    char *err, size_t errsize);
+void knee_template_free(struct knee_template *t);
+
+/* The text of the command for these arguments, as a shell would read it, in *ret
+ * (malloc, the caller frees). seq is {#}, slot {%}. */
+int knee_template_expand(const struct knee_template *t, const char *const *args,
+    size_t nargs, uint64_t seq, unsigned slot, char **ret);
+
+/* Bytes of the command line for these arguments: what -s limits. Linear: the size
+ * with n arguments is size(0) + sum over each of (size(1 of them) - size(0)),
+ * except where {n} forms are used. The terminating NULs count, as xargs counts. */
+size_t knee_template_size(const struct knee_template *t, const char *const *args, size_t nargs);
+
+/* s as one shell word in *ret (malloc): unchanged when it needs no quotes. */
+int knee_quote(const char *s, char **ret);
+
+/* ---- what happened ------------------------------------------------------ */
+
+enum knee_outcome {
+	KNEE_EXITED,      /* status: exit code */
+	KNEE_SIGNALED,    /* status: signal that ended it */
+	KNEE_TIMED_OUT,   /* status: signal that ended it */
+	KNEE_CANCELLED,   /* ended by knee_stop() or halt; status: signal */
+	KNEE_NOT_STARTED, /* status: 126 or 127; error: -errno */
+	KNEE_SKIPPED,     /* confirm() said no */
+	KNEE_OUTCOMES
+};
+
+struct knee_result {
+	enum knee_outcome outcome;
+	int status;
+	int error;
+	unsigned attempt;           /* 1 for the first */
+	int64_t start_time_ns;      /* since the Epoch */
+	int64_t runtime_ns;
+	int64_t cpu_user_ns, cpu_sys_ns;
+	int64_t peak_rss_bytes;
+	uint64_t output_bytes;
+};
+
+/* True if the result counts as a failed task. */
+int knee_failed(const struct knee_result *r);
+
+enum knee_event_kind {
+	KNEE_EVENT_START,   /* an attempt starts; for a text sink: the task's turn to print */
+	KNEE_EVENT_OUTPUT,  /* text sinks only */
+	KNEE_EVENT_RETRY,   /* an attempt failed and another will follow; live sinks only */
+	KNEE_EVENT_RESULT,  /* exactly one for each task that was started */
+	KNEE_EVENT_LIMIT,   /* the number at once changed; live sinks only */
+	KNEE_EVENT_NOTE,    /* something the user should read: reason; live sinks only */
+	KNEE_EVENT_END,     /* the run is over */
+	KNEE_EVENTS
+};
+
+enum knee_stream { KNEE_STDOUT = 1, KNEE_STDERR = 2 };
+
+/* All pointers are borrowed until the sink returns. */
+struct knee_event {
+	enum knee_event_kind kind;
+	uint64_t seq;               /* 1 for the first task; {#} */
+	unsigned slot;              /* 1..limit; {%} */
+	const char *command;        /* START, RESULT: the command's text, when options.want_text */
+	const char *tag;            /* START, OUTPUT, RESULT: expanded options.tag, or NULL */
+	enum knee_stream stream;    /* OUTPUT */
+	const char *data;           /* OUTPUT: size bytes, any */
+	size_t size;
+	const struct knee_result *result;  /* RESULT, RETRY */
+	unsigned limit;             /* LIMIT: tasks at once from now on */
+	const char *reason;         /* LIMIT, NOTE: a sentence */
+};
+
+/* Counts of a run, at any moment. */
+struct knee_stats {
+	uint64_t started;           /* tasks whose first attempt was started */
+	uint64_t done;              /* tasks with a result, failed ones too */
+	uint64_t failed;
+	uint64_t total;             /* tasks in all; valid when total_known */
+	int total_known;
+	unsigned running;           /* in flight now */
+	unsigned limit;             /* most at once now */
+	unsigned peak;              /* most ever in flight */
+	int64_t elapsed_ns;
+	int64_t runtime_sum_ns;     /* of all finished attempts */
+	uint64_t held_bytes;        /* output that waits for its turn */
+	int sink_blocked;           /* a sink's reader is slow: nothing starts meanwhile */
+	uint64_t left;              /* inputs read but never started (after a stop) */
+	int stopped;                /* knee_stop() or halt ended the run early */
+};
+
+/*
+ * Where events go.
+ * text:  0: live. START, RETRY, RESULT, LIMIT, NOTE as they happen, no OUTPUT.
+ *        1: START, OUTPUT, RESULT in the order that options.order asks for, one
+ *        task's events never between another's (but for KNEE_ORDER_LINES).
+ * event: takes the event whole (it may buffer it). 0, or -errno: the run stops
+ *        and knee_run() returns it. -EPIPE: the same, but without error text.
+ * flush: called once a turn. 0: nothing is waiting; -EAGAIN: the reader is slow,
+ *        the engine reads and starts nothing until fd() is writable; -errno as event.
+ *        May be NULL.
+ * fd:    the descriptor to wait on after -EAGAIN; NULL allowed when flush is.
+ * tick:  called when its time has come and after a knee_wake(); returns the
+ *        next time to be called, or INT64_MAX for never. May be NULL.
+ */
+struct knee_sink {
+	void *self;
+	int text;
+	int (*event)(void *self, const struct knee_event *event);
+	int (*flush)(void *self);
+	int (*fd)(void *self);
+	int64_t (*tick)(void *self, const struct knee_stats *stats, int64_t now_ns);
+};
+
+/* ---- options ------------------------------------------------------------ */
+
+enum knee_executor {
+	KNEE_EXEC_PROCESS,
+	KNEE_EXEC_DRY,              /* runs nothing: the command's text is its output */
+};
+
+enum knee_order {
+	KNEE_ORDER_INPUT,           /* by seq; the first unfinished task streams live */
+	KNEE_ORDER_DONE,            /* a task's output whole, when it has ended */
+	KNEE_ORDER_LINES,           /* whole lines as they come */
+	KNEE_ORDER_NONE,            /* tasks write to the engine's own stdout and stderr */
+};
+
+struct knee_halt {
+	enum { KNEE_HALT_NEVER, KNEE_HALT_SOON, KNEE_HALT_NOW } when;
+	enum { KNEE_HALT_FAIL, KNEE_HALT_SUCCESS, KNEE_HALT_DONE } on;
+	uint64_t count;             /* 0: use percent */
+	double percent;             /* of all tasks so far started, at least 3 done, as GNU parallel */
+};
+
+/* One step of ending a task: send the signal, wait, take the next step. */
+struct knee_term_step {
+	int signal;
+	int64_t wait_ns;
+};
+
+/* All pointers are borrowed until knee_free(). {0} with source and command set is valid. */
+struct knee_options {
+	const struct knee_template *command;
+	const struct knee_template *tag;    /* may be NULL */
+	struct knee_source source;
+	const struct knee_sink *sinks;
+	size_t nsinks;
+
+	enum knee_executor executor;
+	enum knee_order order;
+	unsigned limit;             /* tasks at once; 0: the cores this process may use;
+	                               UINT_MAX: as many as descriptors and processes allow */
+	int want_text;              /* fill in event.command */
+
+	int64_t delay_ns;           /* between two starts */
+	int64_t timeout_ns;         /* 0: none */
+	double timeout_frac;        /* of the median runtime; 0: none; 2.0 is 200 % */
+	unsigned retries;           /* attempts at most; 0 and 1: one */
+	int64_t backoff_ns;         /* wait before the second attempt, doubling; 0: 100 ms */
+	const struct knee_term_step *term_seq;  /* NULL: TERM,200 ms,TERM,100,TERM,50,KILL */
+	size_t nterm_seq;
+	struct knee_halt halt;
+
+	const char *const *environ_base;    /* the environment of tasks; NULL: empty */
+	const char *slot_var;       /* --process-slot-var: NULL or a name; its value counts from 0 */
+	const char *shell;          /* NULL: /bin/sh */
+	const char *const *prefix;  /* words before every command (nice -n 5); may be NULL */
+	size_t nprefix;
+	int first_stdin;            /* the first task's stdin; -1: /dev/null for all */
+	const char *tmpdir;         /* where held output goes when it is large; NULL: /tmp */
+	uint64_t memory_bytes;      /* of held output, before it goes there; 0: 4 MiB */
+
+	/* Asked before every first attempt; 0: skip the task. May be NULL. */
+	int (*confirm)(void *self, const char *command);
+	void *confirm_self;
+};
+
+/* ---- a run -------------------------------------------------------------- */
+
+/* A new run. -EINVAL, -ENOMEM, -EMFILE, ...; *ret is untouched on failure. */
+int knee_new(const struct knee_options *options, knee **ret, char *err, size_t errsize);
+
+/* Until the source is at its end and every task has its RESULT. 0, or the -errno
+ * that stopped it; failed tasks are no error: see knee_status(). */
+int knee_run(knee *k);
+
+enum knee_stop {
+	KNEE_STOP_SOON,             /* start no more */
+	KNEE_STOP_NOW,              /* and end what runs, by term_seq */
+	KNEE_STOP_KILL,             /* and at once, by SIGKILL */
+};
+void knee_stop(knee *k, enum knee_stop how);
+
+/* Send a signal to the process group of every running task. */
+void knee_signal(knee *k, int signal);
+
+/* Call fn when fd is readable (closed counts); fn returns 0, or -errno to stop
+ * the run with it. fn NULL: forget fd. */
+int knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self);
+
+/* Each running task: its seq and, when options.want_text, its command's text. */
+void knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *command), void *self);
+
+/* Make the engine call every sink's tick() in this turn. */
+void knee_wake(knee *k);
+
+void knee_get_stats(const knee *k, struct knee_stats *ret);
+
+/* The exit status that stands for the run: 0 all succeeded, 1-100 the number of
+ * failed tasks, 101 more; after a halt: see the manual. */
+int knee_status(const knee *k);
+
+/* Text of the last error, "" when none. Owned by k. */
+const char *knee_error(const knee *k);
+
+/* Ends what still runs (SIGKILL) and frees all. Takes NULL. */
+void knee_free(knee *k);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
