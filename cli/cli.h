@@ -16,6 +16,10 @@ void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int say_error(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Called around every message, so that a progress line can get out of the way; NULL: none. */
 void say_around(void (*before)(void *self), void (*after)(void *self), void *self);
+/* Run those hooks: whoever else writes to the terminal stands between these two. say_after()
+ * waits until the cursor is at the start of a line again: no line goes into another one. */
+void say_before(void);
+void say_after(void);
 
 /* inputs.c: what one input is. Streams; re-reads or spools what a product reads again. */
 struct inputs;
@@ -24,8 +28,6 @@ void inputs_free(struct inputs *in);
 /* One record, as knee_source.next: one argument per source (more with --colsep). */
 int inputs_next(struct inputs *in, struct knee_input *ret);
 int inputs_fd(struct inputs *in);
-/* True when the record's line says that the next one belongs to it (-L, trailing blank). */
-bool inputs_continued(const struct inputs *in);
 /* --header: the names of the columns, after the first record was asked for; waits for the
  * first line. 0, or -errno after say(). Owned by in. */
 int inputs_header(struct inputs *in, const char *const **names, size_t *nnames);
@@ -47,6 +49,9 @@ struct text_sink;
 int text_new(const struct cli_options *o, struct text_sink **ret);
 void text_free(struct text_sink *t);
 struct knee_sink text_sink(struct text_sink *t);
+
+/* trace.c: -t, each command on stderr when it starts; wants event.command. Nothing to free. */
+struct knee_sink trace_sink(void);
 
 /* progress.c: the line on the terminal, and the summary at the end. */
 struct progress;

@@ -50,6 +50,7 @@ struct cli_options {
 	/* inputs */
 	struct input_spec *inputs;  /* none: stdin */
 	size_t ninputs;
+	bool link_wrap;             /* --link: shorter sources start again, to the longest's end */
 	unsigned char delimiter;    /* '\n'; -0: '\0'; -d */
 	const char *colsep;         /* extended regular expression, or NULL */
 	bool header;
@@ -68,6 +69,7 @@ struct cli_options {
 
 	/* batching */
 	enum batch_mode batch;
+	bool context;               /* -X -N -L: a word that holds {} is repeated for each argument */
 	size_t max_args;            /* -n -N --max-args; 0: as the mode says (1 for BATCH_ARGS) */
 	bool no_args;               /* -n0: one input per task, none inserted */
 	size_t max_lines;           /* -L; 0: none. A line ending in a blank continues */
@@ -104,6 +106,8 @@ struct cli_options {
 	size_t nterm_seq;
 
 	const char *slot_var;
+
+	struct options_text *texts; /* owned: strings that are neither argv's nor the environment's */
 };
 
 enum options_action {
@@ -113,7 +117,8 @@ enum options_action {
 
 /*
  * Read argv (of main, whole), $KNEE or $PARALLEL and the config files into *ret.
- * 0 and *action; -EINVAL: said on stderr as "knee: what: why", exit 255; -ENOMEM.
+ * 0 and *action, or -errno, said on stderr as "knee: what: why", exit 255; *ret is
+ * untouched then.
  * Strings are borrowed from argv and the environment or owned by *ret.
  */
 int options_parse(struct cli_options *ret, int argc, char **argv, enum options_action *action);

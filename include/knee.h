@@ -125,7 +125,7 @@ enum knee_event_kind {
 	KNEE_EVENT_RESULT,  /* exactly one for each task that was started */
 	KNEE_EVENT_LIMIT,   /* the number at once changed; live sinks only */
 	KNEE_EVENT_NOTE,    /* something the user should read: reason; live sinks only */
-	KNEE_EVENT_END,     /* the run is over */
+	KNEE_EVENT_END,     /* the run is over; every text sink is flushed */
 	KNEE_EVENTS
 };
 
@@ -175,8 +175,9 @@ struct knee_stats {
  *        the engine reads and starts nothing until fd() is writable; -errno as event.
  *        May be NULL.
  * fd:    the descriptor to wait on after -EAGAIN; NULL allowed when flush is.
- * tick:  called when its time has come and after a knee_wake(); returns the
- *        next time to be called, or INT64_MAX for never. May be NULL.
+ * tick:  called in the first turn, when its time has come, after a knee_wake(),
+ *        and a last time right before END; returns the next time to be called,
+ *        or INT64_MAX for never. May be NULL.
  */
 struct knee_sink {
 	void *self;

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "batch_limits.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	LINE_MAX_BYTES = 131071,    /* what Linux takes in one argument: a script for sh -c */
+	HEADROOM_BYTES = 2048,      /* POSIX: left for what a command adds to its environment */
+	CPUS_MAX = 1 << 20,
+};
+
+static size_t
+environ_bytes(void)
+{
+	size_t n = sizeof(char *);
+	char **e;
+
+	for (e = environ; *e != NULL; e++)
+		n += strlen(*e) + 1 + sizeof(char *);
+	return n;
+}
+
+size_t
+batch_system_bytes(void)
+{
+	long most = sysconf(_SC_ARG_MAX);
+	size_t all = most > 0 ? (size_t)most : LINE_MAX_BYTES, used = environ_bytes() + HEADROOM_BYTES;
+
+	return all > used ? all - used : 0;
+}
+
+size_t
+batch_max_chars(void)
+{
+	size_t all = batch_system_bytes();
+
+	return all < LINE_MAX_BYTES ? all : LINE_MAX_BYTES;
+}
+
+size_t
+batch_limit(const struct cli_options *o)
+{
+	size_t all = batch_system_bytes();
+
+	if (o->max_chars == 0)
+		return batch_max_chars();
+	return o->max_chars < all ? o->max_chars : all;
+}
+
+void
+batch_show_limits(FILE *out, const struct cli_options *o)
+{
+	fprintf(out, "Environment of a command: %zu bytes\n"
+	    "Longest command line that this system takes with it: %zu bytes\n"
+	    "Longest command line unless -s says otherwise: %zu bytes\n"
+	    "Longest command line of this run: %zu bytes\n",
+	    environ_bytes(), batch_system_bytes(), batch_max_chars(), batch_limit(o));
+}
+
+/* The kernel refuses a set smaller than its own. */
+size_t
+batch_cores(void)
+{
+	cpu_set_t *set;
+	size_t size, n = 1;
+	int cpus, got;
+
+	for (cpus = CPU_SETSIZE; cpus <= CPUS_MAX; cpus *= 2) {
+		set = CPU_ALLOC((size_t)cpus);
+		if (set == NULL)
+			return n;
+		size = CPU_ALLOC_SIZE((size_t)cpus);
+		got = sched_getaffinity(0, size, set);
+		if (got == 0)
+			n = (size_t)CPU_COUNT_S(size, set);
+		CPU_FREE(set);
+		if (got == 0 || errno != EINVAL)
+			break;
+	}
+	return n > 0 ? n : 1;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * knee, the program: options to a source, templates and sinks; then the engine runs, and
+ * what it says becomes the exit status. Nothing here knows how any of them work.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "keeper.h"
+#include "signals.h"
+
+#define EXIT_TROUBLE 255
+
+#define MESSAGE_BYTES 1024
+
+extern char **environ;
+
+/* Everything that one run is made of, so that one function can free it. */
+struct program {
+	struct cli_options options;
+	struct inputs *inputs;
+	struct knee_template *command, *tag;
+	struct batch *batch;
+	struct text_sink *text;
+	struct progress *progress;
+	struct signals signals;
+	struct knee_sink sinks[3];
+	char nice_text[16];
+	const char *prefix[3];
+	knee *knee;
+};
+
+/* Descriptors 0 to 2 that are closed get a place holder, so that no other file gets their number:
+ * reading finds the end, writing fails as it does on a closed one. */
+static void
+standard_fds_hold(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null", O_RDONLY);
+}
+
+/* The shell for commands that need one. Others than Bourne's kind quote differently. */
+static const char *
+shell_choose(void)
+{
+	static const char *const known[] = {
+		"sh", "dash", "bash", "zsh", "ksh", "ksh93", "mksh", "ash", "yash", "busybox", NULL,
+	};
+	const char *shell = getenv("PARALLEL_SHELL");
+	const char *name;
+
+	if (shell != NULL && shell[0] == '/')
+		return shell;
+	shell = getenv("SHELL");
+	if (shell == NULL || shell[0] != '/' || access(shell, X_OK) != 0)
+		return "/bin/sh";
+	name = strrchr(shell, '/') + 1;
+	for (size_t i = 0; known[i] != NULL; i++)
+		if (strcmp(name, known[i]) == 0)
+			return shell;
+	return "/bin/sh";
+}
+
+static unsigned
+template_flags(const struct cli_options *o)
+{
+	unsigned flags = 0;
+
+	if (o->ncommand == 0 && !o->shellquote)
+		flags |= KNEE_TEMPLATE_CODE;
+	if (!o->no_args)
+		flags |= KNEE_TEMPLATE_APPEND;
+	if (o->context)
+		flags |= KNEE_TEMPLATE_CONTEXT;
+	if (o->quote)
+		flags |= KNEE_TEMPLATE_LITERAL;
+	return flags;
+}
+
+static int
+template_make(const struct cli_options *o, struct inputs *in, const char *const *words, size_t nwords,
+    unsigned flags, struct knee_template **ret)
+{
+	struct knee_template_options t = { .flags = flags, .replacement = o->replacement, .parens = o->parens };
+	char message[MESSAGE_BYTES] = "";
+	int err;
+
+	if (o->header) {
+		err = inputs_header(in, &t.names, &t.nnames);
+		if (err < 0)
+			return err;
+	}
+	err = knee_template_new(words, nwords, &t, ret, message, sizeof(message));
+	return err < 0 ? say_error(-err, "%s", message[0] ? message : strerror(-err)) : 0;
+}
+
+static int
+templates_make(struct program *p)
+{
+	const struct cli_options *o = &p->options;
+	static const char *const only_input[] = { "{}" };
+	const char *const *words = o->ncommand > 0 ? (const char *const *)o->command : only_input;
+	const char *const only_replacement[] = { o->replacement };
+	int err;
+
+	if (o->ncommand == 0 && o->replacement != NULL)
+		words = only_replacement;
+	err = template_make(o, p->inputs, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o),
+	    &p->command);
+	if (err == 0 && o->tagstring != NULL)
+		err = template_make(o, p->inputs, &o->tagstring, 1, KNEE_TEMPLATE_TEXT, &p->tag);
+	return err;
+}
+
+/* -p: ask on the terminal. Yes is what begins with y or Y. */
+static int
+confirm(void *self, const char *command)
+{
+	char answer[256] = "";
+	size_t len = 0;
+	int fd;
+	ssize_t n;
+
+	(void)self;
+	fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		(void)say_error(errno, "-p: no terminal to ask on: nothing is run");
+		return 0;
+	}
+	say_before();
+	(void)!write(fd, command, strlen(command));
+	(void)!write(fd, " ?...", 5);
+	while (len < sizeof(answer) - 1 && (n = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0) {
+		len += (size_t)n;
+		if (answer[len - 1] == '\n')
+			break;
+	}
+	say_after();
+	close(fd);
+	return answer[0] == 'y' || answer[0] == 'Y';
+}
+
+static int
+sinks_make(struct program *p, size_t *n)
+{
+	const struct cli_options *o = &p->options;
+	int err;
+
+	err = progress_new(o, &p->progress);
+	if (err == 0)
+		err = text_new(o, &p->text);
+	if (err < 0)
+		return err;
+	if (o->trace)
+		p->sinks[(*n)++] = trace_sink();
+	p->sinks[(*n)++] = text_sink(p->text);
+	p->sinks[(*n)++] = progress_sink(p->progress);
+	return 0;
+}
+
+/* What the engine is told; the rest of it has the same names in both structs. */
+static struct knee_options
+engine_options(struct program *p, size_t nsinks)
+{
+	const struct cli_options *o = &p->options;
+	bool takes_stdin = !inputs_use_stdin(p->inputs) && !isatty(STDIN_FILENO);
+	struct knee_options k = {
+		.command = p->command, .tag = p->tag, .source = batch_source(p->batch),
+		.sinks = p->sinks, .nsinks = nsinks,
+		.executor = o->dry_run || o->shellquote ? KNEE_EXEC_DRY : KNEE_EXEC_PROCESS,
+		.order = o->order, .limit = o->limit, .want_text = 1,
+		.delay_ns = o->delay_ns, .timeout_ns = o->timeout_ns, .timeout_frac = o->timeout_frac,
+		.retries = o->retries, .term_seq = o->term_seq, .nterm_seq = o->nterm_seq, .halt = o->halt,
+		.environ_base = (const char *const *)environ, .slot_var = o->slot_var,
+		.shell = shell_choose(), .first_stdin = takes_stdin ? STDIN_FILENO : -1,
+		.tmpdir = o->tmpdir, .confirm = o->prompt ? confirm : NULL,
+	};
+
+	if (o->nice_set) {
+		(void)snprintf(p->nice_text, sizeof(p->nice_text), "%d", o->nice);
+		p->prefix[0] = "nice";
+		p->prefix[1] = "-n";
+		p->prefix[2] = p->nice_text;
+		k.prefix = p->prefix;
+		k.nprefix = 3;
+	}
+	return k;
+}
+
+static int
+program_make(struct program *p)
+{
+	char message[MESSAGE_BYTES] = "";
+	struct knee_options k;
+	size_t nsinks = 0;
+	int err;
+
+	err = inputs_new(&p->options, &p->inputs);
+	if (err == 0)
+		err = templates_make(p);
+	if (err == 0)
+		err = batch_new(&p->options, p->inputs, p->command, &p->batch);
+	if (err == 0)
+		err = sinks_make(p, &nsinks);
+	if (err < 0)
+		return err;
+	k = engine_options(p, nsinks);
+	err = knee_new(&k, &p->knee, message, sizeof(message));
+	if (err < 0)
+		return say_error(-err, "%s", message);
+	err = signals_start(&p->signals, p->knee, p->progress);
+	return err < 0 ? say_error(-err, "signals: %s", strerror(-err)) : 0;
+}
+
+static void
+program_free(struct program *p)
+{
+	knee_free(p->knee);
+	signals_done(&p->signals);
+	progress_free(p->progress);
+	text_free(p->text);
+	batch_free(p->batch);
+	knee_template_free(p->tag);
+	knee_template_free(p->command);
+	inputs_free(p->inputs);
+	options_done(&p->options);
+}
+
+/* The exit status of the run, after knee_run() returned err. */
+static int
+program_status(const struct program *p, int err)
+{
+	struct knee_stats stats;
+
+	if (err < 0) {
+		if (knee_error(p->knee)[0] != '\0')
+			say("%s", knee_error(p->knee));
+		return EXIT_TROUBLE;
+	}
+	if (p->signals.interrupted)
+		return EXIT_TROUBLE;
+	knee_get_stats(p->knee, &stats);
+	if (p->signals.hung_up && (!stats.total_known || stats.left > 0))
+		return EXIT_TROUBLE;
+	return knee_status(p->knee);
+}
+
+/* The reader of our output is gone: end as every filter does, quietly. */
+static void
+die_of_pipe(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+	(void)raise(SIGPIPE);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct program p = { .signals.fd = -1 };
+	enum options_action action = OPTIONS_RUN;
+	bool alone, gone;
+	int err, status;
+
+	standard_fds_hold();
+	err = options_parse(&p.options, argc, argv, &action);
+	if (err < 0 || action == OPTIONS_DONE) {
+		options_done(&p.options);
+		return err < 0 ? EXIT_TROUBLE : 0;
+	}
+	err = keeper_start();
+	if (err < 0) {
+		say("cannot start: %s", strerror(-err));
+		return EXIT_TROUBLE;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	err = program_make(&p);
+	status = EXIT_TROUBLE;
+	gone = false;
+	if (err == 0) {
+		err = knee_run(p.knee);
+		gone = err == -EPIPE;
+		status = program_status(&p, err);
+	}
+	alone = p.signals.keeper_died;
+	program_free(&p);
+	if (alone)
+		keeper_sweep_alone();
+	if (gone)
+		die_of_pipe();
+	return status;
+}

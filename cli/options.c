@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From argv to struct cli_options: config files and the variable first, then the
+ * command line, then what options say only together.  The rules of words are those of
+ * getopt_long(3) and of GNU parallel: options end at the first word that is none or at
+ * "--"; short ones may stand together (-kj4); a long one's value is behind "=" or is the
+ * next word; the beginning of a long name is enough when no other begins so.
+ */
+#include "options_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One string that the options own; a list. */
+struct options_text {
+	struct options_text *next;
+	char text[];
+};
+
+int
+options_text_keep(struct cli_options *o, const char *data, size_t size, char **ret)
+{
+	struct options_text *kept = malloc(sizeof(*kept) + size + 1);
+
+	if (kept == NULL)
+		return -ENOMEM;
+	memcpy(kept->text, data, size);
+	kept->text[size] = '\0';
+	kept->next = o->texts;
+	o->texts = kept;
+	*ret = kept->text;
+	return 0;
+}
+
+void
+options_done(struct cli_options *o)
+{
+	struct options_text *kept, *next;
+
+	if (o == NULL)
+		return;
+	for (kept = o->texts; kept; kept = next) {
+		next = kept->next;
+		free(kept);
+	}
+	free(o->inputs);
+	free(o->term_seq);
+	*o = (struct cli_options){ 0 };
+}
+
+void
+options_state_init(struct options_state *s, struct cli_options *o, const char *face)
+{
+	*o = (struct cli_options){
+		.face = face,
+		.delimiter = '\n',
+		.color = WHEN_NEVER,
+		.progress = WHEN_AUTO,
+	};
+	*s = (struct options_state){ .o = o, .where = "", .arg_sep = ":::", .arg_file_sep = "::::" };
+}
+
+int
+options_bad(const struct options_state *s, const char *format, ...)
+{
+	char *text;
+	va_list list;
+	int n;
+
+	va_start(list, format);
+	n = vasprintf(&text, format, list);
+	va_end(list);
+	if (n < 0)
+		return -ENOMEM;
+	say("%s%s: %s", s->where, s->name, text);
+	free(text);
+	return -EINVAL;
+}
+
+/* ---- words --------------------------------------------------------------- */
+
+/* The option as typed, for messages: "--" and a long name, or "-" and a letter. */
+static void
+name_set(struct options_state *s, const char *dashes, const char *name, size_t size)
+{
+	if (size > sizeof(s->name) - 3)
+		size = sizeof(s->name) - 3;
+	snprintf(s->name, sizeof(s->name), "%s%.*s", dashes, (int)size, name);
+}
+
+/* Why an option as typed is not taken; long ones without their dashes, letters size 1. */
+static int
+not_found(const struct options_state *s, enum option_found found, const char *typed, size_t size)
+{
+	char text[512];
+	const char *nearest = NULL;
+	size_t n = 0;
+
+	switch (found) {
+	case OPTION_FOUND:
+		return 0;
+	case OPTION_LATER:
+		return options_bad(s, "not in this version");
+	case OPTION_LACKING:
+		return options_bad(s, "an option of GNU parallel that knee does not have");
+	case OPTION_AMBIGUOUS:
+		options_candidates(typed, size, text, sizeof(text));
+		return options_bad(s, "could be any of %s", text);
+	case OPTION_UNKNOWN:
+		if (size > 1)
+			nearest = options_nearest(typed, size, &n);
+		if (nearest)
+			return options_bad(s, "no such option; --%.*s is near: try '%s --help'", (int)n,
+			    nearest, s->o->face);
+		return options_bad(s, "no such option: try '%s --help'", s->o->face);
+	}
+	return -EINVAL;
+}
+
+/* Apply an option that wants a value to the next word. */
+static int
+next_word_take(
+    struct options_state *s, const struct option *option, char *const *words, size_t nwords, size_t *at)
+{
+	if (*at == nwords)
+		return options_bad(s, "needs a value: %s", option->value);
+	return option->set(s, option, words[(*at)++]);
+}
+
+/* The long option words[*at]; *at is moved behind it and its value. */
+static int
+long_read(struct options_state *s, char *const *words, size_t nwords, size_t *at)
+{
+	const char *typed = words[(*at)++] + 2, *value = strchr(typed, '=');
+	size_t size = value ? (size_t)(value++ - typed) : strlen(typed);
+	const struct option *option = NULL;
+	enum option_found found = options_find_long(typed, size, &option);
+
+	name_set(s, "--", typed, size);
+	if (found != OPTION_FOUND)
+		return not_found(s, found, typed, size);
+	if (value && option->value == NULL)
+		return options_bad(s, "takes no value");
+	if (value || option->value == NULL || option->value[0] == '[')
+		return option->set(s, option, value);
+	return next_word_take(s, option, words, nwords, at);
+}
+
+/* The short options in words[*at]; *at is moved behind them and the last one's value. */
+static int
+short_read(struct options_state *s, char *const *words, size_t nwords, size_t *at)
+{
+	for (const char *letter = words[(*at)++] + 1; *letter; letter++) {
+		const struct option *option = NULL;
+		enum option_found found = options_find_short(*letter, &option);
+		int err;
+
+		name_set(s, "-", letter, 1);
+		if (found != OPTION_FOUND)
+			return not_found(s, found, letter, 1);
+		if (option->value && letter[1] != '\0')
+			return option->set(s, option, letter + 1);
+		if (option->value && option->value[0] != '[')
+			return next_word_take(s, option, words, nwords, at);
+		err = option->set(s, option, NULL);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+int
+options_scan(struct options_state *s, char *const *words, size_t nwords, size_t *used)
+{
+	size_t at = 0;
+	int err = 0;
+
+	while (err == 0 && at < nwords && words[at][0] == '-' && words[at][1] != '\0') {
+		if (strcmp(words[at], "--") == 0) {
+			at++;
+			break;
+		}
+		if (words[at][1] == '-')
+			err = long_read(s, words, nwords, &at);
+		else
+			err = short_read(s, words, nwords, &at);
+	}
+	*used = at;
+	return err;
+}
+
+/* ---- together ------------------------------------------------------------ */
+
+static enum knee_order
+order(const struct options_state *s)
+{
+	bool keep = s->keep == KEEP_YES;
+
+	switch (s->grouping) {
+	case GROUPING_NONE:
+		return KNEE_ORDER_NONE;
+	case GROUPING_LINES:
+		return keep ? KNEE_ORDER_INPUT : KNEE_ORDER_LINES;
+	case GROUPING_TASKS:
+		break;
+	}
+	if (s->keep == KEEP_UNSAID)
+		keep = strcmp(s->o->face, "parallel") != 0;
+	return keep ? KNEE_ORDER_INPUT : KNEE_ORDER_DONE;
+}
+
+/* What options mean for each other, and the defaults that depend on them. */
+static void
+settle(struct options_state *s)
+{
+	struct cli_options *o = s->o;
+	const char *tmpdir = getenv("TMPDIR");
+
+	o->order = order(s);
+	if (s->tag && o->tagstring == NULL)
+		o->tagstring = o->replacement ? o->replacement : "{}";
+	if (o->colsep && !s->trim_set)
+		o->trim = TRIM_BOTH;
+	if (o->header && o->colsep == NULL)
+		o->colsep = "\t";
+	o->context = s->context || (s->context_lines && o->batch != BATCH_MULTI && o->batch != BATCH_XARGS);
+	if (o->tmpdir == NULL)
+		o->tmpdir = tmpdir && *tmpdir ? tmpdir : "/tmp";
+}
+
+static bool
+stdin_is_source(const struct cli_options *o)
+{
+	for (size_t i = 0; i < o->ninputs; i++) {
+		if (o->inputs[i].kind == INPUT_FILE && strcmp(o->inputs[i].path, "-") == 0)
+			return true;
+	}
+	return o->ninputs == 0;
+}
+
+/* Print what was asked for instead of a run. */
+static int
+show(const struct options_state *s)
+{
+	const struct cli_options *o = s->o;
+
+	switch (s->show) {
+	case SHOW_NOTHING:
+		batch_show_limits(stdout, o);
+		break;
+	case SHOW_HELP:
+		options_help(stdout, o->face);
+		break;
+	case SHOW_VERSION:
+		puts("knee " KNEE_VERSION);
+		puts("Runs a command over many inputs, many at once. MIT licence.");
+		break;
+	case SHOW_CITATION:
+		puts("knee asks for no citation.");
+		break;
+	}
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return say_error(EINVAL, "standard output: %s", strerror(errno));
+	return 0;
+}
+
+/* A terminal that nobody told to type anything gets a word, not silence. */
+static int
+terminal_greet(const struct cli_options *o, bool no_words)
+{
+	if (!stdin_is_source(o) || !isatty(STDIN_FILENO))
+		return 0;
+	if (no_words)
+		return say_error(
+		    EINVAL, "no command: use %s COMMAND ::: INPUT..., or try '%s --help'", o->face, o->face);
+	if (!o->silent)
+		say("reading inputs from the terminal; end with Ctrl-D");
+	return 0;
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+/* Who we are called as; NULL after say() for a face that is not there. */
+static const char *
+face_of(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	if (strcmp(name, "sem") == 0) {
+		say("sem: not in this version");
+		return NULL;
+	}
+	return strcmp(name, "parallel") == 0 ? "parallel" : "knee";
+}
+
+/* The words behind the program's name: "run" is taken off. */
+static int
+subcommand_take(const char *face, char *const **words, size_t *nwords)
+{
+	if (*nwords == 0 || strcmp(face, "knee") != 0)
+		return 0;
+	if (options_subcommand_later((*words)[0]))
+		return say_error(EINVAL, "%s: not in this version; a command of that name: knee run %s",
+		    (*words)[0], (*words)[0]);
+	if (strcmp((*words)[0], "run") == 0) {
+		++*words;
+		--*nwords;
+	}
+	return 0;
+}
+
+static int
+read_all(struct options_state *s, char *const *words, size_t nwords, enum options_action *action)
+{
+	struct cli_options *o = s->o;
+	bool no_words = nwords == 0;
+	size_t used;
+	int err = subcommand_take(o->face, &words, &nwords);
+
+	if (err == 0)
+		err = config_read(s);
+	if (err == 0)
+		err = options_scan(s, words, nwords, &used);
+	if (err == 0)
+		err = options_inputs(s, words + used, nwords - used);
+	if (err < 0)
+		return err;
+	settle(s);
+	*action = OPTIONS_RUN;
+	if (s->show != SHOW_NOTHING || o->show_limits) {
+		err = show(s);
+		if (s->show != SHOW_NOTHING || (o->ncommand == 0 && o->ninputs == 0))
+			*action = OPTIONS_DONE;
+	}
+	if (err == 0 && *action == OPTIONS_RUN)
+		err = terminal_greet(o, no_words);
+	return err;
+}
+
+int
+options_parse(struct cli_options *ret, int argc, char **argv, enum options_action *action)
+{
+	struct cli_options o;
+	struct options_state s;
+	enum options_action what;
+	const char *face = face_of(argc > 0 ? argv[0] : "knee");
+	int err;
+
+	if (face == NULL)
+		return -EINVAL;
+	say_face(face);
+	options_state_init(&s, &o, face);
+	err = read_all(&s, argv + (argc > 0), argc > 0 ? (size_t)argc - 1 : 0, &what);
+	if (err < 0) {
+		options_done(&o);
+		return err == -ENOMEM ? say_error(ENOMEM, "options: %s", strerror(ENOMEM)) : err;
+	}
+	*ret = o;
+	*action = what;
+	return 0;
+}

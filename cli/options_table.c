@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of options, and finding one in it by what the user typed.  Parsing, --help,
+ * the completions and the check of the manual all come from here.  Names that knee does
+ * not take now, its own of a later version and GNU parallel's, stand here as well: a
+ * script that uses one is told so by name, and the beginning of a name never changes
+ * its meaning when that option comes.
+ */
+#include "options_table.h"
+
+#include <string.h>
+
+#define AT(member) .at = offsetof(struct cli_options, member)
+
+static const struct option options[] = {
+	{ "a arg-file", "", "FILE", "inputs are the lines of FILE; - is standard input", OPTION_INPUTS,
+	    .set = options_set_file },
+	{ "0 null", "", NULL, "inputs end with a NUL byte, not a newline", OPTION_INPUTS,
+	    .set = options_set_null },
+	{ "d delimiter", "", "BYTE", "inputs end with BYTE, such as , or \\t or \\x1f", OPTION_INPUTS,
+	    .set = options_set_delimiter },
+	{ "C colsep", "", "REGEX", "cut inputs at REGEX into columns {1} {2} ...", OPTION_INPUTS,
+	    .set = options_set_text, AT(colsep), .to = 1 },
+	{ "header", "", ":", "the first input names its column: use {name}", OPTION_INPUTS,
+	    .set = options_set_header },
+	{ "skip-first-line", "", NULL, "leave out the first input", OPTION_INPUTS, .set = options_set_flag,
+	    AT(skip_first_line) },
+	{ "trim", "", "n|l|r|lr", "cut blanks off inputs: none, left, right, both", OPTION_INPUTS,
+	    .set = options_set_trim },
+	{ "E", "", "TEXT", "an input equal to TEXT is the end of inputs", OPTION_INPUTS,
+	    .set = options_set_eof },
+	{ "e eof", "", "[TEXT]", "as -E; without TEXT: no such end", OPTION_INPUTS, .set = options_set_eof },
+	{ "r no-run-if-empty", "norunifempty", NULL, "no task for an input that is blank", OPTION_INPUTS,
+	    .set = options_set_flag, AT(no_run_if_empty) },
+	{ "link xapply", "", NULL, "take one input of each source, not all pairs", OPTION_INPUTS,
+	    .set = options_set_link },
+	{ "arg-sep", "", "TEXT", "use TEXT for :::, and TEXT+ for :::+", OPTION_INPUTS,
+	    .set = options_set_separator, .to = 0 },
+	{ "arg-file-sep", "", "TEXT", "use TEXT for ::::, and TEXT+ for ::::+", OPTION_INPUTS,
+	    .set = options_set_separator, .to = 1 },
+	{ "shuf", "", NULL, "run the tasks in random order", OPTION_INPUTS, .set = options_set_flag,
+	    AT(shuf) },
+
+	{ "I", "", "TEXT", "TEXT stands for the input, not {}", OPTION_TEMPLATE,
+	    .set = options_set_replacement },
+	{ "i replace", "", "[TEXT]", "as -I; without TEXT: {}", OPTION_TEMPLATE,
+	    .set = options_set_replacement },
+	{ "parens", "", "TEXT", "refuse commands with the halves of TEXT, not {= =}", OPTION_TEMPLATE,
+	    .set = options_set_parens },
+	{ "q quote", "", NULL, "the command's words are words, not shell code", OPTION_TEMPLATE,
+	    .set = options_set_flag, AT(quote) },
+	{ "shellquote", "shell_quote", NULL, "print inputs quoted for the shell; run nothing",
+	    OPTION_TEMPLATE, .set = options_set_shellquote },
+	{ "dry-run", "dr", NULL, "print the commands; run nothing", OPTION_TEMPLATE, .set = options_set_flag,
+	    AT(dry_run) },
+	{ "v", "", NULL, "print each command before its output", OPTION_TEMPLATE, .set = options_set_flag,
+	    AT(verbose) },
+	{ "t verbose", "", NULL, "print each command on stderr when it starts", OPTION_TEMPLATE,
+	    .set = options_set_flag, AT(trace) },
+	{ "p interactive", "", NULL, "ask before running each command", OPTION_TEMPLATE,
+	    .set = options_set_flag, AT(prompt) },
+
+	{ "n max-args", "", "N", "put N inputs into one command; 0: one, unused", OPTION_BATCH,
+	    .set = options_set_max_args, .to = 0 },
+	{ "N max-replace-args", "", "N", "as -n, and the inputs are {1} {2} ... {N}", OPTION_BATCH,
+	    .set = options_set_max_args, .to = 1 },
+	{ "L", "", "N", "put N lines into one command", OPTION_BATCH, .set = options_set_max_lines },
+	{ "l max-lines", "", "[N]", "as -L; without N: one line", OPTION_BATCH,
+	    .set = options_set_max_lines },
+	{ "s max-chars", "", "N", "at most N bytes in one command line", OPTION_BATCH,
+	    .set = options_set_max_chars },
+	{ "x exit", "", NULL, "stop when -s leaves no room for all of -n or -L", OPTION_BATCH,
+	    .set = options_set_flag, AT(exit_if_too_long) },
+	{ "m", "", NULL, "put in as many inputs as fit, shared out evenly", OPTION_BATCH,
+	    .set = options_set_batch, .to = BATCH_MULTI },
+	{ "X", "", NULL, "as -m, repeating the whole word that holds {}", OPTION_BATCH,
+	    .set = options_set_batch, .to = BATCH_CONTEXT },
+	{ "xargs", "", NULL, "put in as many inputs as fit, command by command", OPTION_BATCH,
+	    .set = options_set_batch, .to = BATCH_XARGS },
+	{ "show-limits", "", NULL, "print how long a command line may be", OPTION_BATCH,
+	    .set = options_set_flag, AT(show_limits) },
+
+	{ "j P jobs", "max-procs", "N", "N tasks at once: 8, 0 (no limit), 50%, +2, -1", OPTION_LIMIT,
+	    .set = options_set_jobs },
+	{ "delay", "", "TIME", "wait so long between two starts", OPTION_LIMIT, .set = options_set_delay },
+	{ "nice", "", "N", "run the tasks at niceness N, -20 to 19", OPTION_LIMIT, .set = options_set_nice },
+	{ "process-slot-var", "", "NAME", "put the slot's number, from 0, into $NAME", OPTION_LIMIT,
+	    .set = options_set_slot_var },
+
+	{ "k keep-order", "", NULL, "output in the order of the inputs", OPTION_OUTPUT,
+	    .set = options_set_keep, .to = KEEP_YES },
+	{ "unordered", "no-keep-order nok no-k", NULL, "output of each task when it ends", OPTION_OUTPUT,
+	    .set = options_set_keep, .to = KEEP_NO },
+	{ "group", "", NULL, "never mix tasks' output; undoes --ungroup and --lb", OPTION_OUTPUT,
+	    .set = options_set_grouping, .to = GROUPING_TASKS },
+	{ "u ungroup", "", NULL, "tasks write where knee does, mixed as it comes", OPTION_OUTPUT,
+	    .set = options_set_grouping, .to = GROUPING_NONE },
+	{ "lb line-buffer", "line-buffered", NULL, "output of whole lines as they come", OPTION_OUTPUT,
+	    .set = options_set_grouping, .to = GROUPING_LINES },
+	{ "tag", "", NULL, "put the input and a tab before each line", OPTION_OUTPUT,
+	    .set = options_set_tag },
+	{ "tagstring", "", "TEXT", "put TEXT and a tab before each line", OPTION_OUTPUT,
+	    .set = options_set_tagstring },
+	{ "files", "output-as-files", NULL, "output goes to files; print their names", OPTION_OUTPUT,
+	    .set = options_set_flag, AT(files) },
+	{ "color", "colour", "[WHEN]", "colour each task's lines: always, auto, never", OPTION_OUTPUT,
+	    .set = options_set_color, .to = WHEN_ALWAYS },
+	{ "no-color", "no-colour", NULL, "no colours", OPTION_OUTPUT, .set = options_set_color,
+	    .to = WHEN_NEVER },
+	{ "tmpdir", "tempdir", "DIR", "put temporary files into DIR, not $TMPDIR or /tmp", OPTION_OUTPUT,
+	    .set = options_set_tmpdir },
+	{ "progress", "", NULL, "show progress on stderr, even if no terminal", OPTION_OUTPUT,
+	    .set = options_set_progress, .to = WHEN_ALWAYS },
+	{ "bar", "", NULL, "show progress as a bar", OPTION_OUTPUT, .set = options_set_progress, AT(bar),
+	    .to = WHEN_ALWAYS },
+	{ "eta", "", NULL, "show progress with the time left", OPTION_OUTPUT, .set = options_set_progress,
+	    AT(eta), .to = WHEN_ALWAYS },
+	{ "no-progress", "", NULL, "no progress line", OPTION_OUTPUT, .set = options_set_progress,
+	    .to = WHEN_NEVER },
+	{ "silent", "", NULL, "no notes, no summary, and not the commands of -v", OPTION_OUTPUT,
+	    .set = options_set_silent },
+
+	{ "halt", "halt-on-error", "WHEN,WHY", "stop early: now,fail=1 soon,success=3 now,done=50%",
+	    OPTION_FAILURE, .set = options_set_halt },
+	{ "retries", "", "N", "run a failing task up to N times", OPTION_FAILURE,
+	    .set = options_set_retries },
+	{ "timeout", "", "TIME|N%", "end tasks that take longer; N% of the median time", OPTION_FAILURE,
+	    .set = options_set_timeout },
+	{ "term-seq", "", "LIST", "end tasks by: TERM,200,TERM,100,TERM,50,KILL", OPTION_FAILURE,
+	    .set = options_set_term_seq },
+
+	{ "h help", "", NULL, "print this", OPTION_OTHER, .set = options_set_show, .to = SHOW_HELP },
+	{ "V version", "", NULL, "print the version", OPTION_OTHER, .set = options_set_show,
+	    .to = SHOW_VERSION },
+	{ "citation", "bibtex", NULL, "say that knee asks for no citation", OPTION_OTHER,
+	    .set = options_set_show, .to = SHOW_CITATION },
+	{ "gnu", "", NULL, "accepted without effect, for scripts that have it", OPTION_OTHER,
+	    .set = options_set_nothing },
+	{ "will-cite", "no-notice nn", NULL, "accepted without effect, for scripts that have it",
+	    OPTION_OTHER, .set = options_set_nothing },
+};
+
+#define NOPTIONS (sizeof(options) / sizeof(*options))
+
+/* Later versions of knee have these. */
+static const char later[] =
+    "plus pipe spreadstdin pipe-part block block-size recstart recend regexp regex "
+    "remove-rec-sep rrs cat fifo round-robin round tee results result res compress json "
+    "load memfree memsuspend noswap limit kind explain combine journal resume resume-failed "
+    "retry-failed joblog jl sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
+    "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
+    "filter-host worker plugin semaphore semaphore-name id semaphore-timeout st fg bg wait "
+    "profile J";
+
+/* GNU parallel has these, or had them once. */
+static const char lacking[] =
+    "debug D sql sql-master sql-worker sql-and-worker latest-line ll tmux tmux-pane rpl "
+    "extensionreplace er basenamereplace bnr dirnamereplace dnr basenameextensionreplace bner "
+    "seqreplace slotreplace ssh-delay max-line-length-allowed number-of-cpus number-of-sockets "
+    "number-of-cores number-of-threads use-sockets-instead-of-threads "
+    "use-cores-instead-of-threads use-cpus-instead-of-cores ctag ctag-string color-failed "
+    "colour-failed color-fail colour-fail cf controlmaster M ssh template tmpl ctrl-c no-ctrl-c "
+    "rsync-opts use-compress-program compress-program use-decompress-program "
+    "decompress-program open-tty o tty total-jobs total record-env session plain tollef "
+    "linkinputsource xapplyinputsource min-version csv shebang hashbang shebang-wrap bug "
+    "block-timeout bt shard bin group-by hgrp hostgrp hostgroup hostgroups embed filter _parset "
+    "shell-completion _pipe-means-argfiles _test g B T U W Y H";
+
+static const char subcommands_later[] = "profile migrate hosts report log agent";
+
+const struct option *
+options_table(size_t *n)
+{
+	*n = NOPTIONS;
+	return options;
+}
+
+const char *
+options_group_name(enum option_group group)
+{
+	static const char *const names[] = {
+		[OPTION_INPUTS] = "Inputs",
+		[OPTION_TEMPLATE] = "The command",
+		[OPTION_BATCH] = "Several inputs in one command",
+		[OPTION_LIMIT] = "How many at once",
+		[OPTION_OUTPUT] = "Output",
+		[OPTION_FAILURE] = "Failure",
+		[OPTION_OTHER] = "Other",
+	};
+	_Static_assert(sizeof(names) / sizeof(*names) == OPTION_GROUPS, "a name for each group");
+
+	return names[group];
+}
+
+const char *
+options_name_next(const char *list, const char *after, size_t *size)
+{
+	const char *name = after ? after + *size : list;
+
+	name += strspn(name, " ");
+	*size = strcspn(name, " ");
+	return *size > 0 ? name : NULL;
+}
+
+enum match { MATCH_NO, MATCH_BEGINS, MATCH_WHOLE };
+
+/* Hyphens inside names do not count: --dryrun is --dry-run. */
+static enum match
+name_match(const char *name, size_t size, const char *typed, size_t typedsize)
+{
+	const char *end = name + size, *typedend = typed + typedsize;
+
+	for (;;) {
+		while (name < end && *name == '-')
+			name++;
+		while (typed < typedend && *typed == '-')
+			typed++;
+		if (typed == typedend)
+			return name == end ? MATCH_WHOLE : MATCH_BEGINS;
+		if (name == end || *name != *typed)
+			return MATCH_NO;
+		name++;
+		typed++;
+	}
+}
+
+/* The best match among the long names of a list. */
+static enum match
+list_match(const char *list, const char *typed, size_t typedsize)
+{
+	enum match best = MATCH_NO;
+	const char *name = NULL;
+	size_t size;
+
+	while ((name = options_name_next(list, name, &size)) != NULL) {
+		enum match match = size > 1 ? name_match(name, size, typed, typedsize) : MATCH_NO;
+
+		if (match > best)
+			best = match;
+	}
+	return best;
+}
+
+/* Names of such a list that begin as typed: each is an option of its own. */
+static size_t
+list_begins(const char *list, const char *typed, size_t typedsize)
+{
+	const char *name = NULL;
+	size_t size, n = 0;
+
+	while ((name = options_name_next(list, name, &size)) != NULL)
+		n += size > 1 && name_match(name, size, typed, typedsize) != MATCH_NO;
+	return n;
+}
+
+enum option_found
+options_find_long(const char *typed, size_t size, const struct option **ret)
+{
+	const struct option *begins = NULL;
+	size_t nlater, nlacking, n = 0;
+
+	for (size_t i = 0; i < NOPTIONS; i++) {
+		enum match shown = list_match(options[i].names, typed, size);
+		enum match also = list_match(options[i].also, typed, size);
+
+		if (shown == MATCH_WHOLE || also == MATCH_WHOLE) {
+			*ret = &options[i];
+			return OPTION_FOUND;
+		}
+		if (shown == MATCH_BEGINS || also == MATCH_BEGINS) {
+			begins = &options[i];
+			n++;
+		}
+	}
+	if (list_match(later, typed, size) == MATCH_WHOLE)
+		return OPTION_LATER;
+	if (list_match(lacking, typed, size) == MATCH_WHOLE)
+		return OPTION_LACKING;
+	nlater = list_begins(later, typed, size);
+	nlacking = list_begins(lacking, typed, size);
+	if (n + nlater + nlacking > 1)
+		return OPTION_AMBIGUOUS;
+	if (nlater > 0)
+		return OPTION_LATER;
+	if (nlacking > 0)
+		return OPTION_LACKING;
+	if (n == 0)
+		return OPTION_UNKNOWN;
+	*ret = begins;
+	return OPTION_FOUND;
+}
+
+static bool
+list_letter(const char *list, char letter)
+{
+	const char *name = NULL;
+	size_t size;
+
+	while ((name = options_name_next(list, name, &size)) != NULL) {
+		if (size == 1 && *name == letter)
+			return true;
+	}
+	return false;
+}
+
+enum option_found
+options_find_short(char letter, const struct option **ret)
+{
+	for (size_t i = 0; i < NOPTIONS; i++) {
+		if (list_letter(options[i].names, letter)) {
+			*ret = &options[i];
+			return OPTION_FOUND;
+		}
+	}
+	if (list_letter(later, letter))
+		return OPTION_LATER;
+	return list_letter(lacking, letter) ? OPTION_LACKING : OPTION_UNKNOWN;
+}
+
+/* Append the long names of list that begin as typed; n is what text holds. */
+static size_t
+candidates_add(const char *list, const char *typed, size_t typedsize, char *text, size_t textsize, size_t n)
+{
+	const char *name = NULL;
+	size_t size;
+
+	while ((name = options_name_next(list, name, &size)) != NULL) {
+		if (size == 1 || name_match(name, size, typed, typedsize) == MATCH_NO)
+			continue;
+		if (n + size + 5 > textsize)
+			break;
+		n += (size_t)snprintf(text + n, textsize - n, "%s--%.*s", n > 0 ? ", " : "", (int)size, name);
+	}
+	return n;
+}
+
+void
+options_candidates(const char *typed, size_t size, char *text, size_t textsize)
+{
+	size_t n = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < NOPTIONS; i++)
+		n = candidates_add(options[i].names, typed, size, text, textsize, n);
+	n = candidates_add(later, typed, size, text, textsize, n);
+	candidates_add(lacking, typed, size, text, textsize, n);
+}
+
+enum { NAME_MAX_NEAR = 40 };
+
+/* Edits (put in, take out, change, swap two neighbours) from a to b; both are short. */
+static size_t
+distance(const char *a, size_t asize, const char *b, size_t bsize)
+{
+	size_t rows[3][NAME_MAX_NEAR + 1];
+	size_t *before = rows[0], *above = rows[1], *row = rows[2];
+
+	for (size_t j = 0; j <= bsize; j++)
+		above[j] = j;
+	for (size_t i = 1; i <= asize; i++) {
+		size_t *reused = before;
+
+		row[0] = i;
+		for (size_t j = 1; j <= bsize; j++) {
+			size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+
+			if (above[j] + 1 < best)
+				best = above[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    before[j - 2] + 1 < best)
+				best = before[j - 2] + 1;
+			row[j] = best;
+		}
+		before = above;
+		above = row;
+		row = reused;
+	}
+	return above[bsize];
+}
+
+const char *
+options_nearest(const char *typed, size_t typedsize, size_t *ret)
+{
+	size_t best = 1 + (typedsize < 4 ? 1 : typedsize < 9 ? 2 : 3);
+	const char *nearest = NULL;
+
+	if (typedsize > NAME_MAX_NEAR)
+		return NULL;
+	for (size_t i = 0; i < NOPTIONS; i++) {
+		const char *name = NULL;
+		size_t size;
+
+		while ((name = options_name_next(options[i].names, name, &size)) != NULL) {
+			size_t edits =
+			    size > 1 && size <= NAME_MAX_NEAR ? distance(typed, typedsize, name, size) : best;
+
+			if (edits < best) {
+				best = edits;
+				nearest = name;
+				*ret = size;
+			}
+		}
+	}
+	return nearest;
+}
+
+bool
+options_subcommand_later(const char *word)
+{
+	const char *name = NULL;
+	size_t size;
+
+	while ((name = options_name_next(subcommands_later, name, &size)) != NULL) {
+		if (strlen(word) == size && memcmp(name, word, size) == 0)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+#include "sched.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A task whose back-off would grow past this waits this long. */
+#define BACKOFF_MAX_NS (60 * (int64_t)1000000000)
+
+/* Results needed before a share of the median is a time-out. */
+#define MEDIAN_MIN_RESULTS 3
+
+static struct kn_task *
+task_of(struct kn_heap_node *n)
+{
+	return (struct kn_task *)(void *)((char *)n - offsetof(struct kn_task, deadline));
+}
+
+int
+kn_sched_init(struct kn_sched *s, const struct kn_rules *rules)
+{
+	*s = (struct kn_sched){ .rules = *rules };
+	if (rules->timeout_frac > 0) {
+		s->runtimes = calloc(1, sizeof(*s->runtimes));
+		if (s->runtimes == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void
+list_free(struct kn_list *l)
+{
+	struct kn_task *t;
+
+	while ((t = l->first) != NULL) {
+		kn_list_remove(l, t);
+		kn_task_free(t);
+	}
+}
+
+void
+kn_sched_done(struct kn_sched *s)
+{
+	list_free(&s->ready);
+	list_free(&s->running);
+	list_free(&s->waiting);
+	kn_heap_done(&s->deadlines);
+	free(s->slots);
+	free(s->runtimes);
+	*s = (struct kn_sched){0};
+}
+
+/* ---- slots: the lowest free number --------------------------------------- */
+
+static int
+slot_find(struct kn_sched *s, unsigned *ret)
+{
+	uint64_t *slots;
+	size_t n;
+
+	for (size_t i = 0; i < s->nslot_words; i++) {
+		if (~s->slots[i] != 0) {
+			*ret = (unsigned)(i * 64) + (unsigned)__builtin_ctzll(~s->slots[i]) + 1;
+			return 0;
+		}
+	}
+	n = s->nslot_words ? s->nslot_words * 2 : 1;
+	slots = realloc(s->slots, n * sizeof(*slots));
+	if (slots == NULL)
+		return -ENOMEM;
+	memset(slots + s->nslot_words, 0, (n - s->nslot_words) * sizeof(*slots));
+	*ret = (unsigned)(s->nslot_words * 64) + 1;
+	s->slots = slots;
+	s->nslot_words = n;
+	return 0;
+}
+
+static void
+slot_take(struct kn_sched *s, unsigned slot)
+{
+	s->slots[(slot - 1) / 64] |= (uint64_t)1 << (slot - 1) % 64;
+}
+
+static void
+slot_give(struct kn_sched *s, unsigned slot)
+{
+	s->slots[(slot - 1) / 64] &= ~((uint64_t)1 << (slot - 1) % 64);
+}
+
+/* ---- the time-out -------------------------------------------------------- */
+
+/* The length a task may run, as known now; 0: no bound. */
+static int64_t
+timeout_ns(const struct kn_sched *s)
+{
+	if (s->rules.timeout_frac <= 0)
+		return s->rules.timeout_ns;
+	if (s->runtimes->count < MEDIAN_MIN_RESULTS)
+		return 0;
+	return (int64_t)(s->rules.timeout_frac * (double)kn_hist_quantile(s->runtimes, 0.5)) + 1;
+}
+
+/* The deadline of a task that runs. kn_sched_prepare made the room, so this cannot fail. */
+static void
+deadline_set(struct kn_sched *s, struct kn_task *t, int64_t at_ns)
+{
+	int err = kn_heap_set(&s->deadlines, &t->deadline, at_ns);
+
+	assert(err == 0);
+	(void)err;
+}
+
+/* A better median is known: move the deadlines of what runs. Done at 3, 4, 8, 16, ... results,
+ * so that its cost per task stays flat. */
+static void
+median_changed(struct kn_sched *s)
+{
+	uint64_t n = s->runtimes->count;
+
+	if (n < MEDIAN_MIN_RESULTS || (n > MEDIAN_MIN_RESULTS && (n & (n - 1)) != 0))
+		return;
+	for (struct kn_task *t = s->running.first; t != NULL; t = t->next)
+		if (t->state == KN_RUNNING)
+			deadline_set(s, t, t->started_ns + timeout_ns(s));
+}
+
+/* ---- events -------------------------------------------------------------- */
+
+static void
+to_list(struct kn_list *from, struct kn_list *to, struct kn_task *t, enum kn_state state)
+{
+	kn_list_remove(from, t);
+	if (to != NULL)
+		kn_list_append(to, t);
+	t->state = state;
+}
+
+static struct kn_step
+finish(struct kn_sched *s, struct kn_list *from, struct kn_task *t)
+{
+	to_list(from, NULL, t, KN_DONE);
+	s->done++;
+	if (knee_failed(&t->result))
+		s->failed++;
+	else
+		s->succeeded++;
+	return (struct kn_step){ .action = KN_RESULT };
+}
+
+static struct kn_step
+task_start(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	int64_t bound = timeout_ns(s);
+
+	to_list(&s->ready, &s->running, t, KN_RUNNING);
+	slot_take(s, t->slot);
+	if (t->result.attempt++ == 0)
+		s->started++;
+	t->reason = KN_BY_ITSELF;
+	t->started_ns = now_ns;
+	if (bound > 0)
+		deadline_set(s, t, now_ns + bound);
+	if (s->running.len > s->peak)
+		s->peak = (unsigned)s->running.len;
+	return (struct kn_step){0};
+}
+
+bool
+kn_sched_may_retry(const struct kn_sched *s, const struct kn_task *t)
+{
+	return t->result.attempt < s->rules.attempts && !s->cancelling;
+}
+
+static int64_t
+backoff_ns(const struct kn_sched *s, unsigned attempt)
+{
+	int64_t wait = s->rules.backoff_ns;
+
+	for (unsigned i = 1; i < attempt && wait < BACKOFF_MAX_NS; i++)
+		wait *= 2;
+	return wait < BACKOFF_MAX_NS ? wait : BACKOFF_MAX_NS;
+}
+
+static struct kn_step
+task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	struct knee_result *r = &t->result;
+	struct kn_step step = {0};
+
+	slot_give(s, t->slot);
+	kn_heap_remove(&s->deadlines, &t->deadline);
+	r->runtime_ns = now_ns - t->started_ns;
+	s->runtime_sum_ns += r->runtime_ns;
+	if (t->reason != KN_BY_ITSELF)
+		r->outcome = t->reason == KN_BY_TIMEOUT ? KNEE_TIMED_OUT : KNEE_CANCELLED;
+	if (!knee_failed(r) || t->reason == KN_BY_CANCEL || !kn_sched_may_retry(s, t)) {
+		step = finish(s, &s->running, t);
+	} else {
+		step.action = KN_RETRY;
+		to_list(&s->running, &s->waiting, t, KN_WAITING);
+		deadline_set(s, t, now_ns + backoff_ns(s, r->attempt));
+	}
+	if (s->runtimes != NULL && t->reason == KN_BY_ITSELF) {
+		kn_hist_add(s->runtimes, r->runtime_ns);
+		median_changed(s);
+	}
+	return step;
+}
+
+/* Send the signal of t's present step and set the deadline of the next. */
+static struct kn_step
+term_step(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	const struct knee_term_step *step = &s->rules.term_seq[t->term_step++];
+
+	if (t->term_step < s->rules.nterm_seq)
+		deadline_set(s, t, now_ns + step->wait_ns);
+	else
+		kn_heap_remove(&s->deadlines, &t->deadline);
+	return (struct kn_step){ .action = KN_SIGNAL, .signal = step->signal };
+}
+
+static struct kn_step
+task_end(struct kn_sched *s, struct kn_task *t, enum kn_reason reason, int64_t now_ns)
+{
+	t->state = KN_ENDING;
+	t->reason = reason;
+	t->term_step = 0;
+	return term_step(s, t, now_ns);
+}
+
+static struct kn_step
+task_deadline(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	int64_t end_ns = t->started_ns + timeout_ns(s);
+
+	if (t->state == KN_ENDING)
+		return term_step(s, t, now_ns);
+	if (t->state == KN_WAITING) {
+		kn_heap_remove(&s->deadlines, &t->deadline);
+		to_list(&s->waiting, &s->ready, t, KN_READY);
+		return (struct kn_step){0};
+	}
+	if (end_ns > now_ns) {      /* the median has grown meanwhile */
+		deadline_set(s, t, end_ns);
+		return (struct kn_step){0};
+	}
+	return task_end(s, t, KN_BY_TIMEOUT, now_ns);
+}
+
+static struct kn_step
+task_kill(struct kn_sched *s, struct kn_task *t)
+{
+	kn_heap_remove(&s->deadlines, &t->deadline);
+	t->state = KN_ENDING;
+	if (t->reason == KN_BY_ITSELF)
+		t->reason = KN_BY_CANCEL;
+	t->term_step = s->rules.nterm_seq;
+	return (struct kn_step){ .action = KN_SIGNAL, .signal = 9 };
+}
+
+/* A task that is not running is not wanted any more. */
+static struct kn_step
+task_drop(struct kn_sched *s, struct kn_task *t)
+{
+	struct kn_list *from = t->state == KN_READY ? &s->ready : &s->waiting;
+
+	kn_heap_remove(&s->deadlines, &t->deadline);
+	if (t->result.attempt > 0)
+		return finish(s, from, t);
+	to_list(from, NULL, t, KN_DONE);
+	return (struct kn_step){ .action = KN_FORGET };
+}
+
+enum handler { NONE, START, EXIT, DEADLINE, CANCEL, KILL, DROP };
+
+static const enum handler life[KN_STATES][KN_EVENTS] = {
+	[KN_READY] = { [KN_START] = START, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
+	[KN_RUNNING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = CANCEL, [KN_KILL] = KILL },
+	[KN_ENDING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_KILL] = KILL },
+	[KN_WAITING] = { [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
+	[KN_DONE] = { NONE },
+};
+
+struct kn_step
+kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64_t now_ns)
+{
+	switch (life[t->state][event]) {
+	case START:
+		return task_start(s, t, now_ns);
+	case EXIT:
+		return task_exit(s, t, now_ns);
+	case DEADLINE:
+		return task_deadline(s, t, now_ns);
+	case CANCEL:
+		return task_end(s, t, KN_BY_CANCEL, now_ns);
+	case KILL:
+		return task_kill(s, t);
+	case DROP:
+		return task_drop(s, t);
+	case NONE:
+		break;
+	}
+	return (struct kn_step){0};
+}
+
+/* ---- questions ----------------------------------------------------------- */
+
+void
+kn_sched_add(struct kn_sched *s, struct kn_task *t)
+{
+	t->state = KN_READY;
+	kn_list_append(&s->ready, t);
+}
+
+struct kn_task *
+kn_sched_next(const struct kn_sched *s)
+{
+	return s->ready.first;
+}
+
+int
+kn_sched_prepare(struct kn_sched *s, struct kn_task *t)
+{
+	int err;
+
+	err = kn_heap_reserve(&s->deadlines, s->running.len + s->waiting.len + 1);
+	if (err < 0)
+		return err;
+	return slot_find(s, &t->slot);
+}
+
+struct kn_task *
+kn_sched_due(const struct kn_sched *s, int64_t now_ns)
+{
+	struct kn_heap_node *n = kn_heap_top(&s->deadlines);
+
+	return n != NULL && n->key <= now_ns ? task_of(n) : NULL;
+}
+
+int64_t
+kn_sched_next_ns(const struct kn_sched *s)
+{
+	struct kn_heap_node *n = kn_heap_top(&s->deadlines);
+
+	return n != NULL ? n->key : INT64_MAX;
+}
+
+bool
+kn_sched_idle(const struct kn_sched *s)
+{
+	return s->ready.len == 0 && s->running.len == 0 && s->waiting.len == 0;
+}
+
+enum kn_halting
+kn_sched_halting(const struct kn_sched *s)
+{
+	const struct knee_halt *h = &s->rules.halt;
+	uint64_t count = h->on == KNEE_HALT_FAIL ? s->failed :
+	    h->on == KNEE_HALT_SUCCESS ? s->succeeded : s->done;
+	bool reached;
+
+	if (h->when == KNEE_HALT_NEVER)
+		return KN_HALT_NO;
+	if (h->count > 0)
+		reached = count >= h->count;
+	else
+		reached = count >= 3 && (double)count * 100 >= h->percent * (double)s->started;
+	if (!reached)
+		return KN_HALT_NO;
+	return h->when == KNEE_HALT_NOW ? KN_HALT_NOW : KN_HALT_SOON;
+}
+
+int
+kn_sched_status(const struct kn_sched *s)
+{
+	if (s->halted)
+		return s->halt_status;
+	return s->failed > 100 ? 101 : (int)s->failed;
+}

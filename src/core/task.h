@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A task: one command for one input, from its creation to its RESULT. The one data
+ * type that flows through the program; each module keeps its part of it in here.
+ */
+#ifndef KN_TASK_H
+#define KN_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <knee.h>
+#include "heap.h"
+#include "held.h"
+
+enum kn_state {
+	KN_READY,                   /* may be started */
+	KN_RUNNING,
+	KN_ENDING,                  /* was sent a signal of the ending sequence */
+	KN_WAITING,                 /* failed; waits for its next attempt */
+	KN_DONE,                    /* has its RESULT */
+	KN_STATES
+};
+
+/* Why a task was made to end. */
+enum kn_reason { KN_BY_ITSELF, KN_BY_TIMEOUT, KN_BY_CANCEL };
+
+/*
+ * One block of memory: this, then the executor's private part, then the arguments.
+ * Owned by the run until its RESULT, then by merge until it is printed.
+ */
+struct kn_task {
+	uint64_t seq;
+	struct kn_task *next, *prev;    /* in the list of the state that it is in */
+
+	/* sched */
+	enum kn_state state;
+	enum kn_reason reason;
+	unsigned slot;
+	size_t term_step;
+	struct kn_heap_node deadline;   /* of RUNNING, ENDING, WAITING */
+	int64_t started_ns;
+	struct knee_result result;
+
+	/* what to run: borrowed from the block's end */
+	const char *const *args;
+	size_t nargs;
+	char *command;                  /* owned; the text, when wanted, else NULL */
+	char *tag;                      /* owned; NULL without a tag */
+
+	/* merge */
+	struct kn_held held[2];         /* [1] only when lines are kept whole */
+	bool printing;                  /* its START went to the text sinks */
+
+	void *exec;                     /* the executor's part */
+	size_t bytes;                   /* of the block */
+};
+
+/* A list of tasks, doubly linked. {0} is empty. */
+struct kn_list {
+	struct kn_task *first, *last;
+	size_t len;
+};
+
+void kn_list_append(struct kn_list *l, struct kn_task *t);
+void kn_list_remove(struct kn_list *l, struct kn_task *t);
+
+/* A task for this input in state KN_READY, arguments copied; NULL: no memory. */
+struct kn_task *kn_task_new(uint64_t seq, const struct knee_input *input, size_t exec_bytes);
+void kn_task_free(struct kn_task *t);
+
+#endif

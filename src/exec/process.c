@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A task is a process, in a process group of its own.
+ *
+ * Its stdout and stderr are two pipes that this side reads without blocking, edge
+ * triggered, so that stopping to read costs nothing but a note (proc.ready) and no
+ * system call.
+ *
+ * A task ends when its pidfd says so, not at the end of its output: what it leaves in
+ * the background may hold the pipes for hours. After its end what is in the pipes is
+ * read; if someone still holds them open, a little longer, for QUIET_NS without a byte
+ * and GRACE_NS at most; then they are closed.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../core/template.h"
+#include "../sys/fd.h"
+#include "../sys/spawn.h"
+#include "environ.h"
+#include "exec.h"
+#include "program.h"
+
+#define QUIET_NS ((int64_t)10000000)
+#define GRACE_NS ((int64_t)100000000)
+
+#define READ_BYTES (128 * 1024)
+/* Read from one stream before others get their turn. */
+#define TURN_BYTES (8 * READ_BYTES)
+/* A stream that fills a whole pipe gets a larger one. */
+#define PIPE_BYTES (1024 * 1024)
+
+/* The kernel takes no longer single argument (MAX_ARG_STRLEN, 32 pages). */
+#define ARG_BYTES_MAX (128 * 1024)
+
+/* Up to this many at once fit the usual limit of 1,024 open files. */
+#define FEW_TASKS 200
+
+struct stream {
+	struct kn_watch watch;
+	bool ready;                 /* may have more to read: the edge was seen, or reading was cut short */
+	bool wide;                  /* its pipe was enlarged */
+};
+
+/* A started task. In the runner's list `unread` while a stream is ready. */
+struct proc {
+	struct kn_exec *exec;       /* borrowed */
+	struct kn_task *task;       /* borrowed; this is its private part */
+	struct kn_child child;
+	struct kn_watch end;
+	struct stream streams[2];
+	int64_t exited_ns;          /* 0: runs */
+	struct kn_heap_node drain;  /* after its end: when to stop waiting for more output */
+	struct proc *next_unread;
+	bool unread;
+};
+
+struct runner {
+	struct kn_spawner spawner;
+	struct kn_environ environ;
+	struct kn_program program, prefix_program;
+	struct kn_command command;
+	const char **argv;          /* owned, strings borrowed */
+	size_t argv_cap;
+	struct kn_heap draining;
+	struct proc *unread;
+	char *buffer;               /* READ_BYTES */
+	int null_fd;
+	bool first_started;
+};
+
+static struct proc *
+proc_of(struct kn_task *t)
+{
+	return t->exec;
+}
+
+/* ---- output ------------------------------------------------------------- */
+
+static void
+stream_close(struct stream *s)
+{
+	int fd = s->watch.fd;
+
+	/* Closing takes it out of the epoll set: nobody else has this end. */
+	s->watch.fd = -1;
+	s->ready = false;
+	kn_fd_close(&fd);
+}
+
+static void
+unread_later(struct runner *r, struct proc *p)
+{
+	if (p->unread)
+		return;
+	p->unread = true;
+	p->next_unread = r->unread;
+	r->unread = p;
+}
+
+/*
+ * Read until there is no more for now, reading is paused, or max bytes are through.
+ * Sets ready when there may be more; closes the stream at its end. How much was read,
+ * or -errno.
+ */
+static int64_t
+stream_read(struct proc *p, unsigned which, size_t max)
+{
+	struct runner *r = p->exec->state;
+	struct stream *s = &p->streams[which];
+	const struct kn_exec_host *host = &p->exec->host;
+	size_t total = 0;
+	int err;
+
+	s->ready = true;
+	while (total < max) {
+		ssize_t n = read(s->watch.fd, r->buffer, READ_BYTES);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			s->ready = false;
+			break;
+		}
+		if (n < 0)
+			return -errno;
+		if (n == 0) {
+			stream_close(s);
+			break;
+		}
+		total += (size_t)n;
+		p->task->result.output_bytes += (uint64_t)n;
+		if (n >= 65536 && !s->wide) {
+			/* Not allowed beyond the user's share of pipe memory: then it stays small. */
+			(void)fcntl(s->watch.fd, F_SETPIPE_SZ, PIPE_BYTES);
+			s->wide = true;
+		}
+		err = host->output(host->self, p->task, which == 0 ? KNEE_STDOUT : KNEE_STDERR,
+		    r->buffer, (size_t)n);
+		if (err < 0)
+			return err;
+		if (p->exec->paused)
+			break;
+	}
+	return (int64_t)total;
+}
+
+/* The stream can be read: do it, or note it when reading is paused. */
+static int
+stream_event(struct proc *p, unsigned which)
+{
+	struct stream *s = &p->streams[which];
+	int64_t n;
+
+	if (p->exec->paused) {
+		s->ready = true;
+	} else {
+		n = stream_read(p, which, TURN_BYTES);
+		if (n < 0)
+			return (int)n;
+	}
+	if (s->ready)
+		unread_later(p->exec->state, p);
+	return 0;
+}
+
+static int
+stdout_event(struct kn_watch *w, uint32_t events)
+{
+	(void)events;
+	return stream_event((struct proc *)(void *)((char *)w - offsetof(struct proc, streams[0].watch)), 0);
+}
+
+static int
+stderr_event(struct kn_watch *w, uint32_t events)
+{
+	(void)events;
+	return stream_event((struct proc *)(void *)((char *)w - offsetof(struct proc, streams[1].watch)), 1);
+}
+
+/* ---- the end of a task --------------------------------------------------- */
+
+static bool
+drained(const struct proc *p)
+{
+	return p->streams[0].watch.fd < 0 && p->streams[1].watch.fd < 0;
+}
+
+/* Take p out of the list of those with something left to read. */
+static void
+unread_forget(struct runner *r, struct proc *p)
+{
+	struct proc **at = &r->unread;
+
+	if (!p->unread)
+		return;
+	while (*at != NULL && *at != p)
+		at = &(*at)->next_unread;
+	if (*at == p)
+		*at = p->next_unread;
+	p->unread = false;
+}
+
+static int
+proc_finish(struct proc *p)
+{
+	struct runner *r = p->exec->state;
+	int fd = p->child.pidfd;
+
+	unread_forget(r, p);
+
+	stream_close(&p->streams[0]);
+	stream_close(&p->streams[1]);
+	kn_heap_remove(&r->draining, &p->drain);
+	p->child.pidfd = -1;
+	kn_fd_close(&fd);
+	return p->exec->host.ended(p->exec->host.self, p->task);
+}
+
+/* Read what an ended task left in its pipes, paused or not: it is little. Finish it when
+ * that was all; else wait for the holder of the other end, in bounds. */
+static int
+proc_drain(struct proc *p)
+{
+	struct runner *r = p->exec->state;
+	int64_t now_ns = p->exec->loop->now_ns;
+	int64_t got = 0, n, until_ns;
+
+	for (unsigned i = 0; i < 2; i++) {
+		while (p->streams[i].watch.fd >= 0) {
+			n = stream_read(p, i, TURN_BYTES);
+			if (n < 0)
+				return (int)n;
+			got += n;
+			if (!p->streams[i].ready || got >= 2 * PIPE_BYTES)
+				break;
+		}
+	}
+	if (drained(p))
+		return proc_finish(p);
+	until_ns = p->drain.index == 0 || got > 0 ? now_ns + QUIET_NS : p->drain.key;
+	if (until_ns > p->exited_ns + GRACE_NS)
+		until_ns = p->exited_ns + GRACE_NS;
+	if (until_ns <= now_ns)
+		return proc_finish(p);
+	return kn_heap_set(&r->draining, &p->drain, until_ns);
+}
+
+static void
+result_fill(struct knee_result *res, int status, const struct rusage *usage)
+{
+	if (WIFSIGNALED(status)) {
+		res->outcome = KNEE_SIGNALED;
+		res->status = WTERMSIG(status);
+	} else {
+		res->outcome = KNEE_EXITED;
+		res->status = WEXITSTATUS(status);
+	}
+	res->cpu_user_ns = (int64_t)usage->ru_utime.tv_sec * 1000000000 + usage->ru_utime.tv_usec * 1000;
+	res->cpu_sys_ns = (int64_t)usage->ru_stime.tv_sec * 1000000000 + usage->ru_stime.tv_usec * 1000;
+	res->peak_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
+}
+
+static int
+end_event(struct kn_watch *w, uint32_t events)
+{
+	struct proc *p = (struct proc *)(void *)((char *)w - offsetof(struct proc, end));
+	struct rusage usage;
+	int status, err;
+
+	(void)events;
+	err = kn_child_wait(&p->child, &status, &usage);
+	if (err == -EAGAIN)
+		return 0;
+	if (err < 0)
+		return err;
+	result_fill(&p->task->result, status, &usage);
+	p->end.fd = -1;
+	p->exited_ns = p->exec->loop->now_ns;
+	return proc_drain(p);
+}
+
+/* ---- starting ------------------------------------------------------------ */
+
+static int
+argv_add(struct runner *r, size_t *n, const char *word)
+{
+	const char **argv;
+
+	if (*n == r->argv_cap) {
+		argv = realloc(r->argv, (r->argv_cap * 2 + 16) * sizeof(char *));
+		if (argv == NULL)
+			return -ENOMEM;
+		r->argv = argv;
+		r->argv_cap = r->argv_cap * 2 + 16;
+	}
+	r->argv[(*n)++] = word;
+	return 0;
+}
+
+/* A script too long to be an argument: in a file without a name, which the shell reads as
+ * descriptor 3 and closes first. */
+static int
+script_file(struct kn_buf *script, int *ret)
+{
+	static const char first[] = "exec 3<&-\n";
+	int fd, err;
+
+	fd = memfd_create("command", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = kn_fd_write_at(fd, first, sizeof(first) - 1, 0);
+	if (err == 0)
+		err = kn_fd_write_at(fd, script->data, script->len - 1, sizeof(first) - 1);
+	if (err < 0) {
+		close(fd);
+		return err;
+	}
+	*ret = fd;
+	return 0;
+}
+
+/* The argument vector that runs r->command, after the prefix; plan->path and script too. */
+static int
+plan_command(struct kn_exec *e, struct kn_spawn *plan)
+{
+	const struct knee_options *o = e->options;
+	struct runner *r = e->state;
+	const struct kn_command *c = &r->command;
+	const char *shell = o->shell != NULL ? o->shell : "/bin/sh";
+	const char *search = kn_environ_get(&r->environ, "PATH");
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < o->nprefix && err == 0; i++)
+		err = argv_add(r, &n, o->prefix[i]);
+	if (c->shell && err == 0) {
+		if (c->text.len > ARG_BYTES_MAX)
+			err = script_file(&r->command.text, &plan->script);
+		if (err == 0)
+			err = argv_add(r, &n, shell);
+		if (err == 0 && plan->script < 0)
+			err = argv_add(r, &n, "-c");
+		if (err == 0)
+			err = argv_add(r, &n, plan->script < 0 ? c->text.data : "/dev/fd/3");
+	}
+	for (size_t i = 0; i < c->argc && err == 0; i++)
+		err = argv_add(r, &n, c->argv[i]);
+	if (err == 0)
+		err = argv_add(r, &n, NULL);
+	if (err < 0)
+		return err;
+	if (o->nprefix > 0)
+		plan->path = kn_program_find(&r->prefix_program, r->argv[0], search);
+	else
+		plan->path = c->shell ? shell : kn_program_find(&r->program, r->argv[0], search);
+	if (plan->path == NULL)
+		return -ENOENT;
+	/* posix_spawn's prototype lacks a const; it changes nothing. */
+	memcpy(&plan->argv, &r->argv, sizeof(plan->argv));
+	return 0;
+}
+
+/* Make r->command a script for the shell, to find what is no program: functions, builtins,
+ * and the message and status for what is nothing at all. */
+static int
+command_to_shell(struct kn_exec *e, const struct kn_fill *fill)
+{
+	struct kn_command *c = &((struct runner *)e->state)->command;
+	int err;
+
+	c->text.len = 0;
+	c->argc = 0;
+	c->shell = true;
+	err = kn_template_script(e->options->command, fill, &c->text);
+	return err < 0 ? err : kn_buf_addc(&c->text, '\0');
+}
+
+static int
+spawn_command(struct kn_exec *e, struct kn_spawn *plan, struct kn_child *child)
+{
+	struct runner *r = e->state;
+	int err;
+
+	err = plan_command(e, plan);
+	if (err == 0)
+		err = kn_spawn(&r->spawner, plan, child);
+	kn_fd_close(&plan->script);
+	return err;
+}
+
+/* True for errors that tell that the file is no program this kernel can run. */
+static bool
+no_program(int err)
+{
+	return err == -ENOENT || err == -EACCES || err == -ENOEXEC || err == -ENOTDIR || err == -EISDIR;
+}
+
+static int
+start_command(struct kn_exec *e, struct kn_task *t, struct kn_spawn *plan, struct kn_child *child)
+{
+	struct runner *r = e->state;
+	const struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
+	const char *search = kn_environ_get(&r->environ, "PATH");
+	int err;
+
+	err = kn_template_command(e->options->command, &fill, &r->command);
+	if (err < 0)
+		return err;
+	if (!r->command.shell && r->command.argc > 0 &&
+	    kn_program_find(&r->program, r->command.argv[0], search) != NULL) {
+		err = spawn_command(e, plan, child);
+		if (!no_program(err))
+			return err;
+		kn_program_forget(&r->program);
+	}
+	if (!r->command.shell) {
+		err = command_to_shell(e, &fill);
+		if (err < 0)
+			return err;
+	}
+	return spawn_command(e, plan, child);
+}
+
+/* Watch what was started. After a failure the caller closes all and kills. */
+static int
+watch_proc(struct proc *p, int *out, int *err_fd)
+{
+	struct kn_loop *loop = p->exec->loop;
+	int err;
+
+	p->end.fn = end_event;
+	p->streams[0].watch.fn = stdout_event;
+	p->streams[1].watch.fn = stderr_event;
+	err = kn_loop_add(loop, &p->end, p->child.pidfd, EPOLLIN);
+	if (err == 0 && *out >= 0) {
+		err = kn_loop_add(loop, &p->streams[0].watch, *out, EPOLLIN | EPOLLET);
+		if (err == 0)
+			*out = -1;
+	}
+	if (err == 0 && *err_fd >= 0) {
+		err = kn_loop_add(loop, &p->streams[1].watch, *err_fd, EPOLLIN | EPOLLET);
+		if (err == 0)
+			*err_fd = -1;
+	}
+	return err;
+}
+
+/* A started child that cannot be watched must not run on unseen. */
+static void
+proc_abandon(struct proc *p)
+{
+	kn_child_signal(&p->child, SIGKILL);
+	(void)waitpid(p->child.pid, NULL, 0);
+	p->end.fd = -1;
+	stream_close(&p->streams[0]);
+	stream_close(&p->streams[1]);
+	kn_fd_close(&p->child.pidfd);
+}
+
+static int
+process_start(struct kn_exec *e, struct kn_task *t)
+{
+	struct runner *r = e->state;
+	struct proc *p = proc_of(t);
+	bool captured = e->options->order != KNEE_ORDER_NONE;
+	bool first = !r->first_started && e->options->first_stdin >= 0;
+	struct kn_spawn plan = { .env = r->environ.vars, .out = -1, .err = -1, .script = -1 };
+	int out[2] = { -1, -1 }, errs[2] = { -1, -1 };
+	int err = 0;
+
+	*p = (struct proc){ .exec = e, .task = t, .child.pidfd = -1, .end = KN_WATCH_NONE,
+		.streams = { { .watch = KN_WATCH_NONE }, { .watch = KN_WATCH_NONE } } };
+	if (captured)
+		err = kn_fd_pipe(out);
+	if (captured && err == 0)
+		err = kn_fd_pipe(errs);
+	if (err == 0)
+		err = kn_heap_reserve(&r->draining, r->draining.len + 1);
+	if (err < 0)
+		goto pipes;
+	kn_environ_set(&r->environ, t->seq, t->slot);
+	plan.in = first ? e->options->first_stdin : r->null_fd;
+	plan.out = out[1];
+	plan.err = errs[1];
+	err = start_command(e, t, &plan, &p->child);
+	if (err < 0)
+		goto pipes;
+	r->first_started = true;
+	err = watch_proc(p, &out[0], &errs[0]);
+	if (err < 0) {
+		proc_abandon(p);
+		err = -ECHILD;
+	}
+pipes:
+	kn_fd_close(&out[0]);
+	kn_fd_close(&out[1]);
+	kn_fd_close(&errs[0]);
+	kn_fd_close(&errs[1]);
+	return err;
+}
+
+/* ---- the other hooks ------------------------------------------------------ */
+
+static int
+process_open(struct kn_exec *e)
+{
+	struct runner *r = calloc(1, sizeof(*r));
+	int err;
+
+	if (r == NULL)
+		return -ENOMEM;
+	err = kn_spawner_init(&r->spawner);
+	if (err < 0)
+		goto runner;
+	err = kn_environ_init(&r->environ, e->options);
+	if (err < 0)
+		goto spawner;
+	err = -ENOMEM;
+	r->buffer = malloc(READ_BYTES);
+	if (r->buffer == NULL)
+		goto environ;
+	r->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (r->null_fd < 0) {
+		err = -errno;
+		goto buffer;
+	}
+	if (e->options->limit > FEW_TASKS)
+		kn_spawner_raise_files(&r->spawner);
+	e->state = r;
+	return 0;
+buffer:
+	free(r->buffer);
+environ:
+	kn_environ_done(&r->environ);
+spawner:
+	kn_spawner_done(&r->spawner);
+runner:
+	free(r);
+	return err;
+}
+
+static void
+process_signal(struct kn_exec *e, struct kn_task *t, int signal)
+{
+	struct proc *p = proc_of(t);
+
+	(void)e;
+	/* The group of a task that has ended may still hold what it left behind; its number
+	 * is not given to another process while a member lives, but it may be when none does. */
+	if (p->exited_ns == 0 && p->child.pidfd >= 0)
+		kn_child_signal(&p->child, signal);
+}
+
+static void
+process_pause(struct kn_exec *e, bool on)
+{
+	e->paused = on;
+}
+
+/* Go on reading where it was cut short. */
+static int
+read_unread(struct kn_exec *e)
+{
+	struct runner *r = e->state;
+	struct proc *p = r->unread;
+	int err;
+
+	r->unread = NULL;
+	while (p != NULL) {
+		struct proc *next = p->next_unread;
+
+		p->unread = false;
+		for (unsigned i = 0; i < 2; i++) {
+			if (!p->streams[i].ready || p->streams[i].watch.fd < 0)
+				continue;
+			err = stream_event(p, i);
+			if (err < 0)
+				return err;
+		}
+		p = next;
+	}
+	return 0;
+}
+
+static int
+process_tick(struct kn_exec *e, int64_t *next_ns)
+{
+	struct runner *r = e->state;
+	struct kn_heap_node *n;
+	int err;
+
+	if (!e->paused) {
+		err = read_unread(e);
+		if (err < 0)
+			return err;
+	}
+	while ((n = kn_heap_top(&r->draining)) != NULL && n->key <= e->loop->now_ns) {
+		err = proc_drain((struct proc *)(void *)((char *)n - offsetof(struct proc, drain)));
+		if (err < 0)
+			return err;
+	}
+	n = kn_heap_top(&r->draining);
+	*next_ns = n != NULL ? n->key : INT64_MAX;
+	if (r->unread != NULL && !e->paused)
+		*next_ns = e->loop->now_ns;
+	return 0;
+}
+
+static void
+process_close(struct kn_exec *e)
+{
+	struct runner *r = e->state;
+
+	kn_fd_close(&r->null_fd);
+	free(r->buffer);
+	free(r->argv);
+	kn_command_done(&r->command);
+	kn_program_done(&r->program);
+	kn_program_done(&r->prefix_program);
+	kn_heap_done(&r->draining);
+	kn_environ_done(&r->environ);
+	kn_spawner_done(&r->spawner);
+	free(r);
+}
+
+const struct kn_exec_ops kn_exec_process = {
+	.task_bytes = sizeof(struct proc),
+	.fds_per_task = 3,
+	.open = process_open,
+	.start = process_start,
+	.signal = process_signal,
+	.pause = process_pause,
+	.tick = process_tick,
+	.close = process_close,
+};

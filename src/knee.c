@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* The public interface: defaults and checks of options, then run.c. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "run.h"
+
+#define MS ((int64_t)1000000)
+
+/* As GNU parallel's default. */
+static const struct knee_term_step default_term_seq[] = {
+	{ SIGTERM, 200 * MS }, { SIGTERM, 100 * MS }, { SIGTERM, 50 * MS }, { SIGKILL, 25 * MS },
+};
+
+static void
+defaults_fill(struct knee_options *o)
+{
+	if (o->nterm_seq == 0) {
+		o->term_seq = default_term_seq;
+		o->nterm_seq = sizeof(default_term_seq) / sizeof(default_term_seq[0]);
+	}
+	if (o->backoff_ns <= 0)
+		o->backoff_ns = 100 * MS;
+	if (o->tmpdir == NULL)
+		o->tmpdir = "/tmp";
+	if (o->memory_bytes == 0)
+		o->memory_bytes = 4 << 20;
+}
+
+static const char *
+options_wrong(const struct knee_options *o)
+{
+	if (o->source.next == NULL)
+		return "options.source.next is not set";
+	if (o->command == NULL)
+		return "options.command is not set";
+	if (o->timeout_ns < 0 || o->timeout_frac < 0 || o->delay_ns < 0)
+		return "a time is negative";
+	if (o->confirm != NULL && !o->want_text)
+		return "options.confirm needs options.want_text";
+	for (size_t i = 0; i < o->nsinks; i++) {
+		if (o->sinks[i].text && o->sinks[i].event == NULL)
+			return "a text sink has no event hook";
+		if (o->sinks[i].flush != NULL && o->sinks[i].fd == NULL)
+			return "a sink has a flush hook but no fd hook";
+	}
+	return NULL;
+}
+
+int
+knee_new(const struct knee_options *options, knee **ret, char *err, size_t errsize)
+{
+	const char *wrong = options_wrong(options);
+	knee *k;
+	int e;
+
+	if (wrong != NULL) {
+		(void)snprintf(err, errsize, "%s", wrong);
+		return -EINVAL;
+	}
+	k = calloc(1, sizeof(*k));
+	if (k == NULL) {
+		(void)snprintf(err, errsize, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	k->options = *options;
+	defaults_fill(&k->options);
+	e = kn_run_init(k);
+	if (e < 0) {
+		(void)snprintf(err, errsize, "%s", strerror(-e));
+		knee_free(k);
+		return e;
+	}
+	*ret = k;
+	return 0;
+}
+
+int
+knee_run(knee *k)
+{
+	int more;
+
+	while ((more = kn_run_turn(k)) > 0)
+		;
+	return more;
+}
+
+void
+knee_stop(knee *k, enum knee_stop how)
+{
+	kn_run_stop(k, how);
+}
+
+void
+knee_signal(knee *k, int sig)
+{
+	for (struct kn_task *t = k->sched.running.first; t != NULL; t = t->next)
+		k->exec.ops->signal(&k->exec, t, sig);
+}
+
+static int
+caller_event(struct kn_watch *w, uint32_t events)
+{
+	struct kn_caller_watch *c = (struct kn_caller_watch *)(void *)w;
+
+	(void)events;
+	return c->fn(c->self, w->fd);
+}
+
+/* A watch that is removed may have an event in the present batch: freed after the turn. */
+static void
+watch_forget(knee *k, int fd)
+{
+	struct kn_caller_watch **at = &k->callers;
+	struct kn_caller_watch *c;
+
+	while (*at != NULL && (*at)->watch.fd != fd)
+		at = &(*at)->next;
+	c = *at;
+	if (c == NULL)
+		return;
+	*at = c->next;
+	kn_loop_remove(&k->loop, &c->watch);
+	c->next = k->gone;
+	k->gone = c;
+}
+
+int
+knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self)
+{
+	struct kn_caller_watch *c;
+	int err;
+
+	watch_forget(k, fd);
+	if (fn == NULL)
+		return 0;
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return -ENOMEM;
+	*c = (struct kn_caller_watch){ .watch = { .fd = -1, .fn = caller_event }, .knee = k, .fn = fn, .self = self };
+	err = kn_loop_add(&k->loop, &c->watch, fd, EPOLLIN);
+	if (err < 0) {
+		free(c);
+		return err;
+	}
+	c->next = k->callers;
+	k->callers = c;
+	return 0;
+}
+
+void
+knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *command), void *self)
+{
+	for (struct kn_task *t = k->sched.running.first; t != NULL; t = t->next)
+		fn(self, t->seq, t->command);
+}
+
+void
+knee_wake(knee *k)
+{
+	k->woken = true;
+}
+
+void
+knee_get_stats(const knee *k, struct knee_stats *ret)
+{
+	const struct kn_sched *s = &k->sched;
+
+	*ret = (struct knee_stats){
+		.started = s->started,
+		.done = s->done,
+		.failed = s->failed,
+		.total = k->seq,
+		.total_known = k->source_ended,
+		.running = (unsigned)s->running.len,
+		.limit = k->limit,
+		.peak = s->peak,
+		.elapsed_ns = k->loop.now_ns - k->begin_ns,
+		.runtime_sum_ns = s->runtime_sum_ns,
+		.held_bytes = k->merge.memory + k->merge.spill_live,
+		.sink_blocked = k->slow,
+		.left = k->seq - s->started,
+		.stopped = s->stopped,
+	};
+}
+
+int
+knee_status(const knee *k)
+{
+	return kn_sched_status(&k->sched);
+}
+
+const char *
+knee_error(const knee *k)
+{
+	return k->error;
+}
+
+int
+knee_failed(const struct knee_result *r)
+{
+	switch (r->outcome) {
+	case KNEE_EXITED:
+		return r->status != 0;
+	case KNEE_SKIPPED:
+		return 0;
+	case KNEE_SIGNALED:
+	case KNEE_TIMED_OUT:
+	case KNEE_CANCELLED:
+	case KNEE_NOT_STARTED:
+	case KNEE_OUTCOMES:
+		break;
+	}
+	return 1;
+}
+
+void
+knee_free(knee *k)
+{
+	if (k == NULL)
+		return;
+	kn_run_done(k);
+	free(k);
+}

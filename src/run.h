@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run: the only place that knows the scheduler, the tuner, the executor and the sinks
+ * together. One thread owns all of it; kn_run_turn() is its whole life, step by step.
+ */
+#ifndef KN_RUN_H
+#define KN_RUN_H
+
+#include "core/sched.h"
+#include "exec/exec.h"
+#include "merge.h"
+#include "sys/loop.h"
+#include "tune/tuner.h"
+
+/* What a sink waits for. */
+struct kn_sink_state {
+	struct kn_watch watch;      /* of its fd, while its reader is slow */
+	const struct knee_sink *sink;
+	int64_t due_ns;             /* when to tick */
+};
+
+/* A descriptor that the caller wants to hear of. */
+struct kn_caller_watch {
+	struct kn_watch watch;
+	struct knee *knee;
+	struct kn_caller_watch *next;
+	int (*fn)(void *self, int fd);
+	void *self;
+};
+
+struct knee {
+	struct knee_options options;    /* with the defaults filled in */
+	struct kn_loop loop;
+	struct kn_sched sched;
+	struct kn_tuner tuner;
+	struct kn_exec exec;
+	struct kn_merge merge;
+
+	struct kn_watch source_watch;   /* waits for an input */
+	bool source_waiting, source_ended;
+	uint64_t seq;                   /* of the latest task */
+
+	struct kn_sink_state *sinks;    /* owned, options.nsinks of them */
+	uint64_t unflushed_bytes;       /* given to text sinks since their last flush */
+	bool slow;                      /* a text sink's reader is: nothing is read or started */
+	bool woken;                     /* tick all sinks in this turn */
+
+	struct kn_caller_watch *callers;/* owned */
+	struct kn_caller_watch *gone;   /* owned: removed in this turn */
+	struct kn_list retired;         /* tasks to be freed when the turn is over */
+
+	unsigned limit;
+	int64_t begin_ns;               /* of the run */
+	int64_t last_start_ns;
+	int64_t hold_starts_ns;         /* no start before, after a refusal */
+	unsigned refusals;              /* in a row with nothing running */
+	bool ended;
+	int err;                        /* what stops the run, or 0 */
+	char error[1024];
+};
+
+/* What is over its limits or broken, in the machine's words; a negative number. */
+int kn_run_init(struct knee *k);
+void kn_run_done(struct knee *k);
+/* One turn of the loop: 1 while there is more to do, 0 at the end of the run, -errno after an
+ * error (once nothing runs any more). */
+int kn_run_turn(struct knee *k);
+void kn_run_stop(struct knee *k, enum knee_stop how);
+
+#endif

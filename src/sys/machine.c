@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "machine.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <math.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned
+affinity_cores(void)
+{
+	size_t size = CPU_ALLOC_SIZE(8192);
+	cpu_set_t *set = CPU_ALLOC(8192);
+	unsigned n = 1;
+
+	if (set == NULL)
+		return 1;
+	if (sched_getaffinity(0, size, set) == 0)
+		n = (unsigned)CPU_COUNT_S(size, set);
+	CPU_FREE(set);
+	return n;
+}
+
+/* One number or two from a small file; how many were read. */
+static int
+read_numbers(const char *path, double *a, double *b)
+{
+	FILE *f = fopen(path, "re");
+	int n;
+
+	if (f == NULL)
+		return 0;
+	n = fscanf(f, "%lf %lf", a, b);
+	fclose(f);
+	return n > 0 ? n : 0;
+}
+
+/* The quota in cores that folder sets, or INFINITY. Version 2 names both numbers in one
+ * file ("max" when there is none), version 1 in two. */
+static double
+quota_of(const char *folder)
+{
+	char path[PATH_MAX + 32];
+	double quota, period, unused;
+
+	(void)snprintf(path, sizeof(path), "%s/cpu.max", folder);
+	if (read_numbers(path, &quota, &period) == 2 && quota > 0 && period > 0)
+		return quota / period;
+	(void)snprintf(path, sizeof(path), "%s/cpu.cfs_quota_us", folder);
+	if (read_numbers(path, &quota, &unused) < 1 || quota <= 0)
+		return INFINITY;
+	(void)snprintf(path, sizeof(path), "%s/cpu.cfs_period_us", folder);
+	if (read_numbers(path, &period, &unused) < 1 || period <= 0)
+		return INFINITY;
+	return quota / period;
+}
+
+/* The smallest quota from mount + group up to mount itself. */
+static double
+quota_up(const char *mount, char *group)
+{
+	char folder[PATH_MAX];
+	double least = INFINITY;
+	char *slash;
+
+	for (;;) {
+		int n = snprintf(folder, sizeof(folder), "%s%s", mount, group);
+
+		if (n > 0 && (size_t)n < sizeof(folder))
+			least = fmin(least, quota_of(folder));
+		slash = strrchr(group, '/');
+		if (slash == NULL)
+			return least;
+		*slash = '\0';
+	}
+}
+
+/* True if word is one of the comma-separated words of list. */
+static bool
+list_has(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (;; list++) {
+		if (strncmp(list, word, n) == 0 && (list[n] == ',' || list[n] == '\0'))
+			return true;
+		list = strchr(list, ',');
+		if (list == NULL)
+			return false;
+	}
+}
+
+/* Lines of /proc/self/cgroup: "0::/group" (version 2) or "4:cpu,cpuacct:/group". */
+static double
+quota_cores(void)
+{
+	FILE *f = fopen("/proc/self/cgroup", "re");
+	char line[PATH_MAX];
+	double least = INFINITY;
+
+	if (f == NULL)
+		return least;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		char *kinds = strchr(line, ':');
+		char *group = kinds != NULL ? strchr(kinds + 1, ':') : NULL;
+
+		if (group == NULL)
+			continue;
+		*kinds++ = '\0';
+		*group++ = '\0';
+		group[strcspn(group, "\n")] = '\0';
+		if (kinds[0] == '\0')
+			least = fmin(least, quota_up("/sys/fs/cgroup", group));
+		else if (list_has(kinds, "cpu"))
+			least = fmin(least, quota_up("/sys/fs/cgroup/cpu", group));
+	}
+	fclose(f);
+	return least;
+}
+
+unsigned
+kn_machine_cores(void)
+{
+	double cores = fmin((double)affinity_cores(), ceil(quota_cores()));
+
+	return cores >= 1 ? (unsigned)cores : 1;
+}
+
+unsigned
+kn_machine_fds_open(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	if (d == NULL)
+		return 16;
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n > 3 ? n - 3 : 0;   /* ".", ".." and the folder's own */
+}
