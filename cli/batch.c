@@ -185,7 +185,7 @@ list_args(struct batch *b, size_t n, struct knee_input *ret)
 	b->args = args;
 	for (i = 0; i < nargs; i++, at += strlen(at) + 1)
 		args[i] = at;
-	*ret = (struct knee_input){args, nargs};
+	*ret = (struct knee_input){ args, nargs };
 	return 0;
 }
 
@@ -234,7 +234,7 @@ add_record(struct batch *b, const struct knee_input *input)
 		return -ENOMEM;
 	b->records = records;
 	new = &records[b->n];
-	*new = (struct record){.text = b->text_len, .nargs = input->nargs};
+	*new = (struct record){ .text = b->text_len, .nargs = input->nargs };
 	err = add_text(b, input);
 	if (err < 0)
 		return err;
@@ -256,7 +256,7 @@ fill(struct batch *b)
 	int got, err;
 
 	for (;;) {
-		if (!fits(b, b->size, b->nargs)) {
+		if (b->n > 0 && !fits(b, b->size, b->nargs)) {
 			err = check_full(b);
 			if (err < 0)
 				return out_of_memory();
@@ -334,7 +334,7 @@ too_long(const struct batch *b)
 static int
 next_batch(struct batch *b, struct knee_input *ret)
 {
-	struct knee_input input = {0};
+	struct knee_input input = { 0 };
 	size_t planned, count = 0;
 	int err;
 
@@ -385,5 +385,5 @@ wait_fd(void *self)
 struct knee_source
 batch_source(struct batch *b)
 {
-	return (struct knee_source){.self = b, .next = next, .fd = wait_fd};
+	return (struct knee_source){ .self = b, .next = next, .fd = wait_fd };
 }

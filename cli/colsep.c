@@ -2,9 +2,9 @@
 /*
  * A separator that is a single byte is looked for as such, in place; any other is a
  * regular expression, and its columns are copied, because a match may be empty and leave
- * no place for a NUL. As GNU parallel has it, an empty separator cuts between all bytes,
- * and empty columns at the end are columns. Unlike there, what a group matched is no
- * column of its own: POSIX knows no group that does not capture.
+ * no place for a NUL. As GNU parallel has it, a separator that matches nothing cuts between
+ * bytes, and empty columns at the end are columns. Unlike there, what a group matched is
+ * no column of its own: POSIX knows no group that does not capture.
  */
 #include "colsep.h"
 
@@ -116,14 +116,14 @@ find_match(const struct colsep *sep, const char *s, size_t from, size_t len, reg
 {
 	int flags = REG_STARTEND | (from > 0 ? REG_NOTBOL : 0);
 
-	*m = (regmatch_t){.rm_so = (regoff_t)from, .rm_eo = (regoff_t)len};
+	*m = (regmatch_t){ .rm_so = (regoff_t)from, .rm_eo = (regoff_t)len };
 	if (regexec(&sep->regex, s, 1, m, flags) != 0)
 		return false;
 	if (m->rm_eo > m->rm_so || (size_t)m->rm_so > from)
 		return true;
 	if (from == len)
 		return false;
-	*m = (regmatch_t){.rm_so = (regoff_t)from + 1, .rm_eo = (regoff_t)len};
+	*m = (regmatch_t){ .rm_so = (regoff_t)from + 1, .rm_eo = (regoff_t)len };
 	return regexec(&sep->regex, s, 1, m, REG_STARTEND | REG_NOTBOL) == 0;
 }
 
@@ -170,5 +170,5 @@ columns_done(struct columns *c)
 {
 	free(c->args);
 	free(c->copy);
-	*c = (struct columns){0};
+	*c = (struct columns){ 0 };
 }

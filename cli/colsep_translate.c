@@ -70,7 +70,8 @@ class_of(char letter)
 static enum escape
 read_escape(struct pattern *p, int *byte)
 {
-	static const char letters[] = "tnrfvae", bytes[] = "\t\n\r\f\v\a\033";
+	static const char letters[] = "tnrfvae";
+	static const unsigned char bytes[] = "\t\n\r\f\v\a\033";
 	char c = *p->at;
 	const char *found;
 
@@ -140,7 +141,7 @@ finish_set(struct pattern *p, char *start, const struct set *s)
 {
 	size_t n = (size_t)(p->out - start);
 	bool inner = s->negated || s->close || s->open || n > 0;
-	char items[3] = {0}, *item = items;
+	char items[3] = { 0 }, *item = items;
 
 	if (!inner && s->caret && !s->dash) {
 		p->out = start;
@@ -201,7 +202,7 @@ read_member(struct pattern *p, int *byte)
 static int
 read_set(struct pattern *p)
 {
-	struct set set = {0};
+	struct set set = { 0 };
 	char *start = p->out;
 	int byte = 0, to = 0, one;
 	bool first = true;
@@ -346,7 +347,7 @@ only_byte(const char *posix)
 int
 colsep_translate(const char *pattern, char **ret, int *literal, bool *fold, const char **why)
 {
-	struct pattern p = {.at = pattern};
+	struct pattern p = { .at = pattern };
 	char *out = malloc(strlen(pattern) * WORST + 1);
 	bool icase = strncmp(pattern, "(?i)", 4) == 0;
 	int err;

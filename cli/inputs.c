@@ -88,7 +88,7 @@ share_stdin(struct inputs *in, size_t nspecs)
 static int
 make_sources(struct inputs *in, size_t nspecs)
 {
-	struct source_plan plan = {.o = in->o, .colsep = in->colsep, .only = nspecs == 1};
+	struct source_plan plan = { .o = in->o, .colsep = in->colsep, .only = nspecs == 1 };
 	size_t i;
 	int err;
 
@@ -118,7 +118,7 @@ inputs_new(const struct cli_options *o, struct inputs **ret)
 	if (in == NULL)
 		return out_of_memory();
 	in->o = o;
-	in->stdin_spec = (struct input_spec){.kind = INPUT_FILE, .path = "-"};
+	in->stdin_spec = (struct input_spec){ .kind = INPUT_FILE, .path = "-" };
 	in->specs = o->ninputs ? o->inputs : &in->stdin_spec;
 	in->sources = calloc(n, sizeof(*in->sources));
 	in->axes = calloc(n, sizeof(*in->axes));
@@ -281,7 +281,7 @@ gather(struct inputs *in, struct knee_input *ret)
 
 	if (in->nsources == 1) {
 		c = &in->sources[0].columns;
-		*ret = (struct knee_input){c->args, c->nargs};
+		*ret = (struct knee_input){ c->args, c->nargs };
 		return 1;
 	}
 	for (i = 0; i < in->nsources; i++)
@@ -295,7 +295,7 @@ gather(struct inputs *in, struct knee_input *ret)
 		memcpy(args, c->args, c->nargs * sizeof(*args));
 		args += c->nargs;
 	}
-	*ret = (struct knee_input){in->args, n};
+	*ret = (struct knee_input){ in->args, n };
 	return 1;
 }
 

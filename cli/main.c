@@ -13,6 +13,7 @@
 
 #include "cli.h"
 #include "keeper.h"
+#include "reader_gone.h"
 #include "signals.h"
 
 #define EXIT_TROUBLE 255
@@ -30,6 +31,7 @@ struct program {
 	struct text_sink *text;
 	struct progress *progress;
 	struct signals signals;
+	int reader_fd;              /* -1: standard output is no pipe */
 	struct knee_sink sinks[3];
 	char nice_text[16];
 	const char *prefix[3];
@@ -216,13 +218,18 @@ program_make(struct program *p)
 	if (err < 0)
 		return say_error(-err, "%s", message);
 	err = signals_start(&p->signals, p->knee, p->progress);
-	return err < 0 ? say_error(-err, "signals: %s", strerror(-err)) : 0;
+	if (err < 0)
+		return say_error(-err, "signals: %s", strerror(-err));
+	err = reader_gone_watch(p->knee, &p->reader_fd);
+	return err < 0 ? say_error(-err, "standard output: %s", strerror(-err)) : 0;
 }
 
 static void
 program_free(struct program *p)
 {
 	knee_free(p->knee);
+	if (p->reader_fd >= 0)
+		close(p->reader_fd);
 	signals_done(&p->signals);
 	progress_free(p->progress);
 	text_free(p->text);
@@ -268,7 +275,7 @@ die_of_pipe(void)
 int
 main(int argc, char **argv)
 {
-	struct program p = { .signals.fd = -1 };
+	struct program p = { .signals.fd = -1, .reader_fd = -1 };
 	enum options_action action = OPTIONS_RUN;
 	bool alone, gone;
 	int err, status;

@@ -103,7 +103,7 @@ make_room(struct reader *r)
 static int
 ready(const struct reader *r, int timeout_ms)
 {
-	struct pollfd p = {.fd = r->fd, .events = POLLIN};
+	struct pollfd p = { .fd = r->fd, .events = POLLIN };
 	int n;
 
 	if (r->regular)

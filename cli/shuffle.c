@@ -80,7 +80,7 @@ shuffle_free(struct shuffle *s)
 int
 shuffle_add(struct shuffle *s, const struct knee_input *input)
 {
-	struct stored head = {.nargs = input->nargs};
+	struct stored head = { .nargs = input->nargs };
 	uint64_t *offsets = grow(s->offsets, &s->cap, s->n + 1, sizeof(*offsets));
 	size_t i;
 	int err;
@@ -200,7 +200,7 @@ load_record(struct shuffle *s, uint64_t offset, struct stored *head)
 int
 shuffle_next(struct shuffle *s, struct knee_input *ret)
 {
-	struct stored head = {0};
+	struct stored head = { 0 };
 	const char **args;
 	char *text;
 	size_t i;
@@ -219,6 +219,6 @@ shuffle_next(struct shuffle *s, struct knee_input *ret)
 	for (i = 0; i < head.nargs; i++, text += strlen(text) + 1)
 		args[i] = text;
 	s->at++;
-	*ret = (struct knee_input){args, head.nargs};
+	*ret = (struct knee_input){ args, head.nargs };
 	return 1;
 }

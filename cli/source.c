@@ -89,7 +89,7 @@ source_done(struct source *s)
 	free(s->header);
 	free(s->line);
 	columns_done(&s->columns);
-	*s = (struct source){0};
+	*s = (struct source){ 0 };
 }
 
 /* The next record as it is. 1, 0, -EAGAIN, or -errno after say(). */

@@ -12,6 +12,7 @@
  * last line without a newline stays without.  Other than there, a colour changes no
  * other byte either, and stderr is not lost with --files.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -201,6 +202,7 @@ static int
 stdout_put(struct text_sink *t, struct text_task *task, const struct knee_event *e,
     const char *data, size_t n)
 {
+	assert(task != NULL || !t->files);      /* OUTPUT comes after START */
 	if (t->files)
 		return text_files_put(&t->file, e->seq, task->path, data, n);
 	return task_put(t, task, e, KNEE_STDOUT, data, n);

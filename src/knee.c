@@ -107,8 +107,12 @@ caller_event(struct kn_watch *w, uint32_t events)
 {
 	struct kn_caller_watch *c = (struct kn_caller_watch *)(void *)w;
 
+	int err = c->fn(c->self, w->fd);
+
 	(void)events;
-	return c->fn(c->self, w->fd);
+	if (err < 0 && c->knee->err == 0)
+		c->knee->err = err;
+	return err;
 }
 
 /* A watch that is removed may have an event in the present batch: freed after the turn. */

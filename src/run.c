@@ -158,10 +158,13 @@ task_retire(void *self, struct kn_task *t)
 	kn_list_append(&k->retired, t);
 }
 
+/* An error of merge's own, or one that a sink has reported already through it. */
 static int
 merge_error(struct knee *k, int err)
 {
-	return err < 0 ? fail(k, err, "%s", k->merge.error[0] ? k->merge.error : strerror(-err)) : 0;
+	if (err == 0 || k->err != 0)
+		return err;
+	return fail(k, err, "%s", k->merge.error[0] ? k->merge.error : strerror(-err));
 }
 
 /* ---- what happens to tasks ------------------------------------------------ */
@@ -505,13 +508,13 @@ limit_sample(struct knee *k)
 /* ---- a turn ------------------------------------------------------------------ */
 
 static int64_t
-turn_deadline(struct knee *k, int64_t exec_next_ns)
+turn_deadline(struct knee *k)
 {
 	int64_t at = kn_sched_next_ns(&k->sched);
 	int64_t wait_ns = start_wait_ns(k);
 
-	if (exec_next_ns < at)
-		at = exec_next_ns;
+	if (k->exec_next_ns < at)
+		at = k->exec_next_ns;
 	if (k->tuner.due_ns < at)
 		at = k->tuner.due_ns;
 	for (size_t i = 0; i < k->options.nsinks; i++)
@@ -519,7 +522,7 @@ turn_deadline(struct knee *k, int64_t exec_next_ns)
 			at = k->sinks[i].due_ns;
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
-	return at;
+	return k->print_more ? 0 : at;
 }
 
 static int
@@ -547,9 +550,12 @@ print_some(struct knee *k)
 		if (err == 0)
 			err = sinks_flush(k);
 	}
-	k->slow = err == -EAGAIN || k->merge.slow;
-	if (k->exec.paused != k->slow)
+	k->slow = err == -EAGAIN;
+	k->print_more = err == 0 && k->merge.slow;      /* the reader has caught up meanwhile */
+	if (k->exec.paused != k->slow) {
 		k->exec.ops->pause(&k->exec, k->slow);
+		k->exec_next_ns = 0;        /* it may go on reading at once */
+	}
 	return err == -EAGAIN ? 0 : err;
 }
 
@@ -598,27 +604,43 @@ finished(const struct knee *k)
 		return true;
 	if (!kn_sched_idle(&k->sched))
 		return false;
-	return (k->source_ended || k->sched.stopped) && kn_merge_empty(&k->merge) && !k->slow;
+	return (k->source_ended || k->sched.stopped) &&
+	    kn_merge_empty(&k->merge) && !k->slow && !k->print_more;
 }
 
 static int
 turn_steps(struct knee *k)
 {
-	int64_t next_ns;
 	int err;
 
-	err = k->exec.ops->tick(&k->exec, &next_ns);
+	err = kn_loop_wait(&k->loop, turn_deadline(k));
 	if (err < 0)
-		return fail(k, err, "running tasks: %s", strerror(-err));
-	err = kn_loop_wait(&k->loop, finished(k) ? 0 : turn_deadline(k, next_ns));
-	if (err < 0)
-		return fail(k, err, "waiting for events: %s", strerror(-err));
+		return k->err != 0 ? err : fail(k, err, "waiting for events: %s", strerror(-err));
 	err = deadlines_pass(k);
 	if (err == 0)
 		err = limit_sample(k);
 	if (err == 0)
 		err = start_some(k);
-	return err;
+	if (err < 0)
+		return err;
+	/* After the starts: an executor may end a task at once. */
+	err = k->exec.ops->tick(&k->exec, &k->exec_next_ns);
+	return err < 0 ? fail(k, err, "running tasks: %s", strerror(-err)) : 0;
+}
+
+/* After a stop: was that all of the input anyway? */
+static void
+source_peek(struct knee *k)
+{
+	const struct knee_source *source = &k->options.source;
+	struct knee_input input;
+	int n;
+
+	if (k->source_ended || k->source_waiting || k->err != 0)
+		return;
+	n = source->next(source->self, &input);
+	k->source_ended = n == 0;
+	k->seq += n == 1;
 }
 
 int
@@ -642,6 +664,7 @@ kn_run_turn(struct knee *k)
 	retire(k);
 	if (!finished(k))
 		return 1;
+	source_peek(k);
 	(void)event_live(k, &end);
 	k->ended = true;
 	return k->err;

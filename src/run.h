@@ -43,6 +43,7 @@ struct knee {
 	struct kn_sink_state *sinks;    /* owned, options.nsinks of them */
 	uint64_t unflushed_bytes;       /* given to text sinks since their last flush */
 	bool slow;                      /* a text sink's reader is: nothing is read or started */
+	bool print_more;                /* and there is more to print at once */
 	bool woken;                     /* tick all sinks in this turn */
 
 	struct kn_caller_watch *callers;/* owned */
@@ -50,6 +51,7 @@ struct knee {
 	struct kn_list retired;         /* tasks to be freed when the turn is over */
 
 	unsigned limit;
+	int64_t exec_next_ns;           /* when the executor wants its tick */
 	int64_t begin_ns;               /* of the run */
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */

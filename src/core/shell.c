@@ -29,23 +29,73 @@ struct word {
  * are absent: there the program does as well.
  */
 static const struct word words[] = {
-	{ "!", true }, { ".", false }, { ":", false }, { "[[", true }, { "]]", true },
-	{ "alias", false }, { "bg", false }, { "break", false }, { "builtin", false },
-	{ "case", true }, { "cd", false }, { "chdir", false }, { "command", false },
-	{ "continue", false }, { "coproc", true }, { "declare", false }, { "do", true },
-	{ "done", true }, { "elif", true }, { "else", true }, { "enable", false },
-	{ "end", true }, { "esac", true }, { "eval", false }, { "exec", false },
-	{ "exit", false }, { "export", false }, { "fc", false }, { "fg", false },
-	{ "fi", true }, { "for", true }, { "foreach", true }, { "function", true },
-	{ "getopts", false }, { "hash", false }, { "if", true }, { "in", true },
-	{ "jobs", false }, { "let", false }, { "local", false }, { "namespace", true },
-	{ "nocorrect", true }, { "noglob", true }, { "read", false }, { "readonly", false },
-	{ "repeat", true }, { "return", false }, { "select", true }, { "set", false },
-	{ "shift", false }, { "shopt", false }, { "source", false }, { "then", true },
-	{ "time", true }, { "times", false }, { "trap", false }, { "type", false },
-	{ "typeset", false }, { "ulimit", false }, { "umask", false }, { "unalias", false },
-	{ "unset", false }, { "until", true }, { "wait", false }, { "while", true },
-	{ "{", true }, { "}", true },
+	{ "!", true },
+	{ ".", false },
+	{ ":", false },
+	{ "[[", true },
+	{ "]]", true },
+	{ "alias", false },
+	{ "bg", false },
+	{ "break", false },
+	{ "builtin", false },
+	{ "case", true },
+	{ "cd", false },
+	{ "chdir", false },
+	{ "command", false },
+	{ "continue", false },
+	{ "coproc", true },
+	{ "declare", false },
+	{ "do", true },
+	{ "done", true },
+	{ "elif", true },
+	{ "else", true },
+	{ "enable", false },
+	{ "end", true },
+	{ "esac", true },
+	{ "eval", false },
+	{ "exec", false },
+	{ "exit", false },
+	{ "export", false },
+	{ "fc", false },
+	{ "fg", false },
+	{ "fi", true },
+	{ "for", true },
+	{ "foreach", true },
+	{ "function", true },
+	{ "getopts", false },
+	{ "hash", false },
+	{ "if", true },
+	{ "in", true },
+	{ "jobs", false },
+	{ "let", false },
+	{ "local", false },
+	{ "namespace", true },
+	{ "nocorrect", true },
+	{ "noglob", true },
+	{ "read", false },
+	{ "readonly", false },
+	{ "repeat", true },
+	{ "return", false },
+	{ "select", true },
+	{ "set", false },
+	{ "shift", false },
+	{ "shopt", false },
+	{ "source", false },
+	{ "then", true },
+	{ "time", true },
+	{ "times", false },
+	{ "trap", false },
+	{ "type", false },
+	{ "typeset", false },
+	{ "ulimit", false },
+	{ "umask", false },
+	{ "unalias", false },
+	{ "unset", false },
+	{ "until", true },
+	{ "wait", false },
+	{ "while", true },
+	{ "{", true },
+	{ "}", true },
 };
 
 /* Longer than all of the above: what is as long is none of them. */
@@ -124,12 +174,9 @@ kn_shell_plain(const char *s, size_t n)
 bool
 kn_shell_acts(const char *s, size_t n)
 {
-	if (n == 0)
-		return false;
-	/* A job, an option or zsh's precommand; an assignment. */
-	if (s[0] == '%' || s[0] == '-' || s[0] == '+' || memchr(s, '=', n) != NULL)
-		return true;
-	return word_find(s, n) != NULL;
+	/* With an equals sign it may be an assignment. What begins with a percent sign is a job
+	 * to bash, even when quoted; but a shell gets it anyway if there is no such program. */
+	return n > 0 && (memchr(s, '=', n) != NULL || word_find(s, n) != NULL);
 }
 
 bool
@@ -185,8 +232,9 @@ kn_shell_quote(struct kn_buf *b, const char *s, size_t n, enum kn_shell_quoting 
 		}
 		if (i > 0)
 			*to++ = '\'';
-		memcpy(to, "\"'\"", 3);
-		to += 3;
+		*to++ = '"';
+		*to++ = '\'';
+		*to++ = '"';
 		if (i + 1 < n)
 			*to++ = '\'';
 	}

@@ -9,8 +9,8 @@
 #include "buf.h"
 
 enum kn_shell_quoting {
-	KN_SHELL_QUOTE_NEEDED,      /* quotes only when a byte asks for them */
-	KN_SHELL_QUOTE_RESERVED,    /* and around a reserved word */
+	KN_SHELL_QUOTE_NEEDED,   /* quotes only when a byte asks for them */
+	KN_SHELL_QUOTE_RESERVED, /* and around a reserved word */
 };
 
 /* s as one shell word, appended. 0 or -ENOMEM. */

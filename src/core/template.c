@@ -15,14 +15,6 @@
  *
  * In a script an argument is quoted, also when it is a reserved word that would
  * be syntax where it stands.
- *
- * Sizes, for -s: of a command that is run directly, the bytes of its words and a
- * NUL for each, as xargs counts; of one for the shell, the bytes of the script
- * with its quotes and one NUL, as GNU parallel counts. The size without arguments
- * is not that of the command without arguments but what the rest of the line costs,
- * so that sizes add up: a NUL or blank less for each {}, and nothing for a word
- * that -X repeats. It is never less than 0, which only matters for a command of
- * nothing but {}{}.
  */
 #include "template.h"
 
@@ -30,13 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shell.h"
 #include "template_parts.h"
 
 enum output {
-	OUTPUT_ARGV,                /* words as they are, a NUL after each */
-	OUTPUT_SCRIPT,              /* the typed text, arguments quoted */
-	OUTPUT_TEXT,                /* the typed text, arguments as they are */
+	OUTPUT_ARGV,   /* words as they are, a NUL after each */
+	OUTPUT_SCRIPT, /* the typed text, arguments quoted */
+	OUTPUT_TEXT,   /* the typed text, arguments as they are */
 };
 
 /* One filling in. */
@@ -45,19 +36,9 @@ struct filling {
 	const struct kn_fill *fill;
 	struct kn_buf *to;
 	enum output output;
-	bool open;                  /* ARGV: the current word exists, be it empty */
-	size_t argc;                /* ARGV: words closed */
+	bool open;   /* ARGV: the current word exists, be it empty */
+	size_t argc; /* ARGV: words closed */
 };
-
-/* A piece of an argument. */
-struct slice {
-	const char *s;
-	size_t n;
-};
-
-/* What {#} and {%} are taken to need, where their value is not known. */
-#define SEQ_DIGITS 8
-#define SLOT_DIGITS 4
 
 /* ---- pieces of an argument ---------------------------------------------- */
 
@@ -80,7 +61,7 @@ base_at(const char *s, size_t n)
 }
 
 /* The folder, as dirname: slashes at the end do not count. */
-static struct slice
+static struct kn_slice
 dir_of(const char *s, size_t n)
 {
 	while (n > 1 && s[n - 1] == '/')
@@ -88,11 +69,11 @@ dir_of(const char *s, size_t n)
 	n = n == 1 && s[0] == '/' ? 1 : base_at(s, n);
 	while (n > 1 && s[n - 1] == '/')
 		n--;
-	return n > 0 ? (struct slice){ s, n } : (struct slice){ ".", 1 };
+	return n > 0 ? (struct kn_slice){ s, n } : (struct kn_slice){ ".", 1 };
 }
 
-static struct slice
-slice_of(const char *s, enum kn_part_form form)
+struct kn_slice
+kn_template_slice(const char *s, enum kn_part_form form)
 {
 	size_t n = strlen(s);
 	size_t at;
@@ -101,22 +82,21 @@ slice_of(const char *s, enum kn_part_form form)
 	case KN_FORM_WHOLE:
 		break;
 	case KN_FORM_STEM:
-		return (struct slice){ s, stem_len(s, n) };
+		return (struct kn_slice){ s, stem_len(s, n) };
 	case KN_FORM_BASE:
 		at = base_at(s, n);
-		return (struct slice){ s + at, n - at };
+		return (struct kn_slice){ s + at, n - at };
 	case KN_FORM_DIR:
 		return dir_of(s, n);
 	case KN_FORM_BASE_STEM:
 		at = base_at(s, n);
-		return (struct slice){ s + at, stem_len(s + at, n - at) };
+		return (struct kn_slice){ s + at, stem_len(s + at, n - at) };
 	}
-	return (struct slice){ s, n };
+	return (struct kn_slice){ s, n };
 }
 
-/* The argument that {n} or {-n} stands for, NULL when there is none. */
-static const char *
-arg_at(const struct kn_fill *fill, long index)
+const char *
+kn_template_arg(const struct kn_fill *fill, long index)
 {
 	size_t n = (size_t)(index < 0 ? -index : index);
 
@@ -125,10 +105,8 @@ arg_at(const struct kn_fill *fill, long index)
 	return fill->args[index < 0 ? fill->nargs - n : n - 1];
 }
 
-/* A template for the shell may hold any syntax before the argument. One that could do
- * without holds none, and there only the first word counts: see first_word_guard(). */
-static enum kn_shell_quoting
-quoting_of(const struct knee_template *t)
+enum kn_shell_quoting
+kn_template_quoting(const struct knee_template *t)
 {
 	return t->direct ? KN_SHELL_QUOTE_NEEDED : KN_SHELL_QUOTE_RESERVED;
 }
@@ -138,11 +116,11 @@ quoting_of(const struct knee_template *t)
 static int
 arg_put(struct filling *f, const char *arg, enum kn_part_form form)
 {
-	struct slice slice = slice_of(arg, form);
+	struct kn_slice slice = kn_template_slice(arg, form);
 
 	f->open = true;
 	if (f->output == OUTPUT_SCRIPT)
-		return kn_shell_quote(f->to, slice.s, slice.n, quoting_of(f->t));
+		return kn_shell_quote(f->to, slice.s, slice.n, kn_template_quoting(f->t));
 	return kn_buf_add(f->to, slice.s, slice.n);
 }
 
@@ -187,7 +165,7 @@ part_put(struct filling *f, const struct kn_part *part, const char *each)
 	case KN_PART_ALL:
 		return each ? arg_put(f, each, part->form) : all_put(f, part->form);
 	case KN_PART_ARG:
-		arg = arg_at(f->fill, part->index);
+		arg = kn_template_arg(f->fill, part->index);
 		return arg ? arg_put(f, arg, part->form) : 0;
 	case KN_PART_SEQ:
 		f->open = true;
@@ -282,7 +260,7 @@ first_word_guard(struct kn_buf *b, size_t start)
 static int
 literal_script_put(const struct knee_template *t, const struct kn_fill *fill, struct kn_buf *ret)
 {
-	struct kn_buf words = {0};
+	struct kn_buf words = { 0 };
 	struct filling f = { .t = t, .fill = fill, .to = &words, .output = OUTPUT_ARGV };
 	int err = template_put(&f);
 
@@ -304,8 +282,9 @@ static int
 script_put(const struct knee_template *t, const struct kn_fill *fill, struct kn_buf *ret)
 {
 	bool quoted = (t->flags & (KNEE_TEMPLATE_CODE | KNEE_TEMPLATE_TEXT)) == 0;
-	struct filling f = { .t = t, .fill = fill, .to = ret,
-		.output = quoted ? OUTPUT_SCRIPT : OUTPUT_TEXT };
+	struct filling f = {
+		.t = t, .fill = fill, .to = ret, .output = quoted ? OUTPUT_SCRIPT : OUTPUT_TEXT
+	};
 	size_t start = ret->len;
 	int err;
 
@@ -419,8 +398,7 @@ shell_command(const struct knee_template *t, const struct kn_fill *fill, struct 
 }
 
 int
-kn_template_command(const struct knee_template *t, const struct kn_fill *fill,
-    struct kn_command *ret)
+kn_template_command(const struct knee_template *t, const struct kn_fill *fill, struct kn_command *ret)
 {
 	struct filling f = { .t = t, .fill = fill, .to = &ret->text, .output = OUTPUT_ARGV };
 	bool literal = (t->flags & KNEE_TEMPLATE_LITERAL) != 0;
@@ -448,17 +426,17 @@ kn_command_done(struct kn_command *c)
 {
 	kn_buf_done(&c->text);
 	free(c->argv);
-	*c = (struct kn_command){0};
+	*c = (struct kn_command){ 0 };
 }
 
 /* ---- the public half ---------------------------------------------------- */
 
 int
-knee_template_expand(const struct knee_template *t, const char *const *args, size_t nargs,
-    uint64_t seq, unsigned slot, char **ret)
+knee_template_expand(const struct knee_template *t, const char *const *args, size_t nargs, uint64_t seq,
+    unsigned slot, char **ret)
 {
 	const struct kn_fill fill = { .args = args, .nargs = nargs, .seq = seq, .slot = slot };
-	struct kn_buf text = {0};
+	struct kn_buf text = { 0 };
 	int err = script_put(t, &fill, &text);
 
 	if (err == 0)
@@ -473,7 +451,7 @@ knee_template_expand(const struct knee_template *t, const char *const *args, siz
 int
 knee_quote(const char *s, char **ret)
 {
-	struct kn_buf text = {0};
+	struct kn_buf text = { 0 };
 	int err = kn_shell_quote(&text, s, strlen(s), KN_SHELL_QUOTE_NEEDED);
 
 	if (err == 0)
@@ -483,99 +461,4 @@ knee_quote(const char *s, char **ret)
 	else
 		*ret = text.data;
 	return err;
-}
-
-/* ---- sizes -------------------------------------------------------------- */
-
-static size_t
-arg_size(const struct knee_template *t, const char *arg, enum kn_part_form form)
-{
-	struct slice slice = slice_of(arg, form);
-
-	if (t->direct || (t->flags & (KNEE_TEMPLATE_CODE | KNEE_TEMPLATE_TEXT)) != 0)
-		return slice.n;
-	return kn_shell_quoted_size(slice.s, slice.n, quoting_of(t));
-}
-
-/* {}: each is as in part_put(). All of them need a blank or NUL between them. May
- * be negative: see the top. */
-static ptrdiff_t
-all_size(const struct knee_template *t, const struct kn_fill *fill, enum kn_part_form form,
-    const char *each)
-{
-	size_t size = fill->nargs;
-
-	if (each != NULL)
-		return (ptrdiff_t)arg_size(t, each, form);
-	for (size_t i = 0; i < fill->nargs; i++)
-		size += arg_size(t, fill->args[i], form);
-	return (ptrdiff_t)size - 1;
-}
-
-static ptrdiff_t
-part_size(const struct knee_template *t, const struct kn_part *part, const struct kn_fill *fill,
-    const char *each)
-{
-	const char *arg;
-
-	switch (part->kind) {
-	case KN_PART_TEXT:
-		return (ptrdiff_t)part->len;
-	case KN_PART_ALL:
-		return all_size(t, fill, part->form, each);
-	case KN_PART_ARG:
-		arg = arg_at(fill, part->index);
-		return arg ? (ptrdiff_t)arg_size(t, arg, part->form) : 0;
-	case KN_PART_SEQ:
-		return SEQ_DIGITS;
-	case KN_PART_SLOT:
-		return SLOT_DIGITS;
-	}
-	return 0;
-}
-
-/* A word once, with the NUL or blank that parts it from the next, unless it vanishes. */
-static ptrdiff_t
-word_once_size(const struct knee_template *t, const struct kn_word *word,
-    const struct kn_fill *fill, const char *each)
-{
-	ptrdiff_t size = 0;
-	bool open = !t->direct;
-
-	for (size_t i = 0; i < word->count; i++) {
-		const struct kn_part *part = &t->parts[word->first + i];
-
-		size += part_size(t, part, fill, each);
-		if (part->kind != KN_PART_ARG || arg_at(fill, part->index) != NULL)
-			open = true;
-	}
-	return open ? size + 1 : size;
-}
-
-/* The same, as often as -X repeats it. */
-static ptrdiff_t
-word_size(const struct knee_template *t, const struct kn_word *word, const struct kn_fill *fill)
-{
-	ptrdiff_t size = 0;
-
-	if (!word->repeat)
-		return word_once_size(t, word, fill, NULL);
-	for (size_t i = 0; i < fill->nargs; i++)
-		size += word_once_size(t, word, fill, fill->args[i]);
-	return size;
-}
-
-size_t
-knee_template_size(const struct knee_template *t, const char *const *args, size_t nargs)
-{
-	const struct kn_fill fill = { .args = args, .nargs = nargs };
-	ptrdiff_t size = t->direct ? 0 : 1;
-
-	for (size_t i = 0; i < t->nwords; i++) {
-		size += word_size(t, &t->words[i], &fill);
-		/* In a script a word is parted from the next by the next one's own blanks. */
-		if (!t->direct)
-			size += (ptrdiff_t)t->words[i].blank_len - 1;
-	}
-	return size > 0 ? (size_t)size : 0;
 }

@@ -21,13 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shell.h"
 #include "template_parts.h"
 
 struct parser {
-	const struct knee_template_options *options;   /* borrowed */
-	struct knee_template *t;                       /* borrowed */
-	const char *replacement;                       /* borrowed */
+	const struct knee_template_options *options; /* borrowed */
+	struct knee_template *t;                     /* borrowed */
+	const char *replacement;                     /* borrowed */
 	size_t replacement_len;
 	bool literal;
 };
@@ -125,8 +124,7 @@ index_match(const struct parser *p, const char *s, struct kn_part *ret)
 		tail = suffix_match(at, &form);
 	if (tail == 0)
 		return 0;
-	*ret = (struct kn_part){
-		.kind = KN_PART_ARG, .form = form, .index = from_end ? -index : index };
+	*ret = (struct kn_part){ .kind = KN_PART_ARG, .form = form, .index = from_end ? -index : index };
 	return (size_t)(at - s) + tail;
 }
 
@@ -309,10 +307,11 @@ replacement_append(struct knee_template *t)
 static bool
 part_plain(const struct knee_template *t, const struct kn_part *part, bool first_word)
 {
-	const char *s = t->text.data + part->at;
+	const char *s;
 
-	if (part->kind != KN_PART_TEXT)
+	if (part->kind != KN_PART_TEXT || t->text.data == NULL)
 		return true;
+	s = t->text.data + part->at;
 	if (first_word && memchr(s, '=', part->len) != NULL)
 		return false;
 	return kn_shell_plain(s, part->len);
@@ -328,8 +327,7 @@ directness_find(struct knee_template *t)
 	for (size_t i = 0; i < t->nwords; i++) {
 		const struct kn_word *word = &t->words[i];
 
-		if (word->blank_len > 0 &&
-		    !kn_shell_plain(t->text.data + word->blank_at, word->blank_len))
+		if (word->blank_len > 0 && !kn_shell_plain(t->text.data + word->blank_at, word->blank_len))
 			return;
 		if (first == NULL && word->count > 0)
 			first = word;
@@ -439,15 +437,15 @@ words_parse(struct parser *p, const char *const *words, size_t nwords, const cha
 }
 
 int
-knee_template_new(const char *const *words, size_t nwords,
-    const struct knee_template_options *options, struct knee_template **ret, char *err,
-    size_t errsize)
+knee_template_new(const char *const *words, size_t nwords, const struct knee_template_options *options,
+    struct knee_template **ret, char *err, size_t errsize)
 {
 	const char *replacement = options->replacement ? options->replacement : "{}";
-	struct parser p = { .options = options, .replacement = replacement,
+	struct parser p = { .options = options,
+		.replacement = replacement,
 		.replacement_len = strlen(replacement),
 		.literal = (options->flags & KNEE_TEMPLATE_LITERAL) != 0 };
-	struct kn_buf joined = {0};
+	struct kn_buf joined = { 0 };
 	int error = words_join(words, nwords, &joined);
 
 	if (error < 0)

@@ -85,15 +85,25 @@ proc_of(struct kn_task *t)
 
 /* ---- output ------------------------------------------------------------- */
 
+/*
+ * Stop watching a descriptor, and close it. Closing alone does not take it out of the epoll
+ * set: a child that is just being started holds a copy of it until its exec is done, and
+ * posix_spawn returns a little before that.
+ */
 static void
-stream_close(struct stream *s)
+watch_close(struct kn_exec *e, struct kn_watch *w)
 {
-	int fd = s->watch.fd;
+	int fd = w->fd;
 
-	/* Closing takes it out of the epoll set: nobody else has this end. */
-	s->watch.fd = -1;
-	s->ready = false;
+	kn_loop_remove(e->loop, w);
 	kn_fd_close(&fd);
+}
+
+static void
+stream_close(struct kn_exec *e, struct stream *s)
+{
+	s->ready = false;
+	watch_close(e, &s->watch);
 }
 
 static void
@@ -133,7 +143,7 @@ stream_read(struct proc *p, unsigned which, size_t max)
 		if (n < 0)
 			return -errno;
 		if (n == 0) {
-			stream_close(s);
+			stream_close(p->exec, s);
 			break;
 		}
 		total += (size_t)n;
@@ -213,15 +223,12 @@ static int
 proc_finish(struct proc *p)
 {
 	struct runner *r = p->exec->state;
-	int fd = p->child.pidfd;
 
 	unread_forget(r, p);
 
-	stream_close(&p->streams[0]);
-	stream_close(&p->streams[1]);
+	stream_close(p->exec, &p->streams[0]);
+	stream_close(p->exec, &p->streams[1]);
 	kn_heap_remove(&r->draining, &p->drain);
-	p->child.pidfd = -1;
-	kn_fd_close(&fd);
 	return p->exec->host.ended(p->exec->host.self, p->task);
 }
 
@@ -283,7 +290,8 @@ end_event(struct kn_watch *w, uint32_t events)
 	if (err < 0)
 		return err;
 	result_fill(&p->task->result, status, &usage);
-	p->end.fd = -1;
+	watch_close(p->exec, &p->end);
+	p->child.pidfd = -1;
 	p->exited_ns = p->exec->loop->now_ns;
 	return proc_drain(p);
 }
@@ -460,9 +468,9 @@ proc_abandon(struct proc *p)
 {
 	kn_child_signal(&p->child, SIGKILL);
 	(void)waitpid(p->child.pid, NULL, 0);
-	p->end.fd = -1;
-	stream_close(&p->streams[0]);
-	stream_close(&p->streams[1]);
+	stream_close(p->exec, &p->streams[0]);
+	stream_close(p->exec, &p->streams[1]);
+	kn_loop_remove(p->exec->loop, &p->end);
 	kn_fd_close(&p->child.pidfd);
 }
 

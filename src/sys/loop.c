@@ -104,7 +104,7 @@ kn_loop_wait(struct kn_loop *l, int64_t until_ns)
 {
 	struct epoll_event ev[BATCH];
 	bool poll_only = until_ns <= l->now_ns;
-	int err, n;
+	int first_err = 0, err, n;
 
 	/* An earlier deadline than needed costs one empty turn; a later one must be moved. */
 	if (!poll_only && until_ns < l->armed_ns) {
@@ -128,11 +128,12 @@ kn_loop_wait(struct kn_loop *l, int64_t until_ns)
 		}
 		if (w->fd < 0)
 			continue;
+		/* An error of one is no reason to keep the others waiting. */
 		err = w->fn(w, ev[i].events);
-		if (err < 0)
-			return err;
+		if (first_err == 0)
+			first_err = err;
 	}
-	return 0;
+	return first_err;
 }
 
 int64_t

@@ -129,7 +129,9 @@ class Words(unittest.TestCase):
         self.assertEqual(self.out('echo', '-k', '--nonsense', ':::', 'a'), b'-k --nonsense a\n')
 
     def test_dashes_end_options(self):
-        self.assertEqual(self.out('--dry-run', '--', '-x', ':::', 'a'), b'-x a\n')
+        self.assertEqual(self.out('-k', '--', 'echo', '--', ':::', 'a'), b'-- a\n')
+        r = knee('--', '-k', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'', 1))
 
     def test_bundles_and_values(self):
         for args in (['-kj4'], ['-kj', '4'], ['-k', '--jobs=4'], ['-k', '--jobs', '4'], ['-kP4'],
@@ -184,8 +186,9 @@ class Faces(unittest.TestCase):
             self.assertEqual((r.err, r.status), (b'', 0))
 
     def test_order(self):
-        args = ['-j2', 'if [ {} = a ]; then while [ ! -e b ]; do sleep 0.01; done; else touch b; fi; echo {}',
-                ':::', 'a', 'b']
+        # a ends when knee has seen the end of b: when its process is no longer there.
+        args = ['-j2', 'if [ {} = b ]; then echo $$ >new; mv new b; else until [ -e b ]; do sleep 0.01; '
+                'done; while kill -0 $(cat b); do sleep 0.01; done 2>/dev/null; fi; echo {}', ':::', 'a', 'b']
         self.assertEqual(knee(*args, cwd=scratch()).out, b'a\nb\n')
         self.assertEqual(knee(*args, cwd=scratch(), face='parallel').out, b'b\na\n')
         self.assertEqual(knee('-k', *args, cwd=scratch(), face='parallel').out, b'a\nb\n')
@@ -246,7 +249,7 @@ class Config(unittest.TestCase):
         for text, tag in ((r"--tagstring 'a b'", 'a b'), (r'--tagstring "a \" b"', 'a " b'),
                           (r'--tagstring a\ b', 'a b'), (r'--tagstring=a"b"'"'c'", 'abc'),
                           (r'''--tagstring "'#$HOME"''', "'#$HOME"), ('-k\t--tagstring\tq', 'q'),
-                          ('--tagstring a#b', 'a#b'), (r"--tagstring '' -k", '')):
+                          ('--tagstring a#b', 'a#b'), (r"--tagstring q'' -E ''", 'q')):
             self.assertEqual(self.tag(KNEE=text), f'{tag}\tx\n', text)
 
     def test_errors_name_the_place(self):

@@ -16,7 +16,7 @@
 
 #include <stddef.h>
 
-static size_t alloc_fail_at;        /* 0: none; n: the nth call from now fails */
+static size_t alloc_fail_at; /* 0: none; n: the nth call from now fails */
 static size_t alloc_count;
 
 void *__real_malloc(size_t n);

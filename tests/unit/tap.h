@@ -26,8 +26,7 @@ static struct {
 } tap;
 
 #define ok(cond, ...) tap_ok(__FILE__, __LINE__, (cond), __VA_ARGS__)
-#define is_int(got, want, ...) \
-	tap_int(__FILE__, __LINE__, (long long)(got), (long long)(want), __VA_ARGS__)
+#define is_int(got, want, ...) tap_int(__FILE__, __LINE__, (long long)(got), (long long)(want), __VA_ARGS__)
 #define is_str(got, want, ...) tap_str(__FILE__, __LINE__, (got), (want), __VA_ARGS__)
 #define is_mem(got, gotlen, want, wantlen, ...) \
 	tap_mem(__FILE__, __LINE__, (got), (gotlen), (want), (wantlen), __VA_ARGS__)
@@ -103,9 +102,8 @@ tap_differ(const char *label, const char *s, size_t n)
 	printf("\"\n");
 }
 
-static inline bool __attribute__((format(printf, 7, 0)))
-tap_vmem(const char *file, int line, const char *got, size_t gotlen, const char *want,
-    size_t wantlen, const char *format, va_list ap)
+static inline bool __attribute__((format(printf, 7, 0))) tap_vmem(const char *file, int line, const char *got,
+    size_t gotlen, const char *want, size_t wantlen, const char *format, va_list ap)
 {
 	bool same = (got == NULL) == (want == NULL) && gotlen == wantlen &&
 	    (gotlen == 0 || got == NULL || memcmp(got, want, gotlen) == 0);
@@ -118,9 +116,8 @@ tap_vmem(const char *file, int line, const char *got, size_t gotlen, const char 
 	return same;
 }
 
-static inline bool __attribute__((format(printf, 7, 8)))
-tap_mem(const char *file, int line, const char *got, size_t gotlen, const char *want,
-    size_t wantlen, const char *format, ...)
+static inline bool __attribute__((format(printf, 7, 8))) tap_mem(const char *file, int line, const char *got,
+    size_t gotlen, const char *want, size_t wantlen, const char *format, ...)
 {
 	va_list ap;
 	bool same;
@@ -138,14 +135,12 @@ tap_str(const char *file, int line, const char *got, const char *want, const cha
 	bool same;
 
 	va_start(ap, format);
-	same = tap_vmem(file, line, got, got ? strlen(got) : 0, want, want ? strlen(want) : 0,
-	    format, ap);
+	same = tap_vmem(file, line, got, got ? strlen(got) : 0, want, want ? strlen(want) : 0, format, ap);
 	va_end(ap);
 	return same;
 }
 
-static inline void __attribute__((format(printf, 1, 2)))
-diag(const char *format, ...)
+static inline void __attribute__((format(printf, 1, 2))) diag(const char *format, ...)
 {
 	va_list ap;
 

@@ -18,7 +18,7 @@ valid(const struct kn_buf *b)
 static void
 test_add(void)
 {
-	struct kn_buf b = {0};
+	struct kn_buf b = { 0 };
 
 	is_int(kn_buf_add(&b, NULL, 0), 0, "nothing can be added to an empty buffer");
 	ok(b.data == NULL && valid(&b), "and it stays without memory");
@@ -27,7 +27,10 @@ test_add(void)
 	is_int(kn_buf_addu(&b, 0), 0, "zero");
 	is_int(kn_buf_addu(&b, UINT64_MAX), 0, "the largest number");
 	is_int(kn_buf_add(&b, "\xff\n", 2), 0, "bytes");
-	is_mem(b.data, b.len, "one\0" "018446744073709551615\xff\n", 27, "all of it in order");
+	is_mem(b.data, b.len,
+	    "one\0"
+	    "018446744073709551615\xff\n",
+	    27, "all of it in order");
 	ok(valid(&b), "valid");
 	kn_buf_done(&b);
 	ok(b.data == NULL && b.len == 0 && b.cap == 0, "done leaves an empty buffer");
@@ -38,7 +41,7 @@ test_add(void)
 static void
 test_grow(void)
 {
-	struct kn_buf b = {0};
+	struct kn_buf b = { 0 };
 	size_t wrong = 0;
 
 	for (unsigned i = 0; i < 100000; i++)
@@ -58,7 +61,7 @@ test_grow(void)
 static void
 test_drop(void)
 {
-	struct kn_buf b = {0};
+	struct kn_buf b = { 0 };
 
 	kn_buf_drop(&b, 0);
 	ok(valid(&b), "nothing can be dropped from an empty buffer");
@@ -74,7 +77,7 @@ test_drop(void)
 static void
 test_failure(void)
 {
-	struct kn_buf b = {0};
+	struct kn_buf b = { 0 };
 	struct kn_buf before;
 
 	alloc_count = 0;
