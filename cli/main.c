@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -186,7 +187,9 @@ engine_options(struct program *p, size_t nsinks)
 	};
 
 	if (o->nice_set) {
-		(void)snprintf(p->nice_text, sizeof(p->nice_text), "%d", o->nice);
+		/* nice(1) counts from the niceness that it has. */
+		(void)snprintf(p->nice_text, sizeof(p->nice_text), "%d",
+		    o->nice - getpriority(PRIO_PROCESS, 0));
 		p->prefix[0] = "nice";
 		p->prefix[1] = "-n";
 		p->prefix[2] = p->nice_text;

@@ -252,7 +252,9 @@ options_set_batch(struct options_state *s, const struct option *option, const ch
 int
 options_set_jobs(struct options_state *s, const struct option *option, const char *value)
 {
-	int err = value_jobs(value, value_cores(), &s->o->limit);
+	/* A plain number does not need them, and to ask takes time. */
+	unsigned cores = strpbrk(value, "%+-") != NULL ? knee_cores() : 1;
+	int err = value_jobs(value, cores, &s->o->limit);
 
 	(void)option;
 	if (err == 0)

@@ -156,8 +156,6 @@ int value_halt(const char *s, struct knee_halt *ret);
 int value_term_seq(const char *s, struct knee_term_step **ret, size_t *n);
 /* 8, 0 (UINT_MAX), 50%, +2, -1, at least 1. */
 int value_jobs(const char *s, unsigned cores, unsigned *ret);
-/* Cores that this process may use. */
-unsigned value_cores(void);
 /* s with \t \n \r \0 and \ooo replaced, in to, which has room for all of s. */
 size_t value_unescape(const char *s, char *to);
 

@@ -7,7 +7,6 @@
 #include "options_table.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,29 +426,6 @@ value_term_seq(const char *s, struct knee_term_step **ret, size_t *n)
 free_steps:
 	free(steps);
 	return err;
-}
-
-unsigned
-value_cores(void)
-{
-	/* The kernel's mask may be wider than cpu_set_t: ask with wider ones. */
-	for (unsigned cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
-		cpu_set_t *set = CPU_ALLOC(cpus);
-		size_t size = CPU_ALLOC_SIZE(cpus);
-		int count = 0, failed;
-
-		if (set == NULL)
-			return 1;
-		failed = sched_getaffinity(0, size, set);
-		if (failed == 0)
-			count = CPU_COUNT_S(size, set);
-		CPU_FREE(set);
-		if (failed == 0 && count > 0)
-			return (unsigned)count;
-		if (failed == 0 || errno != EINVAL)
-			return 1;
-	}
-	return 1;
 }
 
 int

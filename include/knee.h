@@ -281,6 +281,9 @@ void knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char 
 /* Make the engine call every sink's tick() in this turn. */
 void knee_wake(knee *k);
 
+/* The cores that this process may use: its affinity, and its cgroups' quota rounded up. >= 1. */
+unsigned knee_cores(void);
+
 void knee_get_stats(const knee *k, struct knee_stats *ret);
 
 /* The exit status that stands for the run: 0 all succeeded, 1-100 the number of

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "run.h"
+#include "sys/machine.h"
 
 #define MS ((int64_t)1000000)
 
@@ -190,6 +191,12 @@ knee_get_stats(const knee *k, struct knee_stats *ret)
 		.left = k->seq - s->started,
 		.stopped = s->stopped,
 	};
+}
+
+unsigned
+knee_cores(void)
+{
+	return kn_machine_cores();
 }
 
 int

@@ -10,19 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The kernel's mask may be wider than the C library's usual one: ask with wider ones. */
 static unsigned
 affinity_cores(void)
 {
-	size_t size = CPU_ALLOC_SIZE(8192);
-	cpu_set_t *set = CPU_ALLOC(8192);
-	unsigned n = 1;
+	for (unsigned cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
+		cpu_set_t *set = CPU_ALLOC(cpus);
+		size_t size = CPU_ALLOC_SIZE(cpus);
+		int count = 0;
+		bool known;
 
-	if (set == NULL)
-		return 1;
-	if (sched_getaffinity(0, size, set) == 0)
-		n = (unsigned)CPU_COUNT_S(size, set);
-	CPU_FREE(set);
-	return n;
+		if (set == NULL)
+			return 1;
+		known = sched_getaffinity(0, size, set) == 0;
+		if (known)
+			count = CPU_COUNT_S(size, set);
+		CPU_FREE(set);
+		if (known)
+			return (unsigned)count;
+	}
+	return 1;
 }
 
 /* One number or two from a small file; how many were read. */

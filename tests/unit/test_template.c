@@ -651,7 +651,7 @@ test_sizes(void)
 /* ---- random templates ------------------------------------------------ */
 
 /* Longer than anything that comes about by chance. */
-static const char no_perl[] = "begin Perl here, end Perl here.";
+static const char no_perl[] = "here Perl begins, here Perl ends";
 
 /* n random bytes and a NUL, of those in from, or of all when from is NULL. */
 static char *
@@ -825,8 +825,7 @@ random_add(struct rnd *r, unsigned flags, struct kn_buf *script, struct kn_buf *
 	static const unsigned all[] = { 0, X, A, A | X };
 	char *words[5], *args[5];
 	unsigned nwords = 1 + rnd_below(r, 5), nargs = rnd_below(r, 5);
-	const struct knee_template_options o = { .flags = flags | all[rnd_below(r, 4)],
-		.parens = no_perl };
+	const struct knee_template_options o = { .flags = flags | all[rnd_below(r, 4)], .parens = no_perl };
 	struct kn_fill fill = { .args = (const char *const *)args, .nargs = nargs, .seq = 12, .slot = 34 };
 	struct kn_command c = { 0 };
 	struct knee_template *t = NULL;
