@@ -97,10 +97,10 @@ static int
 spill_failed(struct kn_merge *m, int err, uint64_t seq)
 {
 	(void)snprintf(m->error, sizeof(m->error),
-	    "%s: cannot hold the output of task %llu there: %s; tasks after %llu are not printed: "
+	    "%s: cannot hold the output of task %llu there: %s; output from task %llu on is missing: "
 	    "free some space, or name another folder by --tmpdir",
 	    m->tmpdir, (unsigned long long)seq, strerror(-err),
-	    (unsigned long long)(m->order == KNEE_ORDER_INPUT ? m->head - 1 : seq - 1));
+	    (unsigned long long)(m->order == KNEE_ORDER_INPUT ? m->head : seq));
 	return err;
 }
 

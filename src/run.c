@@ -256,8 +256,8 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 	return 0;
 }
 
-/* kn_exec_host.output */
-static int
+/* kn_exec_host.output. An error stays in k->err, and the loop goes on to end the tasks. */
+static void
 task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n)
 {
 	struct knee *k = self;
@@ -265,17 +265,15 @@ task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *
 
 	if (err == 0 && k->merge.slow && !k->exec.paused)
 		k->exec.ops->pause(&k->exec, true);
-	return 0;                   /* an error is in k->err, and the loop goes on to end the tasks */
 }
 
 /* kn_exec_host.ended */
-static int
+static void
 task_ended(void *self, struct kn_task *t)
 {
 	struct knee *k = self;
 
 	(void)task_event(k, t, KN_EXIT);
-	return 0;
 }
 
 /* ---- starting -------------------------------------------------------------- */

@@ -50,12 +50,11 @@ dry_end(struct kn_exec *e, struct kn_task *t)
 	err = kn_buf_addc(&d->text, '\n');
 	if (err < 0)
 		return err;
-	err = e->host.output(e->host.self, t, KNEE_STDOUT, d->text.data, d->text.len);
-	if (err < 0)
-		return err;
+	e->host.output(e->host.self, t, KNEE_STDOUT, d->text.data, d->text.len);
 	t->result.outcome = KNEE_EXITED;
 	t->result.status = 0;
-	return e->host.ended(e->host.self, t);
+	e->host.ended(e->host.self, t);
+	return 0;
 }
 
 static int

@@ -13,11 +13,11 @@
 
 /* Whom an executor reports to: run.c. Called from within the loop's turn or tick. */
 struct kn_exec_host {
-	/* The data is borrowed until it returns. 0, or -errno: the run stops with it. */
-	int (*output)(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n);
+	/* The data is borrowed until it returns. */
+	void (*output)(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n);
 	/* t->result holds outcome, status and usage. t and its private part stay valid
 	 * until the turn is over. */
-	int (*ended)(void *self, struct kn_task *t);
+	void (*ended)(void *self, struct kn_task *t);
 	void *self;
 };
 

@@ -74,6 +74,7 @@ struct runner {
 	struct proc *unread;
 	char *buffer;               /* READ_BYTES */
 	int null_fd;
+	int err;                    /* reading failed: the next tick says so */
 	bool first_started;
 };
 
@@ -118,17 +119,17 @@ unread_later(struct runner *r, struct proc *p)
 
 /*
  * Read until there is no more for now, reading is paused, or max bytes are through.
- * Sets ready when there may be more; closes the stream at its end. How much was read,
- * or -errno.
+ * Sets ready when there may be more; closes the stream at its end, or when it cannot be
+ * read: then runner.err says why, and the task still comes to its own end. How much was
+ * read.
  */
-static int64_t
+static size_t
 stream_read(struct proc *p, unsigned which, size_t max)
 {
 	struct runner *r = p->exec->state;
 	struct stream *s = &p->streams[which];
 	const struct kn_exec_host *host = &p->exec->host;
 	size_t total = 0;
-	int err;
 
 	s->ready = true;
 	while (total < max) {
@@ -140,9 +141,9 @@ stream_read(struct proc *p, unsigned which, size_t max)
 			s->ready = false;
 			break;
 		}
-		if (n < 0)
-			return -errno;
-		if (n == 0) {
+		if (n < 0 && r->err == 0)
+			r->err = -errno;
+		if (n <= 0) {
 			stream_close(p->exec, s);
 			break;
 		}
@@ -153,47 +154,41 @@ stream_read(struct proc *p, unsigned which, size_t max)
 			(void)fcntl(s->watch.fd, F_SETPIPE_SZ, PIPE_BYTES);
 			s->wide = true;
 		}
-		err = host->output(host->self, p->task, which == 0 ? KNEE_STDOUT : KNEE_STDERR,
-		    r->buffer, (size_t)n);
-		if (err < 0)
-			return err;
+		host->output(host->self, p->task, which == 0 ? KNEE_STDOUT : KNEE_STDERR, r->buffer, (size_t)n);
 		if (p->exec->paused)
 			break;
 	}
-	return (int64_t)total;
+	return total;
 }
 
 /* The stream can be read: do it, or note it when reading is paused. */
-static int
+static void
 stream_event(struct proc *p, unsigned which)
 {
 	struct stream *s = &p->streams[which];
-	int64_t n;
 
-	if (p->exec->paused) {
+	if (p->exec->paused)
 		s->ready = true;
-	} else {
-		n = stream_read(p, which, TURN_BYTES);
-		if (n < 0)
-			return (int)n;
-	}
+	else
+		(void)stream_read(p, which, TURN_BYTES);
 	if (s->ready)
 		unread_later(p->exec->state, p);
-	return 0;
 }
 
 static int
 stdout_event(struct kn_watch *w, uint32_t events)
 {
 	(void)events;
-	return stream_event((struct proc *)(void *)((char *)w - offsetof(struct proc, streams[0].watch)), 0);
+	stream_event((struct proc *)(void *)((char *)w - offsetof(struct proc, streams[0].watch)), 0);
+	return 0;
 }
 
 static int
 stderr_event(struct kn_watch *w, uint32_t events)
 {
 	(void)events;
-	return stream_event((struct proc *)(void *)((char *)w - offsetof(struct proc, streams[1].watch)), 1);
+	stream_event((struct proc *)(void *)((char *)w - offsetof(struct proc, streams[1].watch)), 1);
+	return 0;
 }
 
 /* ---- the end of a task --------------------------------------------------- */
@@ -219,7 +214,7 @@ unread_forget(struct runner *r, struct proc *p)
 	p->unread = false;
 }
 
-static int
+static void
 proc_finish(struct proc *p)
 {
 	struct runner *r = p->exec->state;
@@ -229,36 +224,31 @@ proc_finish(struct proc *p)
 	stream_close(p->exec, &p->streams[0]);
 	stream_close(p->exec, &p->streams[1]);
 	kn_heap_remove(&r->draining, &p->drain);
-	return p->exec->host.ended(p->exec->host.self, p->task);
+	p->exec->host.ended(p->exec->host.self, p->task);
 }
 
 /* Read what an ended task left in its pipes, paused or not: it is little. Finish it when
  * that was all; else wait for the holder of the other end, in bounds. */
-static int
+static void
 proc_drain(struct proc *p)
 {
 	struct runner *r = p->exec->state;
 	int64_t now_ns = p->exec->loop->now_ns;
-	int64_t got = 0, n, until_ns;
+	int64_t until_ns;
+	size_t got = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
 		while (p->streams[i].watch.fd >= 0) {
-			n = stream_read(p, i, TURN_BYTES);
-			if (n < 0)
-				return (int)n;
-			got += n;
+			got += stream_read(p, i, TURN_BYTES);
 			if (!p->streams[i].ready || got >= 2 * PIPE_BYTES)
 				break;
 		}
 	}
-	if (drained(p))
-		return proc_finish(p);
 	until_ns = p->drain.index == 0 || got > 0 ? now_ns + QUIET_NS : p->drain.key;
 	if (until_ns > p->exited_ns + GRACE_NS)
 		until_ns = p->exited_ns + GRACE_NS;
-	if (until_ns <= now_ns)
-		return proc_finish(p);
-	return kn_heap_set(&r->draining, &p->drain, until_ns);
+	if (drained(p) || until_ns <= now_ns || kn_heap_set(&r->draining, &p->drain, until_ns) < 0)
+		proc_finish(p);
 }
 
 static void
@@ -293,7 +283,8 @@ end_event(struct kn_watch *w, uint32_t events)
 	watch_close(p->exec, &p->end);
 	p->child.pidfd = -1;
 	p->exited_ns = p->exec->loop->now_ns;
-	return proc_drain(p);
+	proc_drain(p);
+	return 0;
 }
 
 /* ---- starting ------------------------------------------------------------ */
@@ -327,7 +318,7 @@ script_file(struct kn_buf *script, int *ret)
 		return -errno;
 	err = kn_fd_write_at(fd, first, sizeof(first) - 1, 0);
 	if (err == 0)
-		err = kn_fd_write_at(fd, script->data, script->len - 1, sizeof(first) - 1);
+		err = kn_fd_write_at(fd, script->data, script->len, sizeof(first) - 1);
 	if (err < 0) {
 		close(fd);
 		return err;
@@ -351,7 +342,7 @@ plan_command(struct kn_exec *e, struct kn_spawn *plan)
 	for (size_t i = 0; i < o->nprefix && err == 0; i++)
 		err = argv_add(r, &n, o->prefix[i]);
 	if (c->shell && err == 0) {
-		if (c->text.len > ARG_BYTES_MAX)
+		if (c->text.len >= ARG_BYTES_MAX)
 			err = script_file(&r->command.text, &plan->script);
 		if (err == 0)
 			err = argv_add(r, &n, shell);
@@ -389,7 +380,11 @@ command_to_shell(struct kn_exec *e, const struct kn_fill *fill)
 	c->argc = 0;
 	c->shell = true;
 	err = kn_template_script(e->options->command, fill, &c->text);
-	return err < 0 ? err : kn_buf_addc(&c->text, '\0');
+	if (err == 0)
+		err = kn_buf_addc(&c->text, '\0');
+	if (err == 0)
+		c->text.len--;          /* the NUL does not count, as kn_template_command leaves it */
+	return err;
 }
 
 static int
@@ -575,28 +570,22 @@ process_pause(struct kn_exec *e, bool on)
 }
 
 /* Go on reading where it was cut short. */
-static int
+static void
 read_unread(struct kn_exec *e)
 {
 	struct runner *r = e->state;
 	struct proc *p = r->unread;
-	int err;
 
 	r->unread = NULL;
 	while (p != NULL) {
 		struct proc *next = p->next_unread;
 
 		p->unread = false;
-		for (unsigned i = 0; i < 2; i++) {
-			if (!p->streams[i].ready || p->streams[i].watch.fd < 0)
-				continue;
-			err = stream_event(p, i);
-			if (err < 0)
-				return err;
-		}
+		for (unsigned i = 0; i < 2; i++)
+			if (p->streams[i].ready)
+				stream_event(p, i);
 		p = next;
 	}
-	return 0;
 }
 
 static int
@@ -604,23 +593,18 @@ process_tick(struct kn_exec *e, int64_t *next_ns)
 {
 	struct runner *r = e->state;
 	struct kn_heap_node *n;
-	int err;
+	int err = r->err;
 
-	if (!e->paused) {
-		err = read_unread(e);
-		if (err < 0)
-			return err;
-	}
-	while ((n = kn_heap_top(&r->draining)) != NULL && n->key <= e->loop->now_ns) {
-		err = proc_drain((struct proc *)(void *)((char *)n - offsetof(struct proc, drain)));
-		if (err < 0)
-			return err;
-	}
+	if (!e->paused)
+		read_unread(e);
+	while ((n = kn_heap_top(&r->draining)) != NULL && n->key <= e->loop->now_ns)
+		proc_drain((struct proc *)(void *)((char *)n - offsetof(struct proc, drain)));
 	n = kn_heap_top(&r->draining);
 	*next_ns = n != NULL ? n->key : INT64_MAX;
 	if (r->unread != NULL && !e->paused)
 		*next_ns = e->loop->now_ns;
-	return 0;
+	r->err = 0;
+	return err;
 }
 
 static void

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Linked into a program of its own, knee-inject, in front of the functions that can fail.
+ *
+ * $KNEE_INJECT = FUNCTION:N:ERRNO makes the N-th call of FUNCTION fail with this number; a
+ * fourth field ":on" makes all later ones fail too. When it happens the file
+ * $KNEE_INJECT_FILE is made, so that a test knows whether N was beyond the last call.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static struct {
+	bool known;
+	char name[32];
+	long nth, calls;
+	int number;
+	bool on;
+} plan;
+
+static void
+plan_read(void)
+{
+	const char *text = getenv("KNEE_INJECT");
+	char rest[8] = "";
+
+	plan.known = true;
+	if (text == NULL || sscanf(text, "%31[^:]:%ld:%d:%7s", plan.name, &plan.nth, &plan.number, rest) < 3)
+		plan.name[0] = '\0';
+	plan.on = strcmp(rest, "on") == 0;
+}
+
+/* True if this call of name is the one to fail; errno is set. */
+static bool
+fails(const char *name)
+{
+	const char *file;
+	int fd;
+
+	if (!plan.known)
+		plan_read();
+	if (strcmp(plan.name, name) != 0)
+		return false;
+	plan.calls++;
+	if (plan.calls != plan.nth && !(plan.on && plan.calls > plan.nth))
+		return false;
+	file = getenv("KNEE_INJECT_FILE");
+	fd = file != NULL ? open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+	if (fd >= 0)
+		close(fd);
+	errno = plan.number;
+	return true;
+}
+
+#define WRAP(type, name, failure, parameters, arguments) \
+	type __real_##name parameters; \
+	type __wrap_##name parameters; \
+	type \
+	__wrap_##name parameters \
+	{ \
+		return fails(#name) ? (failure) : __real_##name arguments; \
+	}
+
+WRAP(void *, malloc, NULL, (size_t n), (n))
+WRAP(void *, calloc, NULL, (size_t n, size_t size), (n, size))
+WRAP(void *, realloc, NULL, (void *p, size_t n), (p, n))
+WRAP(void *, reallocarray, NULL, (void *p, size_t n, size_t size), (p, n, size))
+WRAP(char *, strdup, NULL, (const char *s), (s))
+WRAP(int, pidfd_open, -1, (pid_t pid, unsigned flags), (pid, flags))
+WRAP(int, epoll_ctl, -1, (int e, int op, int fd, struct epoll_event *ev), (e, op, fd, ev))
+WRAP(int, epoll_create1, -1, (int flags), (flags))
+WRAP(int, pipe2, -1, (int fds[2], int flags), (fds, flags))
+WRAP(int, timerfd_create, -1, (int clock, int flags), (clock, flags))
+WRAP(int, signalfd, -1, (int fd, const void *set, int flags), (fd, set, flags))
+WRAP(ssize_t, write, -1, (int fd, const void *data, size_t n), (fd, data, n))
+WRAP(ssize_t, writev, -1, (int fd, const struct iovec *v, int n), (fd, v, n))
+WRAP(ssize_t, pwrite, -1, (int fd, const void *data, size_t n, off_t at), (fd, data, n, at))
+WRAP(ssize_t, pread, -1, (int fd, void *data, size_t n, off_t at), (fd, data, n, at))
+WRAP(ssize_t, read, -1, (int fd, void *data, size_t n), (fd, data, n))
+WRAP(int, posix_spawn_file_actions_adddup2, plan.number, (posix_spawn_file_actions_t *a, int fd, int to),
+    (a, fd, to))
+WRAP(int, posix_spawn, plan.number, (pid_t *pid, const char *path, const posix_spawn_file_actions_t *a,
+    const posix_spawnattr_t *attr, char *const argv[], char *const env[]),
+    (pid, path, a, attr, argv, env))
+WRAP(pid_t, fork, -1, (void), ())
