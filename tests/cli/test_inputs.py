@@ -80,6 +80,11 @@ class Records(Case):
     def test_nul_byte_in_a_line(self):
         self.fails('NUL byte in line 3: use -0', ARGV, input=b'x\ny\na\0b\nc\n')
 
+    def test_nul_byte_after_many_lines(self):
+        lines = b'a line\n' * 18000 + b'x' * 70000 + b'\0\n'
+        self.fails('NUL byte in line 18001', '-X', 'true', input=lines)
+        self.fails('NUL byte in line 18002', '-X', 'true', input=b'a line\n' + lines + b'z\n' * 99999)
+
     def test_long_records(self):
         for size in (65535, 65536, 65537, 131072, 3 << 20):
             r = knee('-j1', 'wc -c <<E\n{}\nE', input=b'x' * size + b'\nlast\n')
