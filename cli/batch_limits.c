@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "batch_limits.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
 	LINE_MAX_BYTES = 131071,    /* what Linux takes in one argument: a script for sh -c */
 	HEADROOM_BYTES = 2048,      /* POSIX: left for what a command adds to its environment */
-	CPUS_MAX = 1 << 20,
 };
 
 static size_t
@@ -58,27 +55,4 @@ batch_show_limits(FILE *out, const struct cli_options *o)
 	    "Longest command line unless -s says otherwise: %zu bytes\n"
 	    "Longest command line of this run: %zu bytes\n",
 	    environ_bytes(), batch_system_bytes(), batch_max_chars(), batch_limit(o));
-}
-
-/* The kernel refuses a set smaller than its own. */
-size_t
-batch_cores(void)
-{
-	cpu_set_t *set;
-	size_t size, n = 1;
-	int cpus, got;
-
-	for (cpus = CPU_SETSIZE; cpus <= CPUS_MAX; cpus *= 2) {
-		set = CPU_ALLOC((size_t)cpus);
-		if (set == NULL)
-			return n;
-		size = CPU_ALLOC_SIZE((size_t)cpus);
-		got = sched_getaffinity(0, size, set);
-		if (got == 0)
-			n = (size_t)CPU_COUNT_S(size, set);
-		CPU_FREE(set);
-		if (got == 0 || errno != EINVAL)
-			break;
-	}
-	return n > 0 ? n : 1;
 }

@@ -10,7 +10,5 @@ size_t batch_system_bytes(void);
 /* Bytes that a command line of this run may have: -s, or the usual; never more than the
  * system takes. */
 size_t batch_limit(const struct cli_options *o);
-/* Cores that this process may use, at least 1. */
-size_t batch_cores(void);
 
 #endif

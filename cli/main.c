@@ -292,6 +292,7 @@ main(int argc, char **argv)
 	err = keeper_start();
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
+		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -41,7 +41,7 @@ struct knee_input {
  * Where inputs come from.
  * next: 1 and *ret filled, 0 at the end (not called again), -EAGAIN when there
  *       is none yet (the engine waits until fd() is readable, then asks again),
- *       any other -errno ends the run: knee_run() returns it.
+ *       any other -errno ends the input: what was started is finished, then knee_run() returns it.
  * fd:   the descriptor to wait on after -EAGAIN.
  */
 struct knee_source {

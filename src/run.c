@@ -303,12 +303,12 @@ task_next(struct knee *k, struct kn_task **ret)
 		k->source_waiting = !k->source_watch.always;
 		return 0;
 	}
-	if (n == 0)
+	if (n <= 0) {
+		/* An error is one of the inputs that follow: those before it are finished. */
 		k->source_ended = true;
-	if (n < 0)
-		return fail(k, n, "%s", "");
-	if (n == 0)
+		k->source_err = n;
 		return 0;
+	}
 	t = kn_task_new(k->seq + 1, &input, k->exec.ops->task_bytes);
 	if (t == NULL)
 		return fail(k, -ENOMEM, "%s", strerror(ENOMEM));
@@ -663,6 +663,8 @@ kn_run_turn(struct knee *k)
 	if (!finished(k))
 		return 1;
 	source_peek(k);
+	if (k->err == 0)
+		k->err = k->source_err;
 	(void)event_live(k, &end);
 	k->ended = true;
 	return k->err;

@@ -38,6 +38,7 @@ struct knee {
 
 	struct kn_watch source_watch;   /* waits for an input */
 	bool source_waiting, source_ended;
+	int source_err;                 /* what ended it before its end, or 0 */
 	uint64_t seq;                   /* of the latest task */
 
 	struct kn_sink_state *sinks;    /* owned, options.nsinks of them */
