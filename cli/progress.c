@@ -28,34 +28,34 @@
 #include "writer.h"
 
 static const int64_t second_ns = 1000000000;
-static const int64_t first_ns = 500000000;      /* a shorter run shows nothing */
+static const int64_t first_ns = 500000000; /* a shorter run shows nothing */
 static const int64_t redraw_ns = 100000000;
 static const char erase[] = "\r\033[J";
 
 enum progress_mode {
 	PROGRESS_NONE,
-	PROGRESS_LINE,              /* a line that changes, on a terminal */
-	PROGRESS_LOG,               /* a line a second */
+	PROGRESS_LINE, /* a line that changes, on a terminal */
+	PROGRESS_LOG,  /* a line a second */
 };
 
 struct progress {
 	enum progress_mode mode;
-	const char *face;           /* borrowed */
+	const char *face; /* borrowed */
 	bool bar, eta, color, utf8;
-	bool notes;                 /* LIMIT and NOTE are said */
-	bool summary;               /* the end is worth a line */
+	bool notes;   /* LIMIT and NOTE are said */
+	bool summary; /* the end is worth a line */
 
 	struct writer w;
 	unsigned cols;
-	bool away;                  /* the cursor is not at the start of a line, or is about to leave it */
+	bool away; /* the cursor is not at the start of a line, or is about to leave it */
 	bool paused;
-	bool drawn;                 /* the line is on the terminal now */
-	bool shown;                 /* it was, once */
+	bool drawn; /* the line is on the terminal now */
+	bool shown; /* it was, once */
 	bool ended;
-	char line[PROGRESS_LINE_BYTES];     /* what was drawn last */
+	char line[PROGRESS_LINE_BYTES]; /* what was drawn last */
 	int64_t drawn_ns;
 
-	uint64_t total;             /* tasks in all as far as it can be told beforehand, or 0 */
+	uint64_t total; /* tasks in all as far as it can be told beforehand, or 0 */
 	struct knee_stats stats;
 	struct progress_rate rate;
 };
@@ -85,16 +85,22 @@ in_background(void)
 static void
 line_draw(struct progress *p, int64_t now_ns)
 {
+	const struct progress_view view = {
+		.face = p->face,
+		.stats = &p->stats,
+		.rate = &p->rate,
+		.cols = p->cols,
+		.bar = p->bar,
+		.eta = p->eta,
+		.color = p->color,
+	};
 	char line[PROGRESS_LINE_BYTES];
 	char text[PROGRESS_LINE_BYTES + 16];
 	int n;
 
 	if (p->away || p->paused || p->ended || writer_flush(&p->w) == -EAGAIN || in_background())
 		return;
-	progress_line(&(struct progress_view){
-		.face = p->face, .stats = &p->stats, .rate = &p->rate, .cols = p->cols,
-		.bar = p->bar, .eta = p->eta, .color = p->color,
-	}, line);
+	progress_line(&view, line);
 	if (strcmp(line, p->line) == 0)
 		return;
 	if (p->mode == PROGRESS_LINE)
@@ -208,19 +214,22 @@ terminal_cols(void)
 	return n > 0 && n < 10000 ? (unsigned)n : 80;
 }
 
-static bool
-env_set(const char *name)
+/* An empty variable is as none: NULL. */
+static const char *
+env_get(const char *name)
 {
 	const char *value = getenv(name);
 
-	return value != NULL && *value != '\0';
+	return value != NULL && *value != '\0' ? value : NULL;
 }
 
 /* A terminal that can go back to the start of a line and erase it. */
 static bool
 terminal_able(const struct writer *w)
 {
-	return w->tty && env_set("TERM") && strcmp(getenv("TERM"), "dumb") != 0;
+	const char *term = env_get("TERM");
+
+	return w->tty && term != NULL && strcmp(term, "dumb") != 0;
 }
 
 static enum progress_mode
@@ -234,7 +243,7 @@ mode_wanted(const struct cli_options *o, const struct writer *w)
 		return terminal_able(w) ? PROGRESS_LINE : PROGRESS_LOG;
 	/* With -u the tasks themselves write to the terminal, and with -p the user is asked:
 	 * nobody says when the line is in the way. */
-	if (o->order == KNEE_ORDER_NONE || o->prompt || env_set("NO_PROGRESS"))
+	if (o->order == KNEE_ORDER_NONE || o->prompt || env_get("NO_PROGRESS") != NULL)
 		return PROGRESS_NONE;
 	return terminal_able(w) ? PROGRESS_LINE : PROGRESS_NONE;
 }
@@ -244,12 +253,12 @@ utf8_wanted(void)
 {
 	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (env_set(names[i])) {
-			const char *value = getenv(names[i]);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *value = env_get(names[i]);
 
+		if (value != NULL)
 			return strcasestr(value, "utf-8") != NULL || strcasestr(value, "utf8") != NULL;
-		}
+	}
 	return false;
 }
 
@@ -265,11 +274,10 @@ progress_new(const struct cli_options *o, struct progress **ret)
 	p->face = o->face;
 	p->bar = o->bar;
 	p->eta = o->eta;
-	p->color = p->mode == PROGRESS_LINE && !env_set("NO_COLOR");
+	p->color = p->mode == PROGRESS_LINE && env_get("NO_COLOR") == NULL;
 	p->utf8 = utf8_wanted();
 	p->notes = !o->silent;
-	p->summary = !o->silent && o->progress != WHEN_NEVER &&
-	    (p->w.tty || p->mode != PROGRESS_NONE);
+	p->summary = !o->silent && o->progress != WHEN_NEVER && (p->w.tty || p->mode != PROGRESS_NONE);
 	p->cols = p->mode == PROGRESS_LOG ? 80 : terminal_cols();
 	if (p->mode != PROGRESS_NONE && !total_tasks(o, &p->total))
 		p->total = 0;
@@ -294,7 +302,9 @@ struct knee_sink
 progress_sink(struct progress *p)
 {
 	return (struct knee_sink){
-		.self = p, .event = progress_event, .tick = progress_tick,
+		.self = p,
+		.event = progress_event,
+		.tick = progress_tick,
 	};
 }
 

@@ -15,13 +15,13 @@ enum field { FACE, PERCENT, BAR, COUNT, RATE, FAILED, ETA, AT_ONCE, FIELDS };
 
 enum {
 	FIELD_BYTES = 80,
-	BAR_MIN = 10,               /* columns of a bar between its brackets */
+	BAR_MIN = 10, /* columns of a bar between its brackets */
 	BAR_MAX = 50,
 };
 
 struct line {
-	char text[FIELDS][FIELD_BYTES];     /* "": not there */
-	const char *color[FIELDS];          /* NULL: none */
+	char text[FIELDS][FIELD_BYTES]; /* "": not there */
+	const char *color[FIELDS];      /* NULL: none */
 };
 
 /* ---- rate --------------------------------------------------------------- */
@@ -197,10 +197,8 @@ fields_drop(const struct progress_view *v, struct line *line, size_t width)
 {
 	char percent[FIELD_BYTES];
 	bool failures = v->stats->failed > 0;
-	const enum field order[] = {
-		AT_ONCE, failures ? AT_ONCE : FAILED, RATE, FACE, v->eta ? FAILED : ETA,
-		v->eta ? ETA : FAILED, COUNT, BAR, PERCENT,
-	};
+	const enum field order[] = { AT_ONCE, failures ? AT_ONCE : FAILED, RATE, FACE, v->eta ? FAILED : ETA,
+		v->eta ? ETA : FAILED, COUNT, BAR, PERCENT };
 
 	/* Without a bar the percentage only stands in for a count that does not fit. */
 	memcpy(percent, line->text[PERCENT], sizeof(percent));

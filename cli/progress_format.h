@@ -18,9 +18,9 @@ struct progress_rate {
 	bool begun;
 	uint64_t done;
 	int64_t time_ns;
-	double tasks, seconds;      /* both fade with age */
-	double idle;                /* seconds since a task ended */
-	double gap;                 /* seconds that usually pass between two waves */
+	double tasks, seconds; /* both fade with age */
+	double idle;           /* seconds since a task ended */
+	double gap;            /* seconds that usually pass between two waves */
 };
 
 void progress_rate_add(struct progress_rate *r, int64_t now_ns, uint64_t done);
@@ -33,9 +33,9 @@ struct progress_view {
 	const char *face;
 	const struct knee_stats *stats;
 	const struct progress_rate *rate;
-	unsigned cols;              /* the terminal's width: the line is shorter by one at least */
+	unsigned cols; /* the terminal's width: the line is shorter by one at least */
 	bool bar;
-	bool eta;                   /* asked for: among the last things to go when it gets narrow */
+	bool eta; /* asked for: among the last things to go when it gets narrow */
 	bool color;
 };
 

@@ -36,25 +36,23 @@ struct out {
 /* A task between START and RESULT; kept only when there is a tag, a colour or files. */
 struct text_task {
 	uint64_t seq;
-	bool line_open[2];          /* by stream: the last byte was no newline */
-	char *path;                 /* owned; --files: its file, or NULL */
+	bool line_open[2]; /* by stream: the last byte was no newline */
+	char *path;        /* owned; --files: its file, or NULL */
 };
 
 struct text_sink {
 	struct out out[2];
-	struct out *to[2];          /* by stream: both out[0] when they are the same file */
+	struct out *to[2]; /* by stream: both out[0] when they are the same file */
 	bool verbose, tagged, files, live;
-	int error;                  /* -errno of an event; no other is taken after it */
+	int error; /* -errno of an event; no other is taken after it */
 	struct text_files file;
-	struct text_task *tasks;    /* owned; in any order */
-	size_t ntasks, cap, last;   /* last: the one used last */
+	struct text_task *tasks;  /* owned; in any order */
+	size_t ntasks, cap, last; /* last: the one used last */
 };
 
 /* Tones of the 256-colour cube that are readable on black and on white. */
-static const char *const colors[] = {
-	"\033[38;5;33m", "\033[38;5;166m", "\033[38;5;35m", "\033[38;5;162m",
-	"\033[38;5;37m", "\033[38;5;136m", "\033[38;5;99m", "\033[38;5;203m",
-};
+static const char *const colors[] = { "\033[38;5;33m", "\033[38;5;166m", "\033[38;5;35m", "\033[38;5;162m",
+	"\033[38;5;37m", "\033[38;5;136m", "\033[38;5;99m", "\033[38;5;203m" };
 static const char color_end[] = "\033[m";
 
 static size_t
@@ -72,10 +70,10 @@ out_failed(struct out *o, int err)
 		return err;
 	o->said = true;
 	if (o->first == o->last)
-		return say_error(-err, "%s: %s: output of task %" PRIu64 " is incomplete",
-		    o->name, strerror(-err), o->first);
-	return say_error(-err, "%s: %s: output of tasks %" PRIu64 " to %" PRIu64 " is incomplete",
-	    o->name, strerror(-err), o->first, o->last);
+		return say_error(-err, "%s: %s: output of task %" PRIu64 " is incomplete", o->name,
+		    strerror(-err), o->first);
+	return say_error(-err, "%s: %s: output of tasks %" PRIu64 " to %" PRIu64 " is incomplete", o->name,
+	    strerror(-err), o->first, o->last);
 }
 
 static int
@@ -126,8 +124,8 @@ out_line(struct out *o, const struct knee_event *e, const char *tag, const char 
 
 /* Bytes of a task's stream, with tag and colour; a line may begin and end anywhere in them. */
 static int
-task_put(struct text_sink *t, struct text_task *task, const struct knee_event *e,
-    enum knee_stream stream, const char *data, size_t n)
+task_put(struct text_sink *t, struct text_task *task, const struct knee_event *e, enum knee_stream stream,
+    const char *data, size_t n)
 {
 	size_t which = stream_index(stream);
 	struct out *o = t->to[which];
@@ -199,10 +197,10 @@ task_forget(struct text_sink *t, struct text_task *task)
 }
 
 static int
-stdout_put(struct text_sink *t, struct text_task *task, const struct knee_event *e,
-    const char *data, size_t n)
+stdout_put(
+    struct text_sink *t, struct text_task *task, const struct knee_event *e, const char *data, size_t n)
 {
-	assert(task != NULL || !t->files);      /* OUTPUT comes after START */
+	assert(task != NULL || !t->files); /* OUTPUT comes after START */
 	if (t->files)
 		return text_files_put(&t->file, e->seq, task->path, data, n);
 	return task_put(t, task, e, KNEE_STDOUT, data, n);
@@ -333,8 +331,7 @@ color_wanted(const struct cli_options *o, const struct writer *w)
 
 	if (o->color != WHEN_AUTO)
 		return o->color == WHEN_ALWAYS;
-	return w->tty && term != NULL && strcmp(term, "dumb") != 0 &&
-	    (no_color == NULL || *no_color == '\0');
+	return w->tty && term != NULL && strcmp(term, "dumb") != 0 && (no_color == NULL || *no_color == '\0');
 }
 
 static bool
@@ -342,8 +339,7 @@ same_file(int a, int b)
 {
 	struct stat sa, sb;
 
-	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
-	    sa.st_ino == sb.st_ino;
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
 static void
@@ -406,6 +402,10 @@ struct knee_sink
 text_sink(struct text_sink *t)
 {
 	return (struct knee_sink){
-		.self = t, .text = !t->live, .event = text_event, .flush = text_flush, .fd = text_fd,
+		.self = t,
+		.text = !t->live,
+		.event = text_event,
+		.flush = text_flush,
+		.fd = text_fd,
 	};
 }

@@ -39,8 +39,7 @@ text_files_done(struct text_files *f)
 static int
 failed(int err, uint64_t seq, const char *path)
 {
-	return say_error(-err, "%s: %s: output of task %" PRIu64 " is incomplete", path,
-	    strerror(-err), seq);
+	return say_error(-err, "%s: %s: output of task %" PRIu64 " is incomplete", path, strerror(-err), seq);
 }
 
 int
@@ -56,8 +55,8 @@ text_files_create(struct text_files *f, uint64_t seq, char **path)
 		int err = errno;
 
 		free(made);
-		return say_error(err, "%s: %s: no file for the output of task %" PRIu64,
-		    f->folder, strerror(err), seq);
+		return say_error(
+		    err, "%s: %s: no file for the output of task %" PRIu64, f->folder, strerror(err), seq);
 	}
 	/* Whatever another task's file still gathers is written when it is its turn again. */
 	if (f->seq == 0) {

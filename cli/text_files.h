@@ -10,8 +10,8 @@
 
 /* One file at most is open, that of task seq; another task's output reopens its file. */
 struct text_files {
-	const char *folder;         /* borrowed */
-	uint64_t seq;               /* 0: none is open */
+	const char *folder; /* borrowed */
+	uint64_t seq;       /* 0: none is open */
 	struct writer w;
 };
 

@@ -67,8 +67,8 @@ file_count(const char *path, unsigned char delimiter, uint64_t *ret)
 
 /* Inputs of the i-th source; one at least where there are others to go with. */
 static bool
-source_count(const struct cli_options *o, const struct input_spec *specs, size_t nspecs, size_t i,
-    uint64_t *ret)
+source_count(
+    const struct cli_options *o, const struct input_spec *specs, size_t nspecs, size_t i, uint64_t *ret)
 {
 	uint64_t lead = (i == 0 && o->skip_first_line) + (uint64_t)o->header;
 	uint64_t n = specs[i].nargs;
@@ -112,8 +112,8 @@ total_tasks(const struct cli_options *o, uint64_t *ret)
 	uint64_t per_task = o->max_args > 0 && !o->no_args ? o->max_args : 1;
 	uint64_t inputs;
 
-	if (o->batch != BATCH_ARGS || o->max_lines > 0 || o->eof_string != NULL ||
-	    o->no_run_if_empty || (per_task > 1 && (o->max_chars > 0 || o->colsep != NULL)))
+	if (o->batch != BATCH_ARGS || o->max_lines > 0 || o->eof_string != NULL || o->no_run_if_empty ||
+	    (per_task > 1 && (o->max_chars > 0 || o->colsep != NULL)))
 		return false;
 	if (!inputs_count(o, specs, nspecs, &inputs))
 		return false;

@@ -45,7 +45,8 @@ trace_event(void *self, const struct knee_event *e)
 			iov[1].iov_len = 0;
 		else
 			iov[0] = (struct iovec){
-				.iov_base = (char *)iov[0].iov_base + n, .iov_len = iov[0].iov_len - (size_t)n,
+				.iov_base = (char *)iov[0].iov_base + n,
+				.iov_len = iov[0].iov_len - (size_t)n,
 			};
 	}
 	say_after();

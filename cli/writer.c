@@ -30,9 +30,9 @@
 #include "cli.h"
 
 enum {
-	GATHER_BYTES = 64 * 1024,   /* from here on bytes are written, not kept */
-	KEEP_BYTES = 1024 * 1024,   /* a larger empty buffer is given back */
-	TTY_BYTES = 256,            /* poll() promises a terminal's buffer no more */
+	GATHER_BYTES = 64 * 1024, /* from here on bytes are written, not kept */
+	KEEP_BYTES = 1024 * 1024, /* a larger empty buffer is given back */
+	TTY_BYTES = 256,          /* poll() promises a terminal's buffer no more */
 };
 
 /* A pipe or terminal: a description of our own if it can be had. */

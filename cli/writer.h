@@ -11,23 +11,23 @@
 #include <sys/uio.h>
 
 enum writer_kind {
-	WRITER_PLAIN,               /* file, device: takes everything at once, or fails */
-	WRITER_REOPENED,            /* pipe or terminal through a description of our own */
-	WRITER_POLLED,              /* pipe or terminal that could not be opened anew */
+	WRITER_PLAIN,    /* file, device: takes everything at once, or fails */
+	WRITER_REOPENED, /* pipe or terminal through a description of our own */
+	WRITER_POLLED,   /* pipe or terminal that could not be opened anew */
 	WRITER_SOCKET,
 };
 
 /* Invariant: the bytes that wait are data[start..end); start == end == 0 when none do. */
 struct writer {
 	enum writer_kind kind;
-	int fd;                     /* what is written to */
-	int own;                    /* fd when it is ours to close, or -1 */
-	int error;                  /* -errno that ended it; nothing is written any more */
+	int fd;    /* what is written to */
+	int own;   /* fd when it is ours to close, or -1 */
+	int error; /* -errno that ended it; nothing is written any more */
 	bool tty;
-	bool with_messages;         /* its bytes show where messages do: stand between say_before and say_after */
-	bool blocked;               /* the last write was refused or cut short: the reader is slow */
-	bool line_open;             /* what was written ends within a line */
-	char *data;                 /* owned */
+	bool with_messages; /* its bytes show where messages do: stand between say_before and say_after */
+	bool blocked;       /* the last write was refused or cut short: the reader is slow */
+	bool line_open;     /* what was written ends within a line */
+	char *data;         /* owned */
 	size_t start, end, cap;
 };
 

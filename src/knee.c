@@ -211,24 +211,6 @@ knee_error(const knee *k)
 	return k->error;
 }
 
-int
-knee_failed(const struct knee_result *r)
-{
-	switch (r->outcome) {
-	case KNEE_EXITED:
-		return r->status != 0;
-	case KNEE_SKIPPED:
-		return 0;
-	case KNEE_SIGNALED:
-	case KNEE_TIMED_OUT:
-	case KNEE_CANCELLED:
-	case KNEE_NOT_STARTED:
-	case KNEE_OUTCOMES:
-		break;
-	}
-	return 1;
-}
-
 void
 knee_free(knee *k)
 {

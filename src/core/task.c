@@ -85,3 +85,21 @@ kn_task_free(struct kn_task *t)
 	free(t->tag);
 	free(t);
 }
+
+int
+knee_failed(const struct knee_result *r)
+{
+	switch (r->outcome) {
+	case KNEE_EXITED:
+		return r->status != 0;
+	case KNEE_SKIPPED:
+		return 0;
+	case KNEE_SIGNALED:
+	case KNEE_TIMED_OUT:
+	case KNEE_CANCELLED:
+	case KNEE_NOT_STARTED:
+	case KNEE_OUTCOMES:
+		break;
+	}
+	return 1;
+}

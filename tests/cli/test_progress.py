@@ -52,6 +52,8 @@ class Screen:
 
     def escape(self, numbers, kind):
         self.codes.add(kind)
+        if kind in b'KJ':
+            self.folded.discard(self.row)
         if kind == b'K' and numbers == b'':
             del self.rows[self.row][self.col:]
         elif kind == b'J' and numbers == b'':
@@ -59,6 +61,18 @@ class Screen:
             del self.rows[self.row + 1:]
         elif kind != b'm':
             raise AssertionError(f'escape sequence {numbers}{kind}')
+
+    def resize(self, cols):
+        """Fold the rows anew, as terminals do; the cursor stays with its row."""
+        self.cols, rows, folded = cols, [], set()
+        for i, row in enumerate(self.rows):
+            if i == self.row:
+                self.row = len(rows)
+            for at in range(0, max(len(row), 1), cols):
+                folded.add(len(rows))
+                rows.append(row[at:at + cols])
+            folded.discard(len(rows) - 1)
+        self.rows, self.folded = rows, folded
 
     def lines(self):
         """All that is there, folded lines as one, empty ones left out."""
@@ -140,6 +154,11 @@ class Line(unittest.TestCase):
         # One picture may have been under way when the terminal changed.
         self.assertTrue(lines[1:])
         self.assertTrue(all(len(line) < 20 for line in lines[1:]), lines)
+        screen = Screen(80, t.data[:at])
+        self.assertEqual(screen.col, 0)
+        screen.resize(20)
+        screen.feed(t.data[at:at + re.search(rb'\d/6[^\r\n]*\033\[K\r', t.data[at:]).end()])
+        self.assertEqual(len(screen.lines()), 1, screen.lines())
 
     def test_no_size_uses_columns(self):
         t, _ = terminal(*SLOW_TASKS, cols=0, env={'COLUMNS': '30'})

@@ -25,8 +25,14 @@ static struct knee_stats
 some(uint64_t failed)
 {
 	return (struct knee_stats){
-		.started = 1218, .done = 1204, .failed = failed, .total = 4000, .total_known = 1,
-		.running = 14, .limit = 14, .peak = 14,
+		.started = 1218,
+		.done = 1204,
+		.failed = failed,
+		.total = 4000,
+		.total_known = 1,
+		.running = 14,
+		.limit = 14,
+		.peak = 14,
 	};
 }
 
@@ -95,8 +101,7 @@ test_narrow(void)
 	s.failed = 3;
 	is_str(line_of((struct progress_view){ .cols = 30 }, &s), "1,204/4,000  3 failed  ETA 9s",
 	    "failures outlive the name");
-	is_str(line_of((struct progress_view){ .cols = 29 }, &s), "1,204/4,000  3 failed",
-	    "and the ETA");
+	is_str(line_of((struct progress_view){ .cols = 29 }, &s), "1,204/4,000  3 failed", "and the ETA");
 	is_str(line_of((struct progress_view){ .cols = 29, .eta = true }, &s), "1,204/4,000  ETA 9s",
 	    "but not one that was asked for");
 	s.total_known = 0;
@@ -112,15 +117,14 @@ test_bar(void)
 	is_str(line_of((struct progress_view){ .cols = 80, .bar = true }, &s),
 	    "knee  30%  [====>          ]  1,204/4,000  312/s  0 failed  ETA 9s   14 at once",
 	    "it fills the line");
-	is_str(line_of((struct progress_view){ .cols = 20, .bar = true }, &s),
-	    "30%  [===>        ]", "20 columns");
+	is_str(line_of((struct progress_view){ .cols = 20, .bar = true }, &s), "30%  [===>        ]",
+	    "20 columns");
 	is_str(line_of((struct progress_view){ .cols = 10, .bar = true }, &s), "30%", "10 columns");
 	s.done = 4000;
-	is_str(line_of((struct progress_view){ .cols = 20, .bar = true }, &s),
-	    "100%  [===========]", "full");
+	is_str(line_of((struct progress_view){ .cols = 20, .bar = true }, &s), "100%  [===========]", "full");
 	s.done = 0;
-	is_str(line_of((struct progress_view){ .cols = 20, .bar = true }, &s),
-	    "0%  [>            ]", "empty");
+	is_str(
+	    line_of((struct progress_view){ .cols = 20, .bar = true }, &s), "0%  [>            ]", "empty");
 	s.total = 0;
 	ok(strchr(line_of((struct progress_view){ .cols = 80, .bar = true }, &s), '[') == NULL,
 	    "none without tasks");
@@ -132,8 +136,8 @@ test_color(void)
 	struct knee_stats s = some(3);
 	const char *line = line_of((struct progress_view){ .cols = 80, .color = true }, &s);
 
-	is_str(line, "knee  1,204/4,000  312/s  \033[31m3 failed\033[m  ETA 9s   14 at once",
-	    "failures in red");
+	is_str(
+	    line, "knee  1,204/4,000  312/s  \033[31m3 failed\033[m  ETA 9s   14 at once", "failures in red");
 	s.failed = 0;
 	line = line_of((struct progress_view){ .cols = 80, .color = true }, &s);
 	ok(strchr(line, '\033') == NULL, "no colour without failures");
@@ -164,13 +168,19 @@ test_width_random(void)
 		uint64_t total = (uint64_t)rand_r(&seed) << (rand_r(&seed) % 32);
 		uint64_t done = total > 0 ? (uint64_t)rand_r(&seed) % total : 0;
 		struct knee_stats s = {
-			.total = total, .done = done, .started = done, .failed = done / 3,
-			.total_known = rand_r(&seed) % 3 > 0, .limit = (unsigned)rand_r(&seed),
+			.total = total,
+			.done = done,
+			.started = done,
+			.failed = done / 3,
+			.total_known = rand_r(&seed) % 3 > 0,
+			.limit = (unsigned)rand_r(&seed),
 			.running = (unsigned)rand_r(&seed),
 		};
 		struct progress_view v = {
-			.cols = (unsigned)rand_r(&seed) % 220, .bar = rand_r(&seed) % 2 == 0,
-			.eta = rand_r(&seed) % 2 == 0, .color = rand_r(&seed) % 2 == 0,
+			.cols = (unsigned)rand_r(&seed) % 220,
+			.bar = rand_r(&seed) % 2 == 0,
+			.eta = rand_r(&seed) % 2 == 0,
+			.color = rand_r(&seed) % 2 == 0,
 		};
 		size_t n = columns(line_of(v, &s));
 
@@ -245,17 +255,23 @@ static void
 test_summary(void)
 {
 	struct knee_stats s = {
-		.done = 4000, .elapsed_ns = 12300000000, .runtime_sum_ns = 211560000000, .peak = 14,
+		.done = 4000,
+		.elapsed_ns = 12300000000,
+		.runtime_sum_ns = 211560000000,
+		.peak = 14,
 	};
 	char text[PROGRESS_LINE_BYTES];
 
 	progress_summary(&s, true, text);
-	is_str(text, "4,000 tasks, 0 failed, 12.3 s; 17.2 \u00d7 one at a time (estimate), at most 14 at once",
+	is_str(text,
+	    "4,000 tasks, 0 failed, 12.3 s; 17.2 \u00d7 one at a time (estimate), at most 14 at once",
 	    "all of it");
 	progress_summary(&s, false, text);
 	is_str(text, "4,000 tasks, 0 failed, 12.3 s; 17.2 x one at a time (estimate), at most 14 at once",
 	    "in ASCII");
-	s = (struct knee_stats){ .done = 1, .failed = 1, .elapsed_ns = 754 * second_ns, .peak = 1, .stopped = 1 };
+	s = (struct knee_stats){
+		.done = 1, .failed = 1, .elapsed_ns = 754 * second_ns, .peak = 1, .stopped = 1
+	};
 	progress_summary(&s, true, text);
 	is_str(text, "1 task, 1 failed, 12m34s, stopped early", "one, stopped");
 }

@@ -272,7 +272,7 @@ int
 main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
-	alarm(60);      /* a writer that waits fails */
+	alarm(60); /* a writer that waits fails */
 	test_pipe(false);
 	test_pipe(true);
 	test_reader_gone_before();
