@@ -439,13 +439,16 @@ start_some(struct knee *k)
 	struct kn_task *t;
 	int err;
 
-	for (int i = 0; i < STARTS_PER_TURN && wants_start(k) && start_wait_ns(k) == 0; i++) {
+	for (int i = 0; i < STARTS_PER_TURN && wants_start(k); i++) {
 		t = kn_sched_next(&k->sched);
 		if (t == NULL) {
 			err = task_next(k, &t);
 			if (err <= 0)
 				return err;
 		}
+		/* Only now: the end of the input is not waited for. */
+		if (start_wait_ns(k) > 0)
+			return 0;
 		err = task_start(k, t);
 		if (err < 0)
 			return err;
