@@ -263,8 +263,8 @@ task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *
 	struct knee *k = self;
 	int err = merge_error(k, kn_merge_output(&k->merge, t, stream, data, n));
 
-	if (err == 0 && k->merge.slow && !k->exec.paused)
-		k->exec.ops->pause(&k->exec, true);
+	if (err == 0 && k->merge.slow)
+		k->exec.paused = true;
 }
 
 /* kn_exec_host.ended */
@@ -411,7 +411,7 @@ task_start(struct knee *k, struct kn_task *t)
 	return event_task(k, KNEE_EVENT_START, t);
 }
 
-/* True when the delay between two starts, or the pause after a refusal, is not over. */
+/* When the delay between two starts, or the pause after a refusal, will be over; 0: it is. */
 static int64_t
 start_wait_ns(const struct knee *k)
 {
@@ -553,10 +553,9 @@ print_some(struct knee *k)
 	}
 	k->slow = err == -EAGAIN;
 	k->print_more = err == 0 && k->merge.slow;      /* the reader has caught up meanwhile */
-	if (k->exec.paused != k->slow) {
-		k->exec.ops->pause(&k->exec, k->slow);
+	if (k->exec.paused && !k->slow)
 		k->exec_next_ns = 0;        /* it may go on reading at once */
-	}
+	k->exec.paused = k->slow;
 	return err == -EAGAIN ? 0 : err;
 }
 
@@ -657,7 +656,8 @@ kn_run_turn(struct knee *k)
 		(void)print_some(k);
 	if (k->err != 0 && !broken) {
 		/* Nothing more can be printed: end what runs, then say why. */
-		k->exec.ops->pause(&k->exec, false);
+		k->exec.paused = false;
+		k->exec_next_ns = 0;
 		kn_run_stop(k, KNEE_STOP_NOW);
 	}
 	k->woken = k->woken || finished(k);

@@ -82,12 +82,6 @@ dry_signal(struct kn_exec *e, struct kn_task *t, int signal)
 }
 
 static void
-dry_pause(struct kn_exec *e, bool on)
-{
-	e->paused = on;
-}
-
-static void
 dry_close(struct kn_exec *e)
 {
 	struct dry *d = e->state;
@@ -102,7 +96,6 @@ const struct kn_exec_ops kn_exec_dry = {
 	.open = dry_open,
 	.start = dry_start,
 	.signal = dry_signal,
-	.pause = dry_pause,
 	.tick = dry_tick,
 	.close = dry_close,
 };

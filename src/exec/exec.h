@@ -27,7 +27,8 @@ struct kn_exec {
 	struct kn_loop *loop;                   /* borrowed */
 	struct kn_exec_host host;
 	void *state;                            /* the executor's own, from open to close */
-	bool paused;
+	bool paused;                            /* set by run.c: report no output, but what is left when
+	                                           a task ends */
 };
 
 struct kn_exec_ops {
@@ -38,8 +39,6 @@ struct kn_exec_ops {
 	/* 0; or -errno, nothing was started and ended() will not come. */
 	int (*start)(struct kn_exec *e, struct kn_task *t);
 	void (*signal)(struct kn_exec *e, struct kn_task *t, int signal);
-	/* on: report no more output until off (but what is left when a task ends). */
-	void (*pause)(struct kn_exec *e, bool on);
 	/* Once a turn. *next_ns: when it wants to be called next, INT64_MAX for never. 0 or -errno. */
 	int (*tick)(struct kn_exec *e, int64_t *next_ns);
 	/* No task is running any more, or all were sent SIGKILL: frees all. */

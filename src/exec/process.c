@@ -563,12 +563,6 @@ process_signal(struct kn_exec *e, struct kn_task *t, int signal)
 		kn_child_signal(&p->child, signal);
 }
 
-static void
-process_pause(struct kn_exec *e, bool on)
-{
-	e->paused = on;
-}
-
 /* Go on reading where it was cut short. */
 static void
 read_unread(struct kn_exec *e)
@@ -630,7 +624,6 @@ const struct kn_exec_ops kn_exec_process = {
 	.open = process_open,
 	.start = process_start,
 	.signal = process_signal,
-	.pause = process_pause,
 	.tick = process_tick,
 	.close = process_close,
 };
