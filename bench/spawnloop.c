@@ -29,7 +29,7 @@ struct loop {
 	bool number;
 	unsigned long width;
 	unsigned long count;
-	char **argv;                /* with -n its last word is digits */
+	char **argv; /* with -n its last word is digits */
 	char digits[24];
 };
 
@@ -110,7 +110,7 @@ int
 main(int argc, char **argv)
 {
 	posix_spawn_file_actions_t actions;
-	struct loop loop = {0};
+	struct loop loop = { 0 };
 	struct rusage used;
 	long long begin;
 	int failed;
@@ -126,8 +126,7 @@ main(int argc, char **argv)
 	failed = run(&loop, &actions);
 	begin = now_ns() - begin;
 	getrusage(RUSAGE_CHILDREN, &used);
-	printf("%lld %lld %lld %ld %d\n", begin,
-	    used.ru_utime.tv_sec * 1000000LL + used.ru_utime.tv_usec,
+	printf("%lld %lld %lld %ld %d\n", begin, used.ru_utime.tv_sec * 1000000LL + used.ru_utime.tv_usec,
 	    used.ru_stime.tv_sec * 1000000LL + used.ru_stime.tv_usec, used.ru_maxrss, failed);
 	posix_spawn_file_actions_destroy(&actions);
 	free(loop.argv);

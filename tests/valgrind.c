@@ -20,9 +20,9 @@ direct(long thread, long pid, long flags)
 
 	(void)thread;
 	__asm__ volatile("syscall"
-	    : "=a"(ret)
-	    : "a"(SYS_pidfd_open), "D"(pid), "S"(flags)
-	    : "rcx", "r11", "memory");
+			 : "=a"(ret)
+			 : "a"(SYS_pidfd_open), "D"(pid), "S"(flags)
+			 : "rcx", "r11", "memory");
 	return ret;
 }
 

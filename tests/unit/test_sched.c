@@ -165,6 +165,28 @@ test_retry(void)
 }
 
 static void
+test_ending_starts_anew(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t;
+
+	rules.attempts = 2;
+	rules.timeout_ns = 10 * MS;
+	(void)kn_sched_init(&s, &rules);
+	t = add(&s, 1);
+	start(&s, t, 0);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 10 * MS);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 210 * MS);
+	(void)end(&s, t, 0, 220 * MS);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 320 * MS);
+	start(&s, t, 320 * MS);
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 330 * MS).signal, SIGTERM,
+	    "the second attempt's ending sequence starts with the first signal");
+	kn_sched_done(&s);
+}
+
+static void
 test_status(void)
 {
 	struct kn_sched s;
@@ -394,6 +416,7 @@ main(void)
 	test_timeout();
 	test_median();
 	test_retry();
+	test_ending_starts_anew();
 	test_status();
 	test_halt();
 	test_property();
