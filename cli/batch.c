@@ -107,7 +107,8 @@ batch_new(const struct cli_options *o, struct inputs *in, const struct knee_temp
 	b->limit = batch_limit(o);
 	if (o->max_chars > b->limit && !o->silent)
 		say("-s %zu: the system takes %zu bytes at most: that is used", o->max_chars, b->limit);
-	b->slots = o->limit > 0 ? o->limit : knee_cores();
+	if (b->share)
+		b->slots = o->limit > 0 ? o->limit : knee_cores();
 	b->base = knee_template_size(command, NULL, 0);
 	b->pointer_bytes = pointer_bytes(command);
 	b->size = b->base;

@@ -41,16 +41,17 @@
 
 static pid_t keeper_pid;
 
+/* Children that the keeper had before it was knee: a shell's process substitution, or what
+ * whoever started us left running before its exec. They are none of ours. */
+static struct {
+	pid_t *pids;                /* owned until the process ends */
+	size_t len;
+} strangers;
+
 int
 keeper_death_signal(void)
 {
 	return SIGRTMIN;
-}
-
-int
-keeper_is(pid_t pid)
-{
-	return pid == keeper_pid;
 }
 
 /* ---- who is there --------------------------------------------------------- */
@@ -119,12 +120,55 @@ processes_read(struct processes *p)
 	return 0;
 }
 
+static bool
+is_stranger(pid_t pid)
+{
+	for (size_t i = 0; i < strangers.len; i++)
+		if (strangers.pids[i] == pid)
+			return true;
+	return false;
+}
+
 static int
 by_pid(const void *a, const void *b)
 {
 	const struct process *x = a, *y = b;
 
 	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* Note the children that are there already. 0 or -errno. */
+static int
+strangers_note(void)
+{
+	struct processes p = {0};
+	pid_t ended;
+	int err;
+
+	/* Nearly always there are none, and one call tells. */
+	do
+		ended = waitpid(-1, NULL, WNOHANG);
+	while (ended > 0);
+	if (ended < 0)
+		return errno == ECHILD ? 0 : -errno;
+	err = processes_read(&p);
+	strangers.pids = err == 0 ? calloc(p.len + 1, sizeof(pid_t)) : NULL;
+	if (err == 0 && strangers.pids == NULL)
+		err = -ENOMEM;
+	for (size_t i = 0; i < p.len && err == 0; i++)
+		if (p.list[i].parent == getpid())
+			strangers.pids[strangers.len++] = p.list[i].pid;
+	free(p.list);
+	return err;
+}
+
+/* One of them ended: its number may be given to a process of ours. */
+static void
+strangers_forget(pid_t pid)
+{
+	for (size_t i = 0; i < strangers.len; i++)
+		if (strangers.pids[i] == pid)
+			strangers.pids[i] = strangers.pids[--strangers.len];
 }
 
 /* Mark all that descend from root: in passes, each of which finds at least one generation. */
@@ -140,7 +184,7 @@ processes_mark(struct processes *p, pid_t root)
 			const struct process key = { .pid = p->list[i].parent };
 			const struct process *parent;
 
-			if (p->list[i].mine)
+			if (p->list[i].mine || is_stranger(p->list[i].pid))
 				continue;
 			parent = bsearch(&key, p->list, p->len, sizeof(*p->list), by_pid);
 			p->list[i].mine = key.pid == root || (parent != NULL && parent->mine);
@@ -238,6 +282,20 @@ end_as(int status)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
+/* Stop as a program does that knows nothing of SIGTSTP: where nobody could continue it (an
+ * orphaned process group) the kernel does not stop it. */
+void
+keeper_stop_self(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	(void)kill(getpid(), SIGTSTP);
+	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* Collect what ended. Returns true when the program did, with its status. */
 static bool
 collect(pid_t program, int *ret)
@@ -247,10 +305,12 @@ collect(pid_t program, int *ret)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
-		if (pid != program)
+		if (pid != program) {
+			strangers_forget(pid);
 			continue;
+		}
 		if (WIFSTOPPED(status)) {
-			(void)kill(getpid(), SIGSTOP);
+			keeper_stop_self();
 			(void)kill(program, SIGCONT);
 			continue;
 		}
@@ -272,13 +332,27 @@ keep(pid_t program, const sigset_t *signals)
 
 		if (sig == SIGCHLD && collect(program, &status))
 			break;
-		/* The terminal's own (SI_KERNEL) go to the whole foreground group. */
-		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
+		/* The terminal's own (SI_KERNEL) go to the whole foreground group, but for the one that
+		 * says that it is gone: that goes to the session's leader, which may be this. */
+		if (sig > 0 && sig != SIGCHLD && (info.si_code != SI_KERNEL || sig == SIGHUP))
 			(void)kill(program, sig);
 	}
 	if (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD)
 		sweep(NULL);
 	end_as(status);
+}
+
+/* All signals but those that were ignored when the program started: nohup, or a shell's job in
+ * the background. A blocked signal would be kept even then. */
+static void
+keeper_signals(sigset_t *ret)
+{
+	struct sigaction now;
+
+	sigfillset(ret);
+	for (int sig = 1; sig < NSIG; sig++)
+		if (sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+			sigdelset(ret, sig);
 }
 
 int
@@ -288,10 +362,13 @@ keeper_start(void)
 	pid_t pid;
 	int err;
 
+	err = strangers_note();
+	if (err < 0)
+		return err;
 	(void)signal(SIGCHLD, SIG_DFL);     /* may be inherited as ignored; then nothing could be waited for */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return -errno;
-	sigfillset(&all);
+	keeper_signals(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &before);
 	keeper_pid = getpid();
 	pid = fork();

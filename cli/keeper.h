@@ -17,8 +17,8 @@ int keeper_start(void);
 /* The signal that the program gets when its keeper was killed. */
 int keeper_death_signal(void);
 
-/* True if pid is the keeper. */
-int keeper_is(pid_t pid);
+/* Stop this process as SIGTSTP would, or not, where nobody could continue it. */
+void keeper_stop_self(void);
 
 /* In the program, when its keeper is dead: kill all that this run ever started and that is
  * still there. */

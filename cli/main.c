@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,16 +123,35 @@ templates_make(struct program *p)
 	return err;
 }
 
+/* Wait for a line on the terminal; false when a signal ends the run meanwhile. */
+static bool
+answer_waits(int tty, struct signals *signals)
+{
+	struct pollfd p[2] = { { .fd = tty, .events = POLLIN }, { .fd = signals->fd, .events = POLLIN } };
+
+	while (!signals->interrupted) {
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return false;
+		if (p[1].revents != 0)
+			(void)signals_event(signals, signals->fd);
+		else if (p[0].revents != 0)
+			return true;
+	}
+	return false;
+}
+
 /* -p: ask on the terminal. Yes is what begins with y or Y. */
 static int
 confirm(void *self, const char *command)
 {
+	struct signals *signals = self;
 	char answer[256] = "";
 	size_t len = 0;
 	int fd;
 	ssize_t n;
 
-	(void)self;
+	if (signals->interrupted)
+		return 0;
 	fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		(void)say_error(errno, "-p: no terminal to ask on: nothing is run");
@@ -140,7 +160,8 @@ confirm(void *self, const char *command)
 	say_before();
 	(void)!write(fd, command, strlen(command));
 	(void)!write(fd, " ?...", 5);
-	while (len < sizeof(answer) - 1 && (n = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0) {
+	while (len < sizeof(answer) - 1 && answer_waits(fd, signals) &&
+	    (n = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0) {
 		len += (size_t)n;
 		if (answer[len - 1] == '\n')
 			break;
@@ -178,12 +199,12 @@ engine_options(struct program *p, size_t nsinks)
 		.command = p->command, .tag = p->tag, .source = batch_source(p->batch),
 		.sinks = p->sinks, .nsinks = nsinks,
 		.executor = o->dry_run || o->shellquote ? KNEE_EXEC_DRY : KNEE_EXEC_PROCESS,
-		.order = o->order, .limit = o->limit, .want_text = 1,
+		.order = o->order, .limit = o->limit, .want_text = o->verbose || o->trace || o->prompt,
 		.delay_ns = o->delay_ns, .timeout_ns = o->timeout_ns, .timeout_frac = o->timeout_frac,
 		.retries = o->retries, .term_seq = o->term_seq, .nterm_seq = o->nterm_seq, .halt = o->halt,
 		.environ_base = (const char *const *)environ, .slot_var = o->slot_var,
 		.shell = shell_choose(), .first_stdin = takes_stdin ? STDIN_FILENO : -1,
-		.tmpdir = o->tmpdir, .confirm = o->prompt ? confirm : NULL,
+		.tmpdir = o->tmpdir, .confirm = o->prompt ? confirm : NULL, .confirm_self = &p->signals,
 	};
 
 	if (o->nice_set) {

@@ -6,6 +6,8 @@
  *	USR1        say what runs
  *	TSTP, CONT  stop and continue the tasks too
  *	WINCH       the terminal has another width
+ *
+ * One that was ignored when knee started (nohup, a shell's background job) stays ignored.
  */
 #include "signals.h"
 
@@ -61,7 +63,7 @@ on_stop(struct signals *s)
 	if (s->progress != NULL)
 		progress_pause(s->progress, true);
 	knee_signal(s->knee, SIGTSTP);
-	(void)kill(getpid(), SIGSTOP);
+	keeper_stop_self();
 	knee_signal(s->knee, SIGCONT);
 	if (s->progress != NULL)
 		progress_pause(s->progress, false);
@@ -111,7 +113,7 @@ on_signal(struct signals *s, int sig)
 	}
 }
 
-static int
+int
 signals_event(void *self, int fd)
 {
 	struct signals *s = self;
@@ -125,13 +127,15 @@ signals_event(void *self, int fd)
 int
 signals_start(struct signals *s, knee *k, struct progress *progress)
 {
+	struct sigaction now;
 	sigset_t set;
 	int err;
 
 	*s = (struct signals){ .fd = -1, .knee = k, .progress = progress };
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		sigaddset(&set, wanted[i]);
+		if (sigaction(wanted[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&set, wanted[i]);
 	sigaddset(&set, keeper_death_signal());
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;

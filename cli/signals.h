@@ -17,6 +17,8 @@ struct signals {
 
 /* Block the signals and hear of them from the engine's loop. 0 or -errno. */
 int signals_start(struct signals *s, knee *k, struct progress *progress);
+/* Take what has come; self is a struct signals. For knee_watch(). Always 0. */
+int signals_event(void *self, int fd);
 void signals_done(struct signals *s);
 
 #endif

@@ -320,7 +320,7 @@ text_fd(void *self)
 {
 	struct text_sink *t = self;
 
-	return writer_waits(&t->out[0].w) ? t->out[0].w.fd : t->out[1].w.fd;
+	return writer_waits(&t->out[0].w) && t->out[0].w.blocked ? t->out[0].w.fd : t->out[1].w.fd;
 }
 
 static bool

@@ -275,7 +275,7 @@ void knee_signal(knee *k, int signal);
  * the run with it. fn NULL: forget fd. */
 int knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self);
 
-/* Each running task: its seq and, when options.want_text, its command's text. */
+/* Each running task: its seq and its command's text. */
 void knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *command), void *self);
 
 /* Make the engine call every sink's tick() in this turn. */

@@ -157,11 +157,22 @@ knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self)
 	return 0;
 }
 
+static void
+each_running(knee *k, const struct kn_task *t, void (*fn)(void *self, uint64_t seq, const char *command), void *self)
+{
+	char *text = NULL;
+
+	if (t->command == NULL)
+		(void)knee_template_expand(k->options.command, t->args, t->nargs, t->seq, t->slot, &text);
+	fn(self, t->seq, t->command != NULL ? t->command : text != NULL ? text : "");
+	free(text);
+}
+
 void
 knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *command), void *self)
 {
 	for (struct kn_task *t = k->sched.running.first; t != NULL; t = t->next)
-		fn(self, t->seq, t->command);
+		each_running(k, t, fn, self);
 }
 
 void

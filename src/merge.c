@@ -13,8 +13,9 @@
 
 #define BUFFER_BYTES (64 * 1024)
 
-/* An extent of this size or more gives its disk space back as soon as it was printed. */
-#define PUNCH_BYTES (256 * 1024)
+/* Disk space is given back in whole pages; an extent of this size or more holds at least one. */
+#define PAGE_BYTES 4096
+#define PUNCH_BYTES (2 * PAGE_BYTES)
 
 /* The head of a parked task in the spill file. */
 struct parked {
@@ -132,8 +133,11 @@ spill_release(struct kn_merge *m, uint64_t offset, uint64_t size)
 		(void)!ftruncate(m->spill_fd, 0);
 		m->spill_end = 0;
 	} else if (size >= PUNCH_BYTES) {
+		uint64_t from = (offset + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+		uint64_t to = (offset + size) / PAGE_BYTES * PAGE_BYTES;
+
 		(void)fallocate(m->spill_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)offset, (off_t)size);
+		    (off_t)from, (off_t)(to - from));
 	}
 }
 

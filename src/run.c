@@ -21,6 +21,9 @@
 /* Text sinks are flushed at least after this much output. */
 #define FLUSH_BYTES (128 * 1024)
 
+/* And what an event without output may make a sink write: a colour, a newline. */
+#define EVENT_BYTES 16
+
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
 
@@ -99,12 +102,14 @@ sink_flush(struct knee *k, struct kn_sink_state *s)
 {
 	const struct knee_sink *sink = s->sink;
 	int err = sink->flush != NULL ? sink->flush(sink->self) : 0;
+	int fd = err == -EAGAIN ? sink->fd(sink->self) : -1;
 	int watch_err = 0;
 
-	if (err == -EAGAIN && s->watch.fd < 0)
-		watch_err = kn_loop_add(&k->loop, &s->watch, sink->fd(sink->self), EPOLLOUT);
-	else if (err != -EAGAIN)
+	/* A sink with two descriptors may wait now for the one and now for the other. */
+	if (fd != s->watch.fd)
 		kn_loop_remove(&k->loop, &s->watch);
+	if (fd >= 0 && s->watch.fd < 0)
+		watch_err = kn_loop_add(&k->loop, &s->watch, fd, EPOLLOUT);
 	if (watch_err < 0)
 		return fail(k, watch_err, "waiting for a reader: %s", strerror(-watch_err));
 	return err == 0 || err == -EAGAIN ? err : fail(k, err, "%s", "");
@@ -127,6 +132,20 @@ sinks_flush(struct knee *k)
 	return slow;
 }
 
+/* What a sink may add to an event's data when it puts the tag before each line. */
+static uint64_t
+tag_bytes(const struct knee_event *ev)
+{
+	const char *at = ev->data, *end = ev->size > 0 ? at + ev->size : at;
+	uint64_t lines = 1;
+
+	while (at != end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+		lines++;
+		at++;
+	}
+	return lines * (strlen(ev->tag) + 1);
+}
+
 /* kn_merge_host.emit */
 static int
 event_text(void *self, const struct knee_event *ev)
@@ -145,7 +164,9 @@ event_text(void *self, const struct knee_event *ev)
 		if (err < 0)
 			return fail(k, err, "%s", "");
 	}
-	k->unflushed_bytes += ev->size;
+	k->unflushed_bytes += ev->size + EVENT_BYTES + (ev->command != NULL ? strlen(ev->command) : 0);
+	if (ev->tag != NULL)
+		k->unflushed_bytes += tag_bytes(ev);
 	return k->unflushed_bytes >= FLUSH_BYTES ? sinks_flush(k) : 0;
 }
 
@@ -193,6 +214,21 @@ list_event(struct knee *k, const struct kn_list *l, enum kn_event event)
 	return err;
 }
 
+/* Tasks that were read but never started will not be. */
+static void
+ready_drop(struct knee *k)
+{
+	struct kn_task *t = k->sched.ready.first;
+
+	while (t != NULL) {
+		struct kn_task *next = t->next;
+
+		if (t->result.attempt == 0)
+			(void)task_event(k, t, KN_CANCEL);
+		t = next;
+	}
+}
+
 void
 kn_run_stop(struct knee *k, enum knee_stop how)
 {
@@ -200,8 +236,10 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 	int err;
 
 	k->sched.stopped = true;
-	if (how == KNEE_STOP_SOON)
+	if (how == KNEE_STOP_SOON) {
+		ready_drop(k);
 		return;
+	}
 	k->sched.cancelling = true;
 	err = list_event(k, &k->sched.ready, event);
 	if (err == 0)
@@ -242,7 +280,6 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 		k->exec.ops->signal(&k->exec, t, step.signal);
 		return 0;
 	case KN_RETRY:
-		kn_merge_retry(&k->merge, t);
 		return event_task(k, KNEE_EVENT_RETRY, t);
 	case KN_FORGET:
 		kn_merge_forget(&k->merge, t);
@@ -396,6 +433,8 @@ task_start(struct knee *k, struct kn_task *t)
 		err = task_texts(k, t);
 	if (err < 0)
 		return start_refused(k, err);
+	/* Kept until now: if there is no other attempt after all, it is the last one's output. */
+	kn_merge_retry(&k->merge, t);
 	t->result = (struct knee_result){ .attempt = t->result.attempt };
 	t->result.start_time_ns = kn_loop_time_ns();
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
@@ -458,16 +497,20 @@ start_some(struct knee *k)
 
 /* ---- the limit -------------------------------------------------------------- */
 
+/* Descriptors that may still be opened, of which some number is wanted; *max: the limit. */
 static unsigned
-fds_free(unsigned *max)
+fds_free(uint64_t wanted, unsigned *max)
 {
 	struct rlimit limit;
-	unsigned open = kn_machine_fds_open();
+	unsigned open;
 
 	*max = UINT_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= UINT_MAX)
 		return UINT_MAX;
 	*max = (unsigned)limit.rlim_cur;
+	if (*max / 2 > wanted)      /* plenty: not worth the counting */
+		return *max / 2;
+	open = kn_machine_fds_open();
 	return *max > open + FDS_RESERVE ? *max - open - FDS_RESERVE : 0;
 }
 
@@ -480,7 +523,8 @@ limit_init(struct knee *k)
 		.fds_per_task = k->options.order == KNEE_ORDER_NONE ? 1 : k->exec.ops->fds_per_task,
 	};
 
-	machine.fds_free = fds_free(&machine.fds_max);
+	machine.fds_free = fds_free((uint64_t)machine.fds_per_task * (asked > 0 ? asked : machine.cores),
+	    &machine.fds_max);
 	kn_tuner_init(&k->tuner, asked, &machine);
 	k->limit = k->tuner.limit;
 	if (k->tuner.why != KN_WHY_FDS || asked == UINT_MAX)

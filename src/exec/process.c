@@ -215,15 +215,41 @@ unread_forget(struct runner *r, struct proc *p)
 }
 
 static void
+result_fill(struct knee_result *res, int status, const struct rusage *usage)
+{
+	if (WIFSIGNALED(status)) {
+		res->outcome = KNEE_SIGNALED;
+		res->status = WTERMSIG(status);
+	} else {
+		res->outcome = KNEE_EXITED;
+		res->status = WEXITSTATUS(status);
+	}
+	res->cpu_user_ns = (int64_t)usage->ru_utime.tv_sec * 1000000000 + usage->ru_utime.tv_usec * 1000;
+	res->cpu_sys_ns = (int64_t)usage->ru_stime.tv_sec * 1000000000 + usage->ru_stime.tv_usec * 1000;
+	res->peak_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
+}
+
+static void
 proc_finish(struct proc *p)
 {
 	struct runner *r = p->exec->state;
+	struct rusage usage;
+	int status = 0;
 
 	unread_forget(r, p);
 
 	stream_close(p->exec, &p->streams[0]);
 	stream_close(p->exec, &p->streams[1]);
 	kn_heap_remove(&r->draining, &p->drain);
+	/* A task that was made to end takes its group along: the number is its own as long as it has
+	 * not been waited for. */
+	if (p->task->state == KN_ENDING)
+		kn_child_signal(&p->child, SIGKILL);
+	if (kn_child_wait(&p->child, &status, &usage) == 0)
+		result_fill(&p->task->result, status, &usage);
+	else
+		p->task->result.outcome = KNEE_NOT_STARTED;
+	kn_fd_close(&p->child.pidfd);
 	p->exec->host.ended(p->exec->host.self, p->task);
 }
 
@@ -251,37 +277,13 @@ proc_drain(struct proc *p)
 		proc_finish(p);
 }
 
-static void
-result_fill(struct knee_result *res, int status, const struct rusage *usage)
-{
-	if (WIFSIGNALED(status)) {
-		res->outcome = KNEE_SIGNALED;
-		res->status = WTERMSIG(status);
-	} else {
-		res->outcome = KNEE_EXITED;
-		res->status = WEXITSTATUS(status);
-	}
-	res->cpu_user_ns = (int64_t)usage->ru_utime.tv_sec * 1000000000 + usage->ru_utime.tv_usec * 1000;
-	res->cpu_sys_ns = (int64_t)usage->ru_stime.tv_sec * 1000000000 + usage->ru_stime.tv_usec * 1000;
-	res->peak_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
-}
-
 static int
 end_event(struct kn_watch *w, uint32_t events)
 {
 	struct proc *p = (struct proc *)(void *)((char *)w - offsetof(struct proc, end));
-	struct rusage usage;
-	int status, err;
 
 	(void)events;
-	err = kn_child_wait(&p->child, &status, &usage);
-	if (err == -EAGAIN)
-		return 0;
-	if (err < 0)
-		return err;
-	result_fill(&p->task->result, status, &usage);
-	watch_close(p->exec, &p->end);
-	p->child.pidfd = -1;
+	kn_loop_remove(p->exec->loop, &p->end);
 	p->exited_ns = p->exec->loop->now_ns;
 	proc_drain(p);
 	return 0;

@@ -149,11 +149,30 @@ class Hup(unittest.TestCase):
             self.assertEqual(p.wait(), 0)
 
     def test_nohup(self):
-        with start(argv=['nohup', *knee_argv('sleep 1; echo {}', ':::', 'one')]) as p:
+        with start(argv=['nohup', *knee_argv('-j1', 'sleep 0.5; echo {}', ':::', '1', '2', '3')]) as p:
             wait_sleeps(p, 1)
             p.send_signal(signal.SIGHUP)
-            self.assertEqual(p.stdout.read(), b'one\n')
+            self.assertEqual(p.stdout.read(), b'1\n2\n3\n')
             self.assertEqual(p.wait(), 0)
+
+    def test_int_is_ignored_by_a_background_job(self):
+        # A shell without job control starts jobs in the background with INT ignored.
+        code = 'trap "" INT; exec "$@"'
+        with start(argv=['sh', '-c', code, 'sh', *knee_argv('-j1', 'sleep 0.5; echo {}', ':::', '1', '2', '3')]) as p:
+            wait_sleeps(p, 1)
+            p.send_signal(signal.SIGINT)
+            self.assertEqual(p.stdout.read(), b'1\n2\n3\n')
+            self.assertEqual(p.wait(), 0)
+
+    def test_terminal_that_goes_away(self):
+        log = os.path.join(scratch(), 'log')
+        with Pty('-j1', '--no-progress', f'sleep 0.5; echo {{}} >> {log}', ':::', *map(str, range(40))) as t:
+            wait_for(lambda: os.path.exists(log), 20)
+            os.close(t.master)
+            t.master = os.open('/dev/null', os.O_RDONLY)
+            self.assertNotEqual(t.process.wait(10 * SLOW), 0)
+            with open(log, 'rb') as f:
+                self.assertLess(len(f.read().split()), 40)
 
 
 class Background(unittest.TestCase):
@@ -179,18 +198,90 @@ class Background(unittest.TestCase):
         self.assertEqual(len(r.out), 2 * (3000000 + 6))
 
 
+class Strangers(unittest.TestCase):
+    """What was below the process before it became knee is left alone."""
+
+    def test_process_substitution(self):
+        file = os.path.join(scratch(), 'count')
+        r = run(['bash', '-c', '"$@" > >(sleep 0.3; wc -l > ' + file + ')', 'bash', *knee_argv('seq', ':::', '200')],
+                may_leave=True)
+        self.assertEqual(r.status, 0)
+        wait_for(lambda: os.path.exists(file) and os.path.getsize(file) > 0, 10, 'the reader has ended')
+        with open(file, encoding='ascii') as f:
+            self.assertEqual(f.read(), '200\n')
+
+    def test_child_from_before_the_exec(self):
+        with start(argv=['sh', '-c', 'sleep 1000 & echo $!; exec "$@"', 'sh', *knee_argv('sleep 1001 & echo {}', ':::', '1')],
+                   may_leave=True) as p:
+            stranger = int(p.stdout.readline())
+            self.assertEqual(p.stdout.read(2), b'1\n')
+            p.wait()
+            self.assertEqual(sleeps(p), [stranger])
+
+
+class Ended(unittest.TestCase):
+    def test_timeout_takes_the_group_along(self):
+        # The task's leader obeys TERM, its child does not; the run goes on for longer.
+        alive = os.path.join(scratch(), 'alive')
+        script = f'if test {{}} = 1; then sh -c \'trap "" TERM; touch {alive}; sleep 1000; sleep 1000\' & sleep 1000; ' \
+            'else sleep 1000; fi'
+        with start('-j2', '--timeout', '1', '--halt', 'never', f'{script}', ':::', '1', '2') as p:
+            wait_for(lambda: os.path.exists(alive), 20)
+            self.assertEqual(p.wait(20 * SLOW), 2)
+        with start('-j1', '--timeout', '1', script + '; :', ':::', '1') as p:
+            self.assertEqual(p.wait(20 * SLOW), 1)
+
+    def test_group_is_gone_while_the_run_goes_on(self):
+        script = 'test {} != 1 || { sh -c \'trap "" TERM; sleep 1001; sleep 1001\' & sleep 1002; }; ' \
+            'test {} != 2 || sleep 4'
+        with start('-j2', '--timeout', '5', script, ':::', '1', '2', '3') as p:
+            wait_for(lambda: any(argv_of(s)[1:] == [b'1001'] for s in sleeps(p)), 10)
+            wait_for(lambda: not any(argv_of(s)[1:] == [b'1001'] for s in sleeps(p)), 20, 'the group is gone')
+            p.wait(20 * SLOW)
+
+    def test_output_of_the_last_attempt_when_the_run_is_ended(self):
+        with start('--retries', '9', 'echo attempt; false {}', ':::', '1') as p:
+            wait_for(lambda: not [d for d in descendants(p.pid) if command_of(d) not in ('knee',)], 10)
+            time.sleep(0.5)     # in one of the back-offs: they grow to seconds
+            p.send_signal(signal.SIGINT)
+            self.assertEqual(p.stdout.read(), b'attempt\n')
+            self.assertEqual(p.wait(10 * SLOW), 255)
+
+
+class Asked(unittest.TestCase):
+    def test_int_at_the_question(self):
+        with Pty('-p', 'echo', 'ran', ':::', '1', '2') as t:
+            t.read_until(b'?...')
+            t.send(b'\x03')
+            self.assertEqual(t.finish(), 255)
+            self.assertNotIn(b'ran 2', t.data)
+
+
 class Stopped(unittest.TestCase):
     def test_tstp_and_cont_reach_the_tasks(self):
-        with start('-j2', 'sleep 1000 # {}', ':::', '1', '2') as p:
+        # As a shell's job: somebody is there who can continue it.
+        shell = ['bash', '-mc', '"$@" </dev/null & echo $!; read wait', 'bash']
+        with start(argv=[*shell, *knee_argv('-j2', 'sleep 1000 # {}', ':::', '1', '2')],
+                   stdin=subprocess.PIPE) as p:
+            job = int(p.stdout.readline())
             tasks = wait_sleeps(p, 2)
-            p.send_signal(signal.SIGTSTP)
-            for pid in [p.pid, *tasks]:
+            os.kill(job, signal.SIGTSTP)
+            for pid in [job, program_of(job), *tasks]:
                 wait_state(pid, 'T')
-            p.send_signal(signal.SIGCONT)
-            for pid in [p.pid, *tasks]:
+            os.kill(job, signal.SIGCONT)
+            for pid in [job, program_of(job), *tasks]:
                 wait_state(pid, 'S')
-            p.send_signal(signal.SIGTERM)
-            self.assertEqual(p.wait(10 * SLOW), 255)
+            os.kill(job, signal.SIGTERM)
+            wait_gone(job)
+            p.stdin.close()
+            p.wait(10 * SLOW)
+
+    def test_tstp_where_nobody_could_continue_it(self):
+        with start('-j2', 'sleep 1; echo {}', ':::', '1', '2') as p:
+            wait_sleeps(p, 2)
+            p.send_signal(signal.SIGTSTP)
+            self.assertEqual(p.stdout.read(), b'1\n2\n')
+            self.assertEqual(p.wait(10 * SLOW), 0)
 
     def test_usr1_says_what_runs(self):
         with start('sleep 1000 # {}', ':::', 'one') as p:
