@@ -346,17 +346,24 @@ class Ends(unittest.TestCase):
             self.assertTrue(line.startswith(b'knee:'), line)
 
     def test_stop_and_continue(self):
-        with Pty('-j2', 'sleep', ':::', '1.5', '1.6') as t:
+        # A shell with job control stands by: nobody else could continue it.
+        shell = ['bash', '-c', 'set -m; "$@"; read line; fg >/dev/null', 'bash']
+        with Pty(argv=[*shell, *knee_argv('-j2', 'sleep', ':::', '1.5', '1.6')]) as t:
             t.read_until(b'\033[K\r')
             t.send(b'\x1a')
-            wait_state(t.process.pid, 'T')
+            wait_for(lambda: [d for d in descendants(t.process.pid)
+                              if command_of(d) == 'kn-keeper' and process_state(d) == 'T'])
             t.read(0.1)
-            self.assertEqual(Screen(80, t.data.replace(b'^Z', b'')).lines(), [])
+            self.assertEqual([line for line in self.shown(t) if line.startswith(b'knee ')], [])
             at = len(t.data)
-            os.killpg(t.process.pid, signal.SIGCONT)
+            t.send(b'\n')
             t.read_until(b'\033[K\r', since=at)
             self.assertEqual(t.finish(), 0)
-        self.assertEqual(len(Screen(80, t.data.replace(b'^Z', b'')).lines()), 1)
+        self.assertEqual(len([line for line in self.shown(t) if line.startswith(b'knee')]), 1)
+
+    def shown(self, t):
+        return Screen(80, t.data.replace(b'^Z', b'').replace(b'\r\n', b'\n')).lines()
+
 
 
 if __name__ == '__main__':

@@ -260,7 +260,7 @@ class Asked(unittest.TestCase):
 class Stopped(unittest.TestCase):
     def test_tstp_and_cont_reach_the_tasks(self):
         # As a shell's job: somebody is there who can continue it.
-        shell = ['bash', '-mc', '"$@" </dev/null & echo $!; read wait', 'bash']
+        shell = ['bash', '-c', 'set -m; "$@" </dev/null & echo $!; read wait', 'bash']
         with start(argv=[*shell, *knee_argv('-j2', 'sleep 1000 # {}', ':::', '1', '2')],
                    stdin=subprocess.PIPE) as p:
             job = int(p.stdout.readline())
