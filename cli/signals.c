@@ -60,11 +60,14 @@ on_int(struct signals *s)
 static void
 on_stop(struct signals *s)
 {
+	int64_t begin_ns = clock_ns();
+
 	if (s->progress != NULL)
 		progress_pause(s->progress, true);
 	knee_signal(s->knee, SIGTSTP);
 	keeper_stop_self();
 	knee_signal(s->knee, SIGCONT);
+	knee_stood_still(s->knee, clock_ns() - begin_ns);
 	if (s->progress != NULL)
 		progress_pause(s->progress, false);
 }

@@ -271,6 +271,10 @@ void knee_stop(knee *k, enum knee_stop how);
 /* Send a signal to the process group of every running task. */
 void knee_signal(knee *k, int signal);
 
+/* The whole run, its tasks too, stood still for so long (a stopped job of a shell): that time
+ * does not count for time-outs. */
+void knee_stood_still(knee *k, int64_t ns);
+
 /* Call fn when fd is readable (closed counts); fn returns 0, or -errno to stop
  * the run with it. fn NULL: forget fd. */
 int knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self);

@@ -103,6 +103,12 @@ knee_signal(knee *k, int sig)
 		k->exec.ops->signal(&k->exec, t, sig);
 }
 
+void
+knee_stood_still(knee *k, int64_t ns)
+{
+	kn_sched_shift(&k->sched, ns);
+}
+
 static int
 caller_event(struct kn_watch *w, uint32_t events)
 {

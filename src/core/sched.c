@@ -334,6 +334,16 @@ kn_sched_prepare(struct kn_sched *s, struct kn_task *t)
 	return slot_find(s, &t->slot);
 }
 
+void
+kn_sched_shift(struct kn_sched *s, int64_t ns)
+{
+	for (struct kn_task *t = s->running.first; t != NULL; t = t->next) {
+		t->started_ns += ns;
+		if (t->deadline.index != 0)
+			deadline_set(s, t, t->deadline.key + ns);
+	}
+}
+
 struct kn_task *
 kn_sched_due(const struct kn_sched *s, int64_t now_ns)
 {

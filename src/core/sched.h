@@ -85,6 +85,9 @@ int kn_sched_prepare(struct kn_sched *s, struct kn_task *t);
  * KN_EXIT: result filled but for attempt and runtime. */
 struct kn_step kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64_t now_ns);
 
+/* Time that does not count has passed: move the starts and deadlines of what runs. */
+void kn_sched_shift(struct kn_sched *s, int64_t ns);
+
 /* A task whose deadline has passed, or NULL; give it KN_DEADLINE. */
 struct kn_task *kn_sched_due(const struct kn_sched *s, int64_t now_ns);
 /* When the next deadline is; INT64_MAX for none. */

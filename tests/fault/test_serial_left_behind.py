@@ -276,6 +276,18 @@ class Stopped(unittest.TestCase):
             p.stdin.close()
             p.wait(10 * SLOW)
 
+    def test_time_stopped_does_not_count(self):
+        shell = ['bash', '-c', 'set -m; "$@" </dev/null & echo $!; read wait', 'bash']
+        with start(argv=[*shell, *knee_argv('--timeout', '4', 'sleep 2; echo {}', ':::', '1')],
+                   stdin=subprocess.PIPE) as p:
+            job = int(p.stdout.readline())
+            wait_sleeps(p, 1)
+            os.kill(job, signal.SIGTSTP)
+            wait_state(job, 'T')
+            time.sleep(4.1)     # longer than the time-out
+            os.kill(job, signal.SIGCONT)
+            self.assertEqual(p.stdout.readline(), b'1\n')
+
     def test_tstp_where_nobody_could_continue_it(self):
         with start('-j2', 'sleep 1; echo {}', ':::', '1', '2') as p:
             wait_sleeps(p, 2)

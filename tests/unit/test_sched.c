@@ -108,6 +108,23 @@ test_timeout(void)
 }
 
 static void
+test_shift(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t;
+
+	rules.timeout_ns = 1000 * MS;
+	(void)kn_sched_init(&s, &rules);
+	t = add(&s, 1);
+	start(&s, t, 0);
+	kn_sched_shift(&s, 5000 * MS);
+	ok(kn_sched_due(&s, 5999 * MS) == NULL, "time that does not count is added to the deadline");
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 6000 * MS).signal, SIGTERM, "which still comes");
+	kn_sched_done(&s);
+}
+
+static void
 test_median(void)
 {
 	struct kn_rules rules = plain;
@@ -414,6 +431,7 @@ main(void)
 {
 	test_slots();
 	test_timeout();
+	test_shift();
 	test_median();
 	test_retry();
 	test_ending_starts_anew();
