@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <limits.h>
-#include <math.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -46,7 +45,16 @@ read_numbers(const char *path, double *a, double *b)
 	return n > 0 ? n : 0;
 }
 
-/* The quota in cores that folder sets, or INFINITY. Version 2 names both numbers in one
+/* More cores than any machine has: no quota. */
+#define NO_QUOTA 1e9
+
+static double
+smaller(double a, double b)
+{
+	return a < b ? a : b;
+}
+
+/* The quota in cores that folder sets, or NO_QUOTA. Version 2 names both numbers in one
  * file ("max" when there is none), version 1 in two. */
 static double
 quota_of(const char *folder)
@@ -59,10 +67,10 @@ quota_of(const char *folder)
 		return quota / period;
 	(void)snprintf(path, sizeof(path), "%s/cpu.cfs_quota_us", folder);
 	if (read_numbers(path, &quota, &unused) < 1 || quota <= 0)
-		return INFINITY;
+		return NO_QUOTA;
 	(void)snprintf(path, sizeof(path), "%s/cpu.cfs_period_us", folder);
 	if (read_numbers(path, &period, &unused) < 1 || period <= 0)
-		return INFINITY;
+		return NO_QUOTA;
 	return quota / period;
 }
 
@@ -71,14 +79,14 @@ static double
 quota_up(const char *mount, char *group)
 {
 	char folder[PATH_MAX];
-	double least = INFINITY;
+	double least = NO_QUOTA;
 	char *slash;
 
 	for (;;) {
 		int n = snprintf(folder, sizeof(folder), "%s%s", mount, group);
 
 		if (n > 0 && (size_t)n < sizeof(folder))
-			least = fmin(least, quota_of(folder));
+			least = smaller(least, quota_of(folder));
 		slash = strrchr(group, '/');
 		if (slash == NULL)
 			return least;
@@ -107,7 +115,7 @@ quota_cores(void)
 {
 	FILE *f = fopen("/proc/self/cgroup", "re");
 	char line[PATH_MAX];
-	double least = INFINITY;
+	double least = NO_QUOTA;
 
 	if (f == NULL)
 		return least;
@@ -121,9 +129,9 @@ quota_cores(void)
 		*group++ = '\0';
 		group[strcspn(group, "\n")] = '\0';
 		if (kinds[0] == '\0')
-			least = fmin(least, quota_up("/sys/fs/cgroup", group));
+			least = smaller(least, quota_up("/sys/fs/cgroup", group));
 		else if (list_has(kinds, "cpu"))
-			least = fmin(least, quota_up("/sys/fs/cgroup/cpu", group));
+			least = smaller(least, quota_up("/sys/fs/cgroup/cpu", group));
 	}
 	fclose(f);
 	return least;
@@ -132,9 +140,14 @@ quota_cores(void)
 unsigned
 kn_machine_cores(void)
 {
-	double cores = fmin((double)affinity_cores(), ceil(quota_cores()));
+	double quota = quota_cores();
+	unsigned cores = affinity_cores();
+	unsigned whole;
 
-	return cores >= 1 ? (unsigned)cores : 1;
+	if (quota >= cores)
+		return cores > 0 ? cores : 1;
+	whole = (unsigned)quota;
+	return whole + ((double)whole < quota);
 }
 
 unsigned
