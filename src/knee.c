@@ -190,24 +190,7 @@ knee_wake(knee *k)
 void
 knee_get_stats(const knee *k, struct knee_stats *ret)
 {
-	const struct kn_sched *s = &k->sched;
-
-	*ret = (struct knee_stats){
-		.started = s->started,
-		.done = s->done,
-		.failed = s->failed,
-		.total = k->seq,
-		.total_known = k->source_ended,
-		.running = (unsigned)s->running.len,
-		.limit = k->limit,
-		.peak = s->peak,
-		.elapsed_ns = k->loop.now_ns - k->begin_ns,
-		.runtime_sum_ns = s->runtime_sum_ns,
-		.held_bytes = k->merge.memory + k->merge.spill_live,
-		.sink_blocked = k->slow,
-		.left = k->seq - s->started,
-		.stopped = s->stopped,
-	};
+	kn_run_stats(k, ret);
 }
 
 unsigned

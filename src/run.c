@@ -603,6 +603,29 @@ print_some(struct knee *k)
 	return err == -EAGAIN ? 0 : err;
 }
 
+void
+kn_run_stats(const struct knee *k, struct knee_stats *ret)
+{
+	const struct kn_sched *s = &k->sched;
+
+	*ret = (struct knee_stats){
+		.started = s->started,
+		.done = s->done,
+		.failed = s->failed,
+		.total = k->seq,
+		.total_known = k->source_ended,
+		.running = (unsigned)s->running.len,
+		.limit = k->limit,
+		.peak = s->peak,
+		.elapsed_ns = k->loop.now_ns - k->begin_ns,
+		.runtime_sum_ns = s->runtime_sum_ns,
+		.held_bytes = k->merge.memory + k->merge.spill_live,
+		.sink_blocked = k->slow,
+		.left = k->seq - s->started,
+		.stopped = s->stopped,
+	};
+}
+
 static void
 sinks_tick(struct knee *k)
 {
@@ -615,7 +638,7 @@ sinks_tick(struct knee *k)
 		if (s->sink->tick == NULL || (s->due_ns > k->loop.now_ns && !k->woken))
 			continue;
 		if (!filled)
-			knee_get_stats(k, &stats);
+			kn_run_stats(k, &stats);
 		filled = true;
 		s->due_ns = s->sink->tick(s->sink->self, &stats, k->loop.now_ns);
 	}
@@ -734,7 +757,6 @@ sinks_init(struct knee *k)
 	return 0;
 }
 
-/* k->options is set, all else zero. After a failure kn_run_done is called. */
 int
 kn_run_init(struct knee *k)
 {

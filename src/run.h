@@ -62,12 +62,14 @@ struct knee {
 	char error[1024];
 };
 
-/* What is over its limits or broken, in the machine's words; a negative number. */
+/* k->options is set, all else zero. 0 or -errno; kn_run_done either way. */
 int kn_run_init(struct knee *k);
 void kn_run_done(struct knee *k);
 /* One turn of the loop: 1 while there is more to do, 0 at the end of the run, -errno after an
  * error (once nothing runs any more). */
 int kn_run_turn(struct knee *k);
+/* Counts at this moment. */
+void kn_run_stats(const struct knee *k, struct knee_stats *ret);
 void kn_run_stop(struct knee *k, enum knee_stop how);
 
 #endif
