@@ -31,9 +31,9 @@
 #include "grow.h"
 
 struct record {
-	size_t text;                /* where its arguments start in text */
+	size_t text; /* where its arguments start in text */
 	size_t nargs;
-	size_t adds;                /* bytes to the command line, one by one */
+	size_t adds; /* bytes to the command line, one by one */
 };
 
 /*
@@ -41,29 +41,29 @@ struct record {
  * them holds, but for the last one when over says that it does not fit.
  */
 struct batch {
-	struct inputs *in;          /* borrowed */
-	const struct knee_template *command;    /* borrowed */
-	bool single;                /* one input per command, not measured */
+	struct inputs *in;                   /* borrowed */
+	const struct knee_template *command; /* borrowed */
+	bool single;                         /* one input per command, not measured */
 	bool no_args;
 	bool share;
 	bool exit_if_too_long;
-	size_t want;                /* inputs per command; 0: as many as fit */
-	size_t limit;               /* bytes of a command line */
-	size_t system_limit;        /* the same, and a pointer for each word */
-	size_t pointer_bytes;       /* of the words that one more argument adds */
-	size_t base;                /* bytes without arguments */
-	size_t slots;               /* tasks at once */
+	size_t want;          /* inputs per command; 0: as many as fit */
+	size_t limit;         /* bytes of a command line */
+	size_t system_limit;  /* the same, and a pointer for each word */
+	size_t pointer_bytes; /* of the words that one more argument adds */
+	size_t base;          /* bytes without arguments */
+	size_t slots;         /* tasks at once */
 
-	bool ended;                 /* no more inputs come */
+	bool ended; /* no more inputs come */
 	bool over;
-	bool shared;                /* the last inputs are being shared out: portion to each */
+	bool shared; /* the last inputs are being shared out: portion to each */
 	size_t portion;
-	struct record *records;     /* owned */
+	struct record *records; /* owned */
 	size_t head, n, records_cap;
 	size_t size, nargs;
-	char *text;                 /* owned: the queue's arguments, a NUL after each */
+	char *text; /* owned: the queue's arguments, a NUL after each */
 	size_t text_len, text_cap;
-	const char **args;          /* owned: what was given out */
+	const char **args; /* owned: what was given out */
 	size_t args_cap;
 };
 
@@ -87,8 +87,8 @@ pointer_bytes(const struct knee_template *command)
 }
 
 int
-batch_new(const struct cli_options *o, struct inputs *in, const struct knee_template *command,
-    struct batch **ret)
+batch_new(
+    const struct cli_options *o, struct inputs *in, const struct knee_template *command, struct batch **ret)
 {
 	struct batch *b = calloc(1, sizeof(*b));
 
@@ -327,8 +327,9 @@ too_long(const struct batch *b)
 {
 	const char *text = b->text + b->records[b->head].text;
 
-	return say_error(E2BIG, "inputs: '%.40s%s', %zu bytes: its command line would be longer than %zu bytes%s",
-	    text, strlen(text) > 40 ? "..." : "", strlen(text), b->limit,
+	return say_error(E2BIG,
+	    "inputs: '%.40s%s', %zu bytes: its command line would be longer than %zu bytes%s", text,
+	    strlen(text) > 40 ? "..." : "", strlen(text), b->limit,
 	    b->limit < b->system_limit ? ": -s sets how long it may be" : "");
 }
 

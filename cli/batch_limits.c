@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 enum {
-	LINE_MAX_BYTES = 131071,    /* what Linux takes in one argument: a script for sh -c */
-	HEADROOM_BYTES = 2048,      /* POSIX: left for what a command adds to its environment */
+	LINE_MAX_BYTES = 131071, /* what Linux takes in one argument: a script for sh -c */
+	HEADROOM_BYTES = 2048,   /* POSIX: left for what a command adds to its environment */
 };
 
 static size_t
@@ -50,7 +50,8 @@ batch_limit(const struct cli_options *o)
 void
 batch_show_limits(FILE *out, const struct cli_options *o)
 {
-	fprintf(out, "Environment of a command: %zu bytes\n"
+	fprintf(out,
+	    "Environment of a command: %zu bytes\n"
 	    "Longest command line that this system takes with it: %zu bytes\n"
 	    "Longest command line unless -s says otherwise: %zu bytes\n"
 	    "Longest command line of this run: %zu bytes\n",

@@ -17,7 +17,7 @@
 #include "grow.h"
 
 struct colsep {
-	int literal;                /* the byte, or -1: regex */
+	int literal; /* the byte, or -1: regex */
 	regex_t regex;
 };
 

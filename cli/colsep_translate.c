@@ -19,8 +19,8 @@
 #include <string.h>
 
 struct pattern {
-	const char *at;             /* what is still to be read */
-	char *out;                  /* what has been written; there is room */
+	const char *at; /* what is still to be read */
+	char *out;      /* what has been written; there is room */
 	const char *why;
 };
 

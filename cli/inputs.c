@@ -27,32 +27,32 @@
 #include "source.h"
 
 struct axis {
-	size_t first, n;            /* sources[first .. first + n) */
+	size_t first, n; /* sources[first .. first + n) */
 };
 
 struct inputs {
 	const struct cli_options *o;
-	struct input_spec stdin_spec;   /* where no source is named */
+	struct input_spec stdin_spec; /* where no source is named */
 	const struct input_spec *specs;
-	struct source *sources;     /* owned */
-	size_t nsources;            /* that have been made */
-	struct axis *axes;          /* owned */
+	struct source *sources; /* owned */
+	size_t nsources;        /* that have been made */
+	struct axis *axes;      /* owned */
 	size_t naxes;
-	struct colsep *colsep;      /* owned; NULL without --colsep */
-	struct reader *shared;      /* owned: stdin's when several sources read it */
+	struct colsep *colsep; /* owned; NULL without --colsep */
+	struct reader *shared; /* owned: stdin's when several sources read it */
 
-	size_t level;               /* the axis that takes its next step */
-	size_t member;              /* and the source in it */
-	bool *turned;               /* owned: --link: this source has been at its end */
+	size_t level;  /* the axis that takes its next step */
+	size_t member; /* and the source in it */
+	bool *turned;  /* owned: --link: this source has been at its end */
 	bool over;
-	size_t waiting;             /* the source that said -EAGAIN */
+	size_t waiting; /* the source that said -EAGAIN */
 
-	const char **args;          /* owned */
+	const char **args; /* owned */
 	size_t args_cap;
-	const char **names;         /* owned: --header */
+	const char **names; /* owned: --header */
 	size_t nnames, names_cap;
-	struct columns *headers;    /* owned: what names point into, one for each source */
-	struct shuffle *shuffle;    /* owned: --shuf, once it has begun */
+	struct columns *headers; /* owned: what names point into, one for each source */
+	struct shuffle *shuffle; /* owned: --shuf, once it has begun */
 	bool mixed;
 };
 

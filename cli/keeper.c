@@ -44,7 +44,7 @@ static pid_t keeper_pid;
 /* Children that the keeper had before it was knee: a shell's process substitution, or what
  * whoever started us left running before its exec. They are none of ours. */
 static struct {
-	pid_t *pids;                /* owned until the process ends */
+	pid_t *pids; /* owned until the process ends */
 	size_t len;
 } strangers;
 
@@ -85,7 +85,7 @@ parent_of(pid_t pid)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	at = strrchr(text, ')');    /* the name before it may hold anything */
+	at = strrchr(text, ')'); /* the name before it may hold anything */
 	if (at == NULL || sscanf(at + 1, " %c %d", &state, &parent) != 2 || state == 'Z')
 		return 0;
 	return parent;
@@ -141,7 +141,7 @@ by_pid(const void *a, const void *b)
 static int
 strangers_note(void)
 {
-	struct processes p = {0};
+	struct processes p = { 0 };
 	pid_t ended;
 	int err;
 
@@ -240,7 +240,7 @@ static void
 sweep(const char *variable)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
-	struct processes p = {0};
+	struct processes p = { 0 };
 
 	for (int round = 0; round < SWEEP_ROUNDS; round++) {
 		size_t killed = kill_round(&p, variable);
@@ -268,7 +268,7 @@ keeper_sweep_alone(void)
 static _Noreturn void
 end_as(int status)
 {
-	const struct rlimit none = {0};
+	const struct rlimit none = { 0 };
 	sigset_t set;
 
 	if (WIFSIGNALED(status)) {
@@ -365,7 +365,7 @@ keeper_start(void)
 	err = strangers_note();
 	if (err < 0)
 		return err;
-	(void)signal(SIGCHLD, SIG_DFL);     /* may be inherited as ignored; then nothing could be waited for */
+	(void)signal(SIGCHLD, SIG_DFL); /* may be inherited as ignored; then nothing could be waited for */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return -errno;
 	keeper_signals(&all);

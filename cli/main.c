@@ -33,7 +33,7 @@ struct program {
 	struct text_sink *text;
 	struct progress *progress;
 	struct signals signals;
-	int reader_fd;              /* -1: standard output is no pipe */
+	int reader_fd; /* -1: standard output is no pipe */
 	struct knee_sink sinks[3];
 	char nice_text[16];
 	const char *prefix[3];
@@ -55,7 +55,17 @@ static const char *
 shell_choose(void)
 {
 	static const char *const known[] = {
-		"sh", "dash", "bash", "zsh", "ksh", "ksh93", "mksh", "ash", "yash", "busybox", NULL,
+		"sh",
+		"dash",
+		"bash",
+		"zsh",
+		"ksh",
+		"ksh93",
+		"mksh",
+		"ash",
+		"yash",
+		"busybox",
+		NULL,
 	};
 	const char *shell = getenv("PARALLEL_SHELL");
 	const char *name;
@@ -92,7 +102,9 @@ static int
 template_make(const struct cli_options *o, struct inputs *in, const char *const *words, size_t nwords,
     unsigned flags, struct knee_template **ret)
 {
-	struct knee_template_options t = { .flags = flags, .replacement = o->replacement, .parens = o->parens };
+	struct knee_template_options t = {
+		.flags = flags, .replacement = o->replacement, .parens = o->parens
+	};
 	char message[MESSAGE_BYTES] = "";
 	int err;
 
@@ -116,8 +128,8 @@ templates_make(struct program *p)
 
 	if (o->ncommand == 0 && o->replacement != NULL)
 		words = only_replacement;
-	err = template_make(o, p->inputs, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o),
-	    &p->command);
+	err = template_make(
+	    o, p->inputs, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o), &p->command);
 	if (err == 0 && o->tagstring != NULL)
 		err = template_make(o, p->inputs, &o->tagstring, 1, KNEE_TEMPLATE_TEXT, &p->tag);
 	return err;
@@ -196,21 +208,35 @@ engine_options(struct program *p, size_t nsinks)
 	const struct cli_options *o = &p->options;
 	bool takes_stdin = !inputs_use_stdin(p->inputs) && !isatty(STDIN_FILENO);
 	struct knee_options k = {
-		.command = p->command, .tag = p->tag, .source = batch_source(p->batch),
-		.sinks = p->sinks, .nsinks = nsinks,
+		.command = p->command,
+		.tag = p->tag,
+		.source = batch_source(p->batch),
+		.sinks = p->sinks,
+		.nsinks = nsinks,
 		.executor = o->dry_run || o->shellquote ? KNEE_EXEC_DRY : KNEE_EXEC_PROCESS,
-		.order = o->order, .limit = o->limit, .want_text = o->verbose || o->trace || o->prompt,
-		.delay_ns = o->delay_ns, .timeout_ns = o->timeout_ns, .timeout_frac = o->timeout_frac,
-		.retries = o->retries, .term_seq = o->term_seq, .nterm_seq = o->nterm_seq, .halt = o->halt,
-		.environ_base = (const char *const *)environ, .slot_var = o->slot_var,
-		.shell = shell_choose(), .first_stdin = takes_stdin ? STDIN_FILENO : -1,
-		.tmpdir = o->tmpdir, .confirm = o->prompt ? confirm : NULL, .confirm_self = &p->signals,
+		.order = o->order,
+		.limit = o->limit,
+		.want_text = o->verbose || o->trace || o->prompt,
+		.delay_ns = o->delay_ns,
+		.timeout_ns = o->timeout_ns,
+		.timeout_frac = o->timeout_frac,
+		.retries = o->retries,
+		.term_seq = o->term_seq,
+		.nterm_seq = o->nterm_seq,
+		.halt = o->halt,
+		.environ_base = (const char *const *)environ,
+		.slot_var = o->slot_var,
+		.shell = shell_choose(),
+		.first_stdin = takes_stdin ? STDIN_FILENO : -1,
+		.tmpdir = o->tmpdir,
+		.confirm = o->prompt ? confirm : NULL,
+		.confirm_self = &p->signals,
 	};
 
 	if (o->nice_set) {
 		/* nice(1) counts from the niceness that it has. */
-		(void)snprintf(p->nice_text, sizeof(p->nice_text), "%d",
-		    o->nice - getpriority(PRIO_PROCESS, 0));
+		(void)snprintf(
+		    p->nice_text, sizeof(p->nice_text), "%d", o->nice - getpriority(PRIO_PROCESS, 0));
 		p->prefix[0] = "nice";
 		p->prefix[1] = "-n";
 		p->prefix[2] = p->nice_text;

@@ -26,12 +26,12 @@ struct reader {
 	enum reader_end on_free;
 	unsigned char delimiter;
 	bool regular;
-	bool ended;                 /* read() has said so, once is enough */
-	off_t start;                /* of a regular file */
-	char *data;                 /* owned */
+	bool ended;  /* read() has said so, once is enough */
+	off_t start; /* of a regular file */
+	char *data;  /* owned */
 	size_t cap;
 	size_t at, scanned, end;
-	size_t nul;                 /* where the first NUL byte lies, SIZE_MAX: nowhere */
+	size_t nul; /* where the first NUL byte lies, SIZE_MAX: nowhere */
 	uint64_t count;
 };
 
@@ -167,7 +167,8 @@ reader_next(struct reader *r, char **ret, size_t *len)
 	int err;
 
 	for (;;) {
-		found = r->scanned == r->end ? NULL :
+		found = r->scanned == r->end ?
+		    NULL :
 		    memchr(r->data + r->scanned, r->delimiter, r->end - r->scanned);
 		if (found != NULL)
 			return take(r, (size_t)(found - r->data), ret, len);

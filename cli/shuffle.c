@@ -20,25 +20,25 @@
 #include "spool.h"
 
 enum {
-	DRAWN = 32,                 /* getrandom() never gives part of 256 bytes */
-	FIRST_READ = 512,           /* most records are shorter: one pread */
+	DRAWN = 32,       /* getrandom() never gives part of 256 bytes */
+	FIRST_READ = 512, /* most records are shorter: one pread */
 };
 
 struct stored {
 	size_t nargs;
-	size_t size;                /* bytes that follow */
+	size_t size; /* bytes that follow */
 };
 
 struct shuffle {
-	struct spool *spool;        /* owned */
-	uint64_t *offsets;          /* owned */
+	struct spool *spool; /* owned */
+	uint64_t *offsets;   /* owned */
 	size_t n, cap;
-	size_t at;                  /* next one to give */
+	size_t at; /* next one to give */
 	uint64_t drawn[DRAWN];
-	size_t ndrawn;              /* still unused, the first ones */
-	char *text;                 /* owned: the present input */
+	size_t ndrawn; /* still unused, the first ones */
+	char *text;    /* owned: the present input */
 	size_t text_cap;
-	const char **args;          /* owned: into text */
+	const char **args; /* owned: into text */
 	size_t args_cap;
 };
 

@@ -15,7 +15,7 @@ enum { CHUNK = 64 * 1024 };
 /* Invariant: the file holds the first size - held bytes, data the last held ones. */
 struct spool {
 	int fd;
-	const char *folder;         /* borrowed */
+	const char *folder; /* borrowed */
 	uint64_t size;
 	size_t held;
 	char data[CHUNK];
@@ -25,8 +25,10 @@ struct spool {
 static int
 fail(const char *folder, int error)
 {
-	return say_error(error, "%s: %s: inputs that are needed again are kept there; "
-	    "use --tmpdir for another folder", folder, strerror(error));
+	return say_error(error,
+	    "%s: %s: inputs that are needed again are kept there; "
+	    "use --tmpdir for another folder",
+	    folder, strerror(error));
 }
 
 /* Not every file system has files without a name. */

@@ -182,6 +182,7 @@ static void
 task_drop(struct text_sink *t, struct text_task *task)
 {
 	free(task->path);
+	task->path = NULL;
 	*task = t->tasks[--t->ntasks];
 }
 
@@ -388,7 +389,7 @@ text_free(struct text_sink *t)
 	if (t == NULL)
 		return;
 	while (t->ntasks > 0)
-		task_forget(t, &t->tasks[0]);
+		task_forget(t, &t->tasks[t->ntasks - 1]);
 	text_files_done(&t->file);
 	writer_done(&t->out[0].w);
 	writer_done(&t->out[1].w);

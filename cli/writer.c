@@ -226,7 +226,8 @@ keep(struct writer *w, const char *data, size_t n)
 
 	if (err < 0)
 		return err;
-	memcpy(w->data + w->end, data, n);
+	if (n > 0)
+		memcpy(w->data + w->end, data, n);
 	w->end += n;
 	return 0;
 }

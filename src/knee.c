@@ -14,7 +14,10 @@
 
 /* As GNU parallel's default. */
 static const struct knee_term_step default_term_seq[] = {
-	{ SIGTERM, 200 * MS }, { SIGTERM, 100 * MS }, { SIGTERM, 50 * MS }, { SIGKILL, 25 * MS },
+	{ SIGTERM, 200 * MS },
+	{ SIGTERM, 100 * MS },
+	{ SIGTERM, 50 * MS },
+	{ SIGKILL, 25 * MS },
 };
 
 static void
@@ -152,7 +155,9 @@ knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self)
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return -ENOMEM;
-	*c = (struct kn_caller_watch){ .watch = { .fd = -1, .fn = caller_event }, .knee = k, .fn = fn, .self = self };
+	*c = (struct kn_caller_watch){
+		.watch = { .fd = -1, .fn = caller_event }, .knee = k, .fn = fn, .self = self
+	};
 	err = kn_loop_add(&k->loop, &c->watch, fd, EPOLLIN);
 	if (err < 0) {
 		free(c);
@@ -164,7 +169,8 @@ knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self)
 }
 
 static void
-each_running(knee *k, const struct kn_task *t, void (*fn)(void *self, uint64_t seq, const char *command), void *self)
+each_running(
+    knee *k, const struct kn_task *t, void (*fn)(void *self, uint64_t seq, const char *command), void *self)
 {
 	char *text = NULL;
 

@@ -20,7 +20,7 @@
 /* The head of a parked task in the spill file. */
 struct parked {
 	struct knee_result result;
-	uint64_t tag_bytes, command_bytes;  /* with NUL; 0: none */
+	uint64_t tag_bytes, command_bytes; /* with NUL; 0: none */
 	uint64_t nextents;
 	uint64_t chunk_bytes;
 	uint64_t seq;
@@ -32,8 +32,14 @@ int
 kn_merge_init(struct kn_merge *m, enum knee_order order, const char *tmpdir, uint64_t memory_max,
     const struct kn_sched *sched, const struct kn_merge_host *host)
 {
-	*m = (struct kn_merge){ .order = order, .tmpdir = tmpdir, .memory_max = memory_max,
-		.sched = sched, .host = *host, .head = 1, .next = 1, .spill_fd = -1 };
+	*m = (struct kn_merge){ .order = order,
+		.tmpdir = tmpdir,
+		.memory_max = memory_max,
+		.sched = sched,
+		.host = *host,
+		.head = 1,
+		.next = 1,
+		.spill_fd = -1 };
 	m->buffer = malloc(BUFFER_BYTES);
 	return m->buffer != NULL ? 0 : -ENOMEM;
 }
@@ -136,8 +142,8 @@ spill_release(struct kn_merge *m, uint64_t offset, uint64_t size)
 		uint64_t from = (offset + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 		uint64_t to = (offset + size) / PAGE_BYTES * PAGE_BYTES;
 
-		(void)fallocate(m->spill_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		    (off_t)from, (off_t)(to - from));
+		(void)fallocate(
+		    m->spill_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
 	}
 }
 
@@ -150,7 +156,7 @@ cursor_compact(struct kn_merge *m, struct kn_held *h)
 	h->nextents = 0;
 	kn_buf_drop(&h->mem, m->cursor.offset);
 	m->memory -= m->cursor.offset;
-	m->cursor = (struct kn_cursor){0};
+	m->cursor = (struct kn_cursor){ 0 };
 }
 
 static int
@@ -197,7 +203,7 @@ task_park(struct kn_merge *m, struct kn_task *t)
 		.slot = t->slot,
 	};
 	uint64_t offset = m->spill_end;
-	struct kn_buf record = {0};
+	struct kn_buf record = { 0 };
 	int err;
 
 	err = kn_buf_add(&record, &head, sizeof(head));
@@ -252,8 +258,8 @@ read_extents(struct kn_merge *m, uint64_t offset, const struct parked *head, str
 		return err;
 	h->nextents = head->nextents;
 	if (head->chunk_bytes > 0)
-		h->extents[h->nextents++] = (struct kn_extent){
-			.offset = offset + bytes, .size = head->chunk_bytes };
+		h->extents[h->nextents++] =
+		    (struct kn_extent){ .offset = offset + bytes, .size = head->chunk_bytes };
 	return 0;
 }
 
@@ -261,7 +267,7 @@ read_extents(struct kn_merge *m, uint64_t offset, const struct parked *head, str
 static int
 task_unpark(struct kn_merge *m, uint64_t entry, struct kn_task **ret)
 {
-	const struct knee_input none = {0};
+	const struct knee_input none = { 0 };
 	uint64_t offset = entry / 2, start = offset;
 	struct parked head;
 	struct kn_task *t;
@@ -528,8 +534,8 @@ head_print(struct kn_merge *m, bool *more)
 static bool
 passes(const struct kn_merge *m, const struct kn_task *t)
 {
-	return m->order == KNEE_ORDER_INPUT && t->seq == m->head && t->printing &&
-	    !m->slow && t->held[0].mem.len == 0 && t->held[0].nextents == 0;
+	return m->order == KNEE_ORDER_INPUT && t->seq == m->head && t->printing && !m->slow &&
+	    t->held[0].mem.len == 0 && t->held[0].nextents == 0;
 }
 
 int
@@ -559,8 +565,8 @@ kn_merge_pump(struct kn_merge *m)
 /* ---- what tasks do -------------------------------------------------------- */
 
 static int
-hold(struct kn_merge *m, struct kn_task *t, struct kn_held *h, enum knee_stream stream,
-    const char *data, size_t n)
+hold(struct kn_merge *m, struct kn_task *t, struct kn_held *h, enum knee_stream stream, const char *data,
+    size_t n)
 {
 	int err;
 

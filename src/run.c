@@ -67,7 +67,11 @@ static int
 event_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t)
 {
 	const struct knee_event ev = {
-		.kind = kind, .seq = t->seq, .slot = t->slot, .command = t->command, .tag = t->tag,
+		.kind = kind,
+		.seq = t->seq,
+		.slot = t->slot,
+		.command = t->command,
+		.tag = t->tag,
 		.result = kind == KNEE_EVENT_START ? NULL : &t->result,
 	};
 
@@ -93,7 +97,7 @@ sink_writable(struct kn_watch *w, uint32_t events)
 {
 	(void)w;
 	(void)events;
-	return 0;                   /* the turn flushes */
+	return 0; /* the turn flushes */
 }
 
 /* Flush one sink; wait for its descriptor when its reader is slow. 0, -EAGAIN or -errno. */
@@ -153,7 +157,7 @@ event_text(void *self, const struct knee_event *ev)
 	struct knee *k = self;
 	int err;
 
-	if (k->err != 0)            /* the reader is gone, or the order cannot be kept */
+	if (k->err != 0) /* the reader is gone, or the order cannot be kept */
 		return 0;
 	for (size_t i = 0; i < k->options.nsinks; i++) {
 		const struct knee_sink *sink = k->sinks[i].sink;
@@ -246,7 +250,7 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 		err = list_event(k, &k->sched.waiting, event);
 	if (err == 0)
 		err = list_event(k, &k->sched.running, event);
-	(void)err;                  /* kept in k->err; the turn sees it */
+	(void)err; /* kept in k->err; the turn sees it */
 }
 
 static void
@@ -261,8 +265,10 @@ halt_check(struct knee *k, const struct kn_task *t)
 	if (h->count == 0)
 		k->sched.halt_status = (int)h->percent;
 	else if (h->on == KNEE_HALT_FAIL)
-		k->sched.halt_status = t->result.outcome == KNEE_EXITED || t->result.outcome == KNEE_NOT_STARTED ?
-		    t->result.status : 128 + t->result.status;
+		k->sched.halt_status =
+		    t->result.outcome == KNEE_EXITED || t->result.outcome == KNEE_NOT_STARTED ?
+		    t->result.status :
+		    128 + t->result.status;
 	else if (h->on == KNEE_HALT_DONE)
 		k->sched.halt_status = k->sched.failed > 100 ? 101 : (int)k->sched.failed;
 	kn_run_stop(k, halting == KN_HALT_NOW ? KNEE_STOP_NOW : KNEE_STOP_SOON);
@@ -321,9 +327,22 @@ refused(int err)
 	return err == -EAGAIN || err == -ENOMEM || err == -EMFILE || err == -ENFILE;
 }
 
-/* The next input as a task: 1, 0 when there is none now or ever, -errno. */
-static int
-task_next(struct knee *k, struct kn_task **ret)
+/* There is no input yet: wait for its descriptor. */
+static void
+source_wait(struct knee *k)
+{
+	const struct knee_source *source = &k->options.source;
+	int err = kn_loop_add(&k->loop, &k->source_watch, source->fd(source->self), EPOLLIN);
+
+	if (err < 0)
+		(void)fail(k, err, "waiting for input: %s", strerror(-err));
+	else
+		k->source_waiting = !k->source_watch.always;
+}
+
+/* The next input as a task; NULL when there is none now or ever, or an error in k->err. */
+static struct kn_task *
+task_next(struct knee *k)
 {
 	const struct knee_source *source = &k->options.source;
 	struct knee_input input;
@@ -331,32 +350,27 @@ task_next(struct knee *k, struct kn_task **ret)
 	int n;
 
 	if (k->source_ended || k->source_waiting)
-		return 0;
+		return NULL;
 	n = source->next(source->self, &input);
 	if (n == -EAGAIN) {
-		n = kn_loop_add(&k->loop, &k->source_watch, source->fd(source->self), EPOLLIN);
-		if (n < 0)
-			return fail(k, n, "waiting for input: %s", strerror(-n));
-		k->source_waiting = !k->source_watch.always;
-		return 0;
+		source_wait(k);
+		return NULL;
 	}
 	if (n <= 0) {
 		/* An error is one of the inputs that follow: those before it are finished. */
 		k->source_ended = true;
 		k->source_err = n;
-		return 0;
+		return NULL;
 	}
 	t = kn_task_new(k->seq + 1, &input, k->exec.ops->task_bytes);
-	if (t == NULL)
-		return fail(k, -ENOMEM, "%s", strerror(ENOMEM));
-	if (kn_merge_add(&k->merge, t) < 0) {
+	if (t == NULL || kn_merge_add(&k->merge, t) < 0) {
 		kn_task_free(t);
-		return fail(k, -ENOMEM, "%s", strerror(ENOMEM));
+		(void)fail(k, -ENOMEM, "%s", strerror(ENOMEM));
+		return NULL;
 	}
 	k->seq++;
 	kn_sched_add(&k->sched, t);
-	*ret = t;
-	return 1;
+	return t;
 }
 
 static int
@@ -382,8 +396,7 @@ task_texts(struct knee *k, struct kn_task *t)
 	if (o->want_text &&
 	    knee_template_expand(o->command, t->args, t->nargs, t->seq, t->slot, &t->command) < 0)
 		return -ENOMEM;
-	if (o->tag != NULL &&
-	    knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
+	if (o->tag != NULL && knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -393,8 +406,10 @@ static int
 start_refused(struct knee *k, int err)
 {
 	const struct kn_sample sample = {
-		.now_ns = k->loop.now_ns, .running = (unsigned)k->sched.running.len,
-		.done = k->sched.done, .refused = err,
+		.now_ns = k->loop.now_ns,
+		.running = (unsigned)k->sched.running.len,
+		.done = k->sched.done,
+		.refused = err,
 	};
 	unsigned before = k->limit;
 
@@ -404,8 +419,8 @@ start_refused(struct knee *k, int err)
 	k->hold_starts_ns = k->tuner.due_ns;
 	if (k->limit == before)
 		return 0;
-	return note(k, KNEE_EVENT_LIMIT, "running %u at once, not %u: the machine refuses more: %s",
-	    k->limit, before, strerror(-err));
+	return note(k, KNEE_EVENT_LIMIT, "running %u at once, not %u: the machine refuses more: %s", k->limit,
+	    before, strerror(-err));
 }
 
 /* t will not be run: it gets its result all the same. */
@@ -417,8 +432,8 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
 	if (outcome == KNEE_NOT_STARTED)
-		(void)note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
-		    (unsigned long long)t->seq, strerror(-err));
+		(void)note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s", (unsigned long long)t->seq,
+		    strerror(-err));
 	return task_event(k, t, KN_EXIT);
 }
 
@@ -456,8 +471,7 @@ start_wait_ns(const struct knee *k)
 {
 	int64_t at = k->hold_starts_ns;
 
-	if (k->options.delay_ns > 0 && k->last_start_ns > 0 &&
-	    k->last_start_ns + k->options.delay_ns > at)
+	if (k->options.delay_ns > 0 && k->last_start_ns > 0 && k->last_start_ns + k->options.delay_ns > at)
 		at = k->last_start_ns + k->options.delay_ns;
 	return at > k->loop.now_ns ? at : 0;
 }
@@ -480,14 +494,11 @@ start_some(struct knee *k)
 
 	for (int i = 0; i < STARTS_PER_TURN && wants_start(k); i++) {
 		t = kn_sched_next(&k->sched);
-		if (t == NULL) {
-			err = task_next(k, &t);
-			if (err <= 0)
-				return err;
-		}
-		/* Only now: the end of the input is not waited for. */
-		if (start_wait_ns(k) > 0)
-			return 0;
+		if (t == NULL)
+			t = task_next(k);
+		/* Only now for the delay: the end of the input does not wait for it. */
+		if (t == NULL || start_wait_ns(k) > 0)
+			return k->err;
 		err = task_start(k, t);
 		if (err < 0)
 			return err;
@@ -508,7 +519,7 @@ fds_free(uint64_t wanted, unsigned *max)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= UINT_MAX)
 		return UINT_MAX;
 	*max = (unsigned)limit.rlim_cur;
-	if (*max / 2 > wanted)      /* plenty: not worth the counting */
+	if (*max / 2 > wanted) /* plenty: not worth the counting */
 		return *max / 2;
 	open = kn_machine_fds_open();
 	return *max > open + FDS_RESERVE ? *max - open - FDS_RESERVE : 0;
@@ -523,8 +534,8 @@ limit_init(struct knee *k)
 		.fds_per_task = k->options.order == KNEE_ORDER_NONE ? 1 : k->exec.ops->fds_per_task,
 	};
 
-	machine.fds_free = fds_free((uint64_t)machine.fds_per_task * (asked > 0 ? asked : machine.cores),
-	    &machine.fds_max);
+	machine.fds_free =
+	    fds_free((uint64_t)machine.fds_per_task * (asked > 0 ? asked : machine.cores), &machine.fds_max);
 	kn_tuner_init(&k->tuner, asked, &machine);
 	k->limit = k->tuner.limit;
 	if (k->tuner.why != KN_WHY_FDS || asked == UINT_MAX)
@@ -538,7 +549,9 @@ static int
 limit_sample(struct knee *k)
 {
 	const struct kn_sample sample = {
-		.now_ns = k->loop.now_ns, .running = (unsigned)k->sched.running.len, .done = k->sched.done,
+		.now_ns = k->loop.now_ns,
+		.running = (unsigned)k->sched.running.len,
+		.done = k->sched.done,
 	};
 	unsigned before = k->limit;
 
@@ -596,9 +609,9 @@ print_some(struct knee *k)
 			err = sinks_flush(k);
 	}
 	k->slow = err == -EAGAIN;
-	k->print_more = err == 0 && k->merge.slow;      /* the reader has caught up meanwhile */
+	k->print_more = err == 0 && k->merge.slow; /* the reader has caught up meanwhile */
 	if (k->exec.paused && !k->slow)
-		k->exec_next_ns = 0;        /* it may go on reading at once */
+		k->exec_next_ns = 0; /* it may go on reading at once */
 	k->exec.paused = k->slow;
 	return err == -EAGAIN ? 0 : err;
 }
@@ -671,8 +684,8 @@ finished(const struct knee *k)
 		return true;
 	if (!kn_sched_idle(&k->sched))
 		return false;
-	return (k->source_ended || k->sched.stopped) &&
-	    kn_merge_empty(&k->merge) && !k->slow && !k->print_more;
+	return (k->source_ended || k->sched.stopped) && kn_merge_empty(&k->merge) && !k->slow &&
+	    !k->print_more;
 }
 
 static int
@@ -751,8 +764,8 @@ sinks_init(struct knee *k)
 	if (k->sinks == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		k->sinks[i] = (struct kn_sink_state){
-			.watch = { .fd = -1, .fn = sink_writable }, .sink = &k->options.sinks[i],
+		k->sinks[i] = (struct kn_sink_state){ .watch = { .fd = -1, .fn = sink_writable },
+			.sink = &k->options.sinks[i],
 			.due_ns = k->options.sinks[i].tick != NULL ? 0 : INT64_MAX };
 	return 0;
 }
@@ -762,9 +775,13 @@ kn_run_init(struct knee *k)
 {
 	const struct knee_options *o = &k->options;
 	const struct kn_rules rules = {
-		.timeout_ns = o->timeout_ns, .timeout_frac = o->timeout_frac,
-		.attempts = o->retries > 0 ? o->retries : 1, .backoff_ns = o->backoff_ns,
-		.term_seq = o->term_seq, .nterm_seq = o->nterm_seq, .halt = o->halt,
+		.timeout_ns = o->timeout_ns,
+		.timeout_frac = o->timeout_frac,
+		.attempts = o->retries > 0 ? o->retries : 1,
+		.backoff_ns = o->backoff_ns,
+		.term_seq = o->term_seq,
+		.nterm_seq = o->nterm_seq,
+		.halt = o->halt,
 	};
 	const struct kn_merge_host merge_host = { .emit = event_text, .printed = task_retire, .self = k };
 	int err;
@@ -782,7 +799,8 @@ kn_run_init(struct knee *k)
 	if (err < 0)
 		return err;
 	k->exec = (struct kn_exec){
-		.options = o, .loop = &k->loop,
+		.options = o,
+		.loop = &k->loop,
 		.host = { .output = task_output, .ended = task_ended, .self = k },
 	};
 	k->exec.ops = o->executor == KNEE_EXEC_DRY ? &kn_exec_dry : &kn_exec_process;

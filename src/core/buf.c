@@ -77,5 +77,5 @@ void
 kn_buf_done(struct kn_buf *b)
 {
 	free(b->data);
-	*b = (struct kn_buf){0};
+	*b = (struct kn_buf){ 0 };
 }

@@ -102,5 +102,5 @@ void
 kn_heap_done(struct kn_heap *h)
 {
 	free(h->nodes);
-	*h = (struct kn_heap){0};
+	*h = (struct kn_heap){ 0 };
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "held.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +41,12 @@ kn_held_spilled(struct kn_held *h, uint64_t offset)
 {
 	struct kn_extent *last = h->nextents > 0 ? &h->extents[h->nextents - 1] : NULL;
 
-	if (last != NULL && last->offset + last->size == offset)
+	if (last != NULL && last->offset + last->size == offset) {
 		last->size += h->mem.len;
-	else
+	} else {
+		assert(h->extents != NULL && h->nextents < h->cap);
 		h->extents[h->nextents++] = (struct kn_extent){ .offset = offset, .size = h->mem.len };
+	}
 	h->mem.len = 0;
 }
 
@@ -52,5 +55,5 @@ kn_held_done(struct kn_held *h)
 {
 	kn_buf_done(&h->mem);
 	free(h->extents);
-	*h = (struct kn_held){0};
+	*h = (struct kn_held){ 0 };
 }

@@ -51,7 +51,7 @@ kn_sched_done(struct kn_sched *s)
 	kn_heap_done(&s->deadlines);
 	free(s->slots);
 	free(s->runtimes);
-	*s = (struct kn_sched){0};
+	*s = (struct kn_sched){ 0 };
 }
 
 /* ---- slots: the lowest free number --------------------------------------- */
@@ -166,7 +166,7 @@ task_start(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 		deadline_set(s, t, now_ns + bound);
 	if (s->running.len > s->peak)
 		s->peak = (unsigned)s->running.len;
-	return (struct kn_step){0};
+	return (struct kn_step){ 0 };
 }
 
 bool
@@ -189,7 +189,7 @@ static struct kn_step
 task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
 	struct knee_result *r = &t->result;
-	struct kn_step step = {0};
+	struct kn_step step = { 0 };
 
 	slot_give(s, t->slot);
 	kn_heap_remove(&s->deadlines, &t->deadline);
@@ -243,11 +243,11 @@ task_deadline(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 	if (t->state == KN_WAITING) {
 		kn_heap_remove(&s->deadlines, &t->deadline);
 		to_list(&s->waiting, &s->ready, t, KN_READY);
-		return (struct kn_step){0};
+		return (struct kn_step){ 0 };
 	}
-	if (end_ns > now_ns) {      /* the median has grown meanwhile */
+	if (end_ns > now_ns) { /* the median has grown meanwhile */
 		deadline_set(s, t, end_ns);
-		return (struct kn_step){0};
+		return (struct kn_step){ 0 };
 	}
 	return task_end(s, t, KN_BY_TIMEOUT, now_ns);
 }
@@ -305,7 +305,7 @@ kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64
 	case NONE:
 		break;
 	}
-	return (struct kn_step){0};
+	return (struct kn_step){ 0 };
 }
 
 /* ---- questions ----------------------------------------------------------- */
@@ -371,7 +371,8 @@ kn_sched_halting(const struct kn_sched *s)
 {
 	const struct knee_halt *h = &s->rules.halt;
 	uint64_t count = h->on == KNEE_HALT_FAIL ? s->failed :
-	    h->on == KNEE_HALT_SUCCESS ? s->succeeded : s->done;
+	    h->on == KNEE_HALT_SUCCESS           ? s->succeeded :
+						   s->done;
 	bool reached;
 
 	if (h->when == KNEE_HALT_NEVER)

@@ -8,7 +8,7 @@
 
 struct dry {
 	struct kn_buf text;
-	struct kn_task **started;   /* owned array of borrowed tasks: started, not yet ended */
+	struct kn_task **started; /* owned array of borrowed tasks: started, not yet ended */
 	size_t len, cap;
 };
 

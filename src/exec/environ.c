@@ -8,10 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DIGITS 21               /* of the largest 64-bit number, and a NUL */
+#define DIGITS 21 /* of the largest 64-bit number, and a NUL */
 
 static const char *const fixed_names[] = {
-	"PARALLEL_SEQ", "PARALLEL_JOBSLOT", "PARALLEL_PID", "PARALLEL_SSHHOST", NULL,
+	"PARALLEL_SEQ",
+	"PARALLEL_JOBSLOT",
+	"PARALLEL_PID",
+	"PARALLEL_SSHHOST",
+	NULL,
 };
 
 static bool
@@ -51,7 +55,7 @@ kn_environ_init(struct kn_environ *e, const struct knee_options *options)
 	size_t n = 0, used = 0;
 	char *at;
 
-	*e = (struct kn_environ){0};
+	*e = (struct kn_environ){ 0 };
 	while (base[n] != NULL)
 		n++;
 	e->vars = calloc(n + 6, sizeof(char *));
@@ -91,7 +95,7 @@ kn_environ_done(struct kn_environ *e)
 {
 	free(e->vars);
 	free(e->own);
-	*e = (struct kn_environ){0};
+	*e = (struct kn_environ){ 0 };
 }
 
 void

@@ -46,19 +46,19 @@
 
 struct stream {
 	struct kn_watch watch;
-	bool ready;                 /* may have more to read: the edge was seen, or reading was cut short */
-	bool wide;                  /* its pipe was enlarged */
+	bool ready; /* may have more to read: the edge was seen, or reading was cut short */
+	bool wide;  /* its pipe was enlarged */
 };
 
 /* A started task. In the runner's list `unread` while a stream is ready. */
 struct proc {
-	struct kn_exec *exec;       /* borrowed */
-	struct kn_task *task;       /* borrowed; this is its private part */
+	struct kn_exec *exec; /* borrowed */
+	struct kn_task *task; /* borrowed; this is its private part */
 	struct kn_child child;
 	struct kn_watch end;
 	struct stream streams[2];
-	int64_t exited_ns;          /* 0: runs */
-	struct kn_heap_node drain;  /* after its end: when to stop waiting for more output */
+	int64_t exited_ns;         /* 0: runs */
+	struct kn_heap_node drain; /* after its end: when to stop waiting for more output */
 	struct proc *next_unread;
 	bool unread;
 };
@@ -68,13 +68,13 @@ struct runner {
 	struct kn_environ environ;
 	struct kn_program program, prefix_program;
 	struct kn_command command;
-	const char **argv;          /* owned, strings borrowed */
+	const char **argv; /* owned, strings borrowed */
 	size_t argv_cap;
 	struct kn_heap draining;
 	struct proc *unread;
-	char *buffer;               /* READ_BYTES */
+	char *buffer; /* READ_BYTES */
 	int null_fd;
-	int err;                    /* reading failed: the next tick says so */
+	int err; /* reading failed: the next tick says so */
 	bool first_started;
 };
 
@@ -154,7 +154,8 @@ stream_read(struct proc *p, unsigned which, size_t max)
 			(void)fcntl(s->watch.fd, F_SETPIPE_SZ, PIPE_BYTES);
 			s->wide = true;
 		}
-		host->output(host->self, p->task, which == 0 ? KNEE_STDOUT : KNEE_STDERR, r->buffer, (size_t)n);
+		host->output(
+		    host->self, p->task, which == 0 ? KNEE_STDOUT : KNEE_STDERR, r->buffer, (size_t)n);
 		if (p->exec->paused)
 			break;
 	}
@@ -385,7 +386,7 @@ command_to_shell(struct kn_exec *e, const struct kn_fill *fill)
 	if (err == 0)
 		err = kn_buf_addc(&c->text, '\0');
 	if (err == 0)
-		c->text.len--;          /* the NUL does not count, as kn_template_command leaves it */
+		c->text.len--; /* the NUL does not count, as kn_template_command leaves it */
 	return err;
 }
 
@@ -482,7 +483,10 @@ process_start(struct kn_exec *e, struct kn_task *t)
 	int out[2] = { -1, -1 }, errs[2] = { -1, -1 };
 	int err = 0;
 
-	*p = (struct proc){ .exec = e, .task = t, .child.pidfd = -1, .end = KN_WATCH_NONE,
+	*p = (struct proc){ .exec = e,
+		.task = t,
+		.child.pidfd = -1,
+		.end = KN_WATCH_NONE,
 		.streams = { { .watch = KN_WATCH_NONE }, { .watch = KN_WATCH_NONE } } };
 	if (captured)
 		err = kn_fd_pipe(out);

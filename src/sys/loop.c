@@ -85,7 +85,7 @@ kn_loop_remove(struct kn_loop *l, struct kn_watch *w)
 static int
 timer_set(struct kn_loop *l, int64_t at_ns)
 {
-	struct itimerspec t = {0};
+	struct itimerspec t = { 0 };
 
 	if (at_ns == l->armed_ns)
 		return 0;

@@ -161,5 +161,5 @@ kn_machine_fds_open(void)
 	while (readdir(d) != NULL)
 		n++;
 	closedir(d);
-	return n > 3 ? n - 3 : 0;   /* ".", ".." and the folder's own */
+	return n > 3 ? n - 3 : 0; /* ".", ".." and the folder's own */
 }

@@ -20,7 +20,7 @@ kn_spawner_init(struct kn_spawner *s)
 	sigset_t none, defaults;
 	int err;
 
-	*s = (struct kn_spawner){0};
+	*s = (struct kn_spawner){ 0 };
 	err = posix_spawnattr_init(&s->attr);
 	if (err != 0)
 		return -err;
@@ -30,8 +30,8 @@ kn_spawner_init(struct kn_spawner *s)
 	(void)posix_spawnattr_setsigmask(&s->attr, &none);
 	(void)posix_spawnattr_setsigdefault(&s->attr, &defaults);
 	(void)posix_spawnattr_setpgroup(&s->attr, 0);
-	(void)posix_spawnattr_setflags(&s->attr,
-	    POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	(void)posix_spawnattr_setflags(
+	    &s->attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	return 0;
 }
 

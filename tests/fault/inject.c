@@ -63,8 +63,7 @@ fails(const char *name)
 #define WRAP(type, name, failure, parameters, arguments) \
 	type __real_##name parameters; \
 	type __wrap_##name parameters; \
-	type \
-	__wrap_##name parameters \
+	type __wrap_##name parameters \
 	{ \
 		return fails(#name) ? (failure) : __real_##name arguments; \
 	}
@@ -85,9 +84,10 @@ WRAP(ssize_t, writev, -1, (int fd, const struct iovec *v, int n), (fd, v, n))
 WRAP(ssize_t, pwrite, -1, (int fd, const void *data, size_t n, off_t at), (fd, data, n, at))
 WRAP(ssize_t, pread, -1, (int fd, void *data, size_t n, off_t at), (fd, data, n, at))
 WRAP(ssize_t, read, -1, (int fd, void *data, size_t n), (fd, data, n))
-WRAP(int, posix_spawn_file_actions_adddup2, plan.number, (posix_spawn_file_actions_t *a, int fd, int to),
+WRAP(int, posix_spawn_file_actions_adddup2, plan.number, (posix_spawn_file_actions_t * a, int fd, int to),
     (a, fd, to))
-WRAP(int, posix_spawn, plan.number, (pid_t *pid, const char *path, const posix_spawn_file_actions_t *a,
-    const posix_spawnattr_t *attr, char *const argv[], char *const env[]),
+WRAP(int, posix_spawn, plan.number,
+    (pid_t * pid, const char *path, const posix_spawn_file_actions_t *a, const posix_spawnattr_t *attr,
+	char *const argv[], char *const env[]),
     (pid, path, a, attr, argv, env))
 WRAP(pid_t, fork, -1, (void), ())

@@ -27,9 +27,9 @@ struct world {
 	struct kn_merge m;
 	struct written tasks[TASKS + 1];
 	struct kn_task *running[TASKS + 1];
-	uint64_t printed;               /* tasks handed back */
+	uint64_t printed; /* tasks handed back */
 	uint64_t now_printing, last_ended;
-	bool partial;                   /* the last output did not end a line */
+	bool partial; /* the last output did not end a line */
 	enum knee_order order;
 	const char *wrong;
 };
@@ -93,7 +93,7 @@ piece(struct world *w, char *data, size_t max)
 static struct kn_task *
 task_begin(struct world *w, uint64_t seq)
 {
-	const struct knee_input none = {0};
+	const struct knee_input none = { 0 };
 	struct kn_task *t = kn_task_new(seq, &none, 0);
 
 	t->tag = rnd_below(&w->rnd, 2) ? strdup("tag") : NULL;
@@ -185,7 +185,8 @@ world_check(struct world *w)
 			w->wrong = "a task was not printed";
 		for (unsigned i = 0; i < 2; i++)
 			if (t->got[i].len != t->want[i].len ||
-			    (t->got[i].len > 0 && memcmp(t->got[i].data, t->want[i].data, t->got[i].len) != 0))
+			    (t->got[i].len > 0 &&
+				memcmp(t->got[i].data, t->want[i].data, t->got[i].len) != 0))
 				w->wrong = "other bytes came out than went in";
 	}
 }
@@ -195,8 +196,9 @@ world_one(uint64_t seed, enum knee_order order)
 {
 	static struct world w;
 	const struct knee_term_step step = { 9, 0 };
-	const struct kn_rules rules = { .attempts = seed % 3 == 0 ? 2 : 1, .backoff_ns = 1,
-		.term_seq = &step, .nterm_seq = 1 };
+	const struct kn_rules rules = {
+		.attempts = seed % 3 == 0 ? 2 : 1, .backoff_ns = 1, .term_seq = &step, .nterm_seq = 1
+	};
 	const struct kn_merge_host host = { .emit = on_emit, .printed = on_printed, .self = &w };
 
 	w = (struct world){ .rnd = { seed * 2 + 1 }, .order = order };

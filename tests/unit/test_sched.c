@@ -20,17 +20,22 @@
 #define MS ((int64_t)1000000)
 
 static const struct knee_term_step term_seq[] = {
-	{ SIGTERM, 200 * MS }, { SIGINT, 100 * MS }, { SIGKILL, 25 * MS },
+	{ SIGTERM, 200 * MS },
+	{ SIGINT, 100 * MS },
+	{ SIGKILL, 25 * MS },
 };
 
 static const struct kn_rules plain = {
-	.attempts = 1, .backoff_ns = 100 * MS, .term_seq = term_seq, .nterm_seq = 3,
+	.attempts = 1,
+	.backoff_ns = 100 * MS,
+	.term_seq = term_seq,
+	.nterm_seq = 3,
 };
 
 static struct kn_task *
 add(struct kn_sched *s, uint64_t seq)
 {
-	const struct knee_input none = {0};
+	const struct knee_input none = { 0 };
 	struct kn_task *t = kn_task_new(seq, &none, 0);
 
 	kn_sched_add(s, t);
@@ -251,7 +256,7 @@ struct world {
 	struct kn_sched s;
 	unsigned limit;
 	int64_t now;
-	int64_t ends[TASKS + 1];        /* when each running task ends; 0: not running */
+	int64_t ends[TASKS + 1]; /* when each running task ends; 0: not running */
 	int64_t ready_at[TASKS + 1];
 	unsigned results[TASKS + 1], attempts[TASKS + 1], forgotten[TASKS + 1];
 	struct kn_task *tasks[TASKS + 1];
@@ -311,7 +316,7 @@ world_start(struct world *w)
 static void
 world_check(struct world *w)
 {
-	uint64_t slots[8] = {0};
+	uint64_t slots[8] = { 0 };
 
 	if (w->s.running.len > w->limit)
 		w->wrong = "more run than the limit";
