@@ -30,7 +30,11 @@
 /* Descriptors kept for what is opened later: the spill file, a script, sinks' files. */
 #define FDS_RESERVE 8
 
-static int __attribute__((format(printf, 3, 4)))
+static int fail(struct knee *k, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int note(struct knee *k, enum knee_event_kind kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int
 fail(struct knee *k, int err, const char *format, ...)
 {
 	va_list args;
@@ -78,7 +82,7 @@ event_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t)
 	return event_live(k, &ev);
 }
 
-static int __attribute__((format(printf, 3, 4)))
+static int
 note(struct knee *k, enum knee_event_kind kind, const char *format, ...)
 {
 	struct knee_event ev = { .kind = kind, .limit = k->limit };
