@@ -77,6 +77,35 @@ class Inject(unittest.TestCase):
         self.assertEqual((r.out, r.status), (b'1\n2\n3\n', 0))
 
 
+# 5 MB wait for the first task: more than is held in memory.
+SPILL = ['-j2', 'test {} = 2 || sleep 0.3; test {} = 1 || head -c 5000000 /dev/zero; echo {}', ':::', '1', '2']
+
+
+@unittest.skipIf(VALGRIND, 'the program of this test is another one')
+@unittest.skipUnless(os.path.exists(PROGRAM), 'knee-inject is not built')
+class Spill(unittest.TestCase):
+    def one(self, function, n, number):
+        mark = os.path.join(scratch(), 'failed')
+        r = run([PROGRAM, *SPILL], env={'KNEE_INJECT': f'{function}:{n}:{number}', 'KNEE_INJECT_FILE': mark})
+        want = b'1\n' + bytes(5000000) + b'2\n'
+        failed = os.path.exists(mark)
+        self.assertTrue(want.startswith(r.out), r)
+        self.assertEqual((r.out == want, r.status), (not failed, 255 if failed else 0), r)
+        if failed:
+            self.assertIn(os.strerror(number).encode(), r.err)
+            self.assertIn(b'task 2', r.err)
+        return failed
+
+    def test_spilling(self):
+        for function, number in (('pwrite64', errno.ENOSPC), ('pwrite64', errno.EIO), ('pread64', errno.EIO)):
+            with self.subTest(function=function, number=number):
+                # The first calls, and then ever fewer of them: each run takes its time.
+                n = 1
+                while self.one(function, n, number) and n < 200:
+                    n += 1 + n // 3
+                self.assertGreater(n, 1, 'nothing was spilled')
+
+
 def add(name, function, number):
     def test(self):
         self.each(function, number)
