@@ -40,8 +40,11 @@ kn_tuner_sample(struct kn_tuner *t, const struct kn_sample *s)
 	if (s->now_ns < t->due_ns)
 		return t->limit;
 	if (t->limit < t->ceiling) {
-		t->limit++;
-		t->why = KN_WHY_RECOVERED;
+		/* Only a limit that is reached shows that the machine starts tasks again. */
+		if (s->running >= t->limit) {
+			t->limit++;
+			t->why = KN_WHY_RECOVERED;
+		}
 		t->due_ns = s->now_ns + t->pause_ns;
 	} else {
 		t->due_ns = INT64_MAX;
