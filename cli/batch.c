@@ -10,6 +10,9 @@
  * With -m and -X the last command's worth is shared out over the tasks at once, so that no
  * core ends alone with all of it. To see the end in time these read one input ahead.
  *
+ * With --group auto the size of a command is settled when it is asked for (batch_auto.h). As many
+ * inputs are read ahead as tell in time where the end is, and are there without waiting.
+ *
  * What a command line holds is counted as xargs counts it, see knee_template_size(). The sum of
  * what each input adds is right for {} and its kin, and is used to find the place to stop;
  * a command with {2} in it may need more or less, so the whole of it is measured when the
@@ -26,9 +29,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch_auto.h"
 #include "batch_limits.h"
 #include "cli.h"
 #include "grow.h"
+
+/* More is not read ahead for --group auto. */
+#define AHEAD_BYTES ((size_t)4 << 20)
 
 struct record {
 	size_t text; /* where its arguments start in text */
@@ -53,6 +60,10 @@ struct batch {
 	size_t pointer_bytes; /* of the words that one more argument adds */
 	size_t base;          /* bytes without arguments */
 	size_t slots;         /* tasks at once */
+
+	struct batch_auto *tuned; /* owned: --group auto; else NULL */
+	bool wait_results;        /* of commands that run, not for inputs */
+	int failed;               /* -errno of the inputs, once those before it are given out; 0 */
 
 	bool ended; /* no more inputs come */
 	bool over;
@@ -86,6 +97,18 @@ pointer_bytes(const struct knee_template *command)
 	return sizeof(char *) * (words > 0 ? words : 1);
 }
 
+/* Over how many tasks to share out: of a number that is found by measuring, the cores are the one
+ * that is known beforehand. */
+static size_t
+slots_of(const struct cli_options *o)
+{
+	unsigned slots = o->limit > 0 ? o->limit : knee_cores();
+
+	if (o->limit == 0 && o->limit_max > 0 && slots > o->limit_max)
+		slots = o->limit_max;
+	return slots > o->limit_min ? slots : o->limit_min;
+}
+
 int
 batch_new(
     const struct cli_options *o, struct inputs *in, const struct knee_template *command, struct batch **ret)
@@ -97,10 +120,10 @@ batch_new(
 	b->in = in;
 	b->command = command;
 	b->no_args = o->no_args;
-	b->share = o->batch == BATCH_MULTI || o->batch == BATCH_CONTEXT;
+	b->share = !o->group_auto && (o->batch == BATCH_MULTI || o->batch == BATCH_CONTEXT);
 	b->exit_if_too_long = o->exit_if_too_long;
 	b->want = o->max_args ? o->max_args : o->max_lines;
-	if (b->want == 0 && o->batch == BATCH_ARGS)
+	if (b->want == 0 && o->batch == BATCH_ARGS && !o->group_auto)
 		b->want = 1;
 	b->single = o->no_args || (b->want == 1 && o->max_chars == 0);
 	b->system_limit = batch_system_bytes();
@@ -108,10 +131,18 @@ batch_new(
 	if (o->max_chars > b->limit && !o->silent)
 		say("-s %zu: the system takes %zu bytes at most: that is used", o->max_chars, b->limit);
 	if (b->share)
-		b->slots = o->limit > 0 ? o->limit : knee_cores();
+		b->slots = slots_of(o);
 	b->base = knee_template_size(command, NULL, 0);
 	b->pointer_bytes = pointer_bytes(command);
 	b->size = b->base;
+	if (o->group_auto && !b->single) {
+		int err = batch_auto_new((unsigned)slots_of(o), &b->tuned);
+
+		if (err < 0) {
+			batch_free(b);
+			return say_error(-err, "--group auto: %s", strerror(-err));
+		}
+	}
 	*ret = b;
 	return 0;
 }
@@ -124,6 +155,7 @@ batch_free(struct batch *b)
 	free(b->records);
 	free(b->text);
 	free(b->args);
+	batch_auto_free(b->tuned);
 	free(b);
 }
 
@@ -362,12 +394,81 @@ next_batch(struct batch *b, struct knee_input *ret)
 	return 1;
 }
 
+/* ---- --group auto ----------------------------------------------------------- */
+
+/* Read what is there, as far ahead as is useful. An error waits until what came before it is given
+ * out. 0, or -EAGAIN: more will come. */
+static int
+fill_ahead(struct batch *b)
+{
+	size_t ahead = batch_auto_ahead(b->tuned);
+	struct knee_input input;
+	int got;
+
+	while (!b->ended && b->n - b->head < ahead &&
+	    (b->head == b->n || b->text_len - b->records[b->head].text < AHEAD_BYTES)) {
+		got = inputs_next(b->in, &input);
+		if (got == -EAGAIN)
+			return got;
+		if (got == 1 && add_record(b, &input) < 0)
+			got = out_of_memory();
+		b->ended = got <= 0;
+		b->failed = got < 0 ? got : 0;
+	}
+	return 0;
+}
+
+/* How many records the command line has room for, going by the sums. >= 1 */
+static size_t
+count_fitting(const struct batch *b)
+{
+	size_t size = b->base, nargs = 0, count = 0;
+
+	for (size_t i = b->head; i < b->n; i++, count++) {
+		size += b->records[i].adds;
+		nargs += b->records[i].nargs;
+		if (!fits(b, size, nargs) || (b->want > 0 && count == b->want))
+			break;
+	}
+	return count > 0 ? count : 1;
+}
+
+static int
+next_tuned(struct batch *b, struct knee_input *ret)
+{
+	struct knee_input input = { 0 };
+	size_t count;
+	int err;
+
+	b->wait_results = !batch_auto_may_give(b->tuned);
+	if (b->wait_results)
+		return -EAGAIN;
+	if (b->head >= b->n - b->head)
+		compact(b);
+	err = fill_ahead(b);
+	if (b->head == b->n)
+		return err < 0 ? err : b->failed;
+	count = batch_auto_size(b->tuned, b->ended ? b->n - b->head : UINT64_MAX, count_fitting(b));
+	if (choose_fitting(b, count, &input, &count) < 0)
+		return out_of_memory();
+	if (count == 0)
+		return too_long(b);
+	batch_auto_given(b->tuned, count);
+	b->head += count;
+	*ret = input;
+	return 1;
+}
+
+/* ---- the source --------------------------------------------------------------- */
+
 static int
 next(void *self, struct knee_input *ret)
 {
 	struct batch *b = self;
 	int got;
 
+	if (b->tuned != NULL)
+		return next_tuned(b, ret);
 	if (!b->single)
 		return next_batch(b, ret);
 	got = inputs_next(b->in, ret);
@@ -381,11 +482,20 @@ wait_fd(void *self)
 {
 	struct batch *b = self;
 
-	return inputs_fd(b->in);
+	return b->wait_results ? batch_auto_fd(b->tuned) : inputs_fd(b->in);
 }
 
 struct knee_source
 batch_source(struct batch *b)
 {
 	return (struct knee_source){ .self = b, .next = next, .fd = wait_fd };
+}
+
+bool
+batch_sink(struct batch *b, struct knee_sink *ret)
+{
+	if (b->tuned == NULL)
+		return false;
+	*ret = batch_auto_sink(b->tuned);
+	return true;
 }

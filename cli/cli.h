@@ -40,6 +40,8 @@ int batch_new(const struct cli_options *o, struct inputs *in, const struct knee_
     struct batch **ret);
 void batch_free(struct batch *b);
 struct knee_source batch_source(struct batch *b);
+/* --group auto: it has to hear what commands take. False: it need not, and *ret is untouched. */
+bool batch_sink(struct batch *b, struct knee_sink *ret);
 /* Bytes that a command line may have here, and --show-limits. */
 size_t batch_max_chars(void);
 void batch_show_limits(FILE *out, const struct cli_options *o);
@@ -53,11 +55,37 @@ struct knee_sink text_sink(struct text_sink *t);
 /* trace.c: -t, each command on stderr when it starts; wants event.command. Nothing to free. */
 struct knee_sink trace_sink(void);
 
+/* explain.c: --explain, why so many run at once. */
+struct explain;
+int explain_new(const struct cli_options *o, struct explain **ret);
+void explain_free(struct explain *e);
+struct knee_sink explain_sink(struct explain *e);
+void explain_start(struct explain *e, knee *k);     /* whose work is summed up */
+void explain_end(const struct explain *e);          /* sum it up */
+
+/* jobs_file.c: -j FILE, which may change during the run. */
+struct jobs_file;
+struct progress;
+int jobs_file_new(const struct cli_options *o, struct jobs_file **ret);
+void jobs_file_free(struct jobs_file *f);
+struct knee_sink jobs_file_sink(struct jobs_file *f);
+void jobs_file_start(struct jobs_file *f, knee *k, struct progress *progress);
+
+/* learnt.c: where is kept what was learnt of commands, in *ret (malloc'd); NULL when there is no
+ * place for it, or the user wants none. 0 or -errno after say(). */
+int learnt_path(char **ret);
+
 /* progress.c: the line on the terminal, and the summary at the end. */
 struct progress;
 int progress_new(const struct cli_options *o, struct progress **ret);
 void progress_free(struct progress *p);   /* leaves no trace on the terminal */
 struct knee_sink progress_sink(struct progress *p);
+/* Whose work the line is about; explain may be NULL: it has its say before the summary. */
+void progress_start(struct progress *p, knee *k, struct explain *explain);
+void progress_fixed(struct progress *p);  /* the number at once is the user's from now on */
+void progress_toggle(struct progress *p); /* show the line, or no longer; knee_wake() is the caller's */
+bool progress_drawn(const struct progress *p);      /* the line is on the terminal now */
+void progress_typed(struct progress *p);  /* the user typed a line on the terminal */
 void progress_resize(struct progress *p); /* after SIGWINCH */
 void progress_pause(struct progress *p, bool pause);  /* around TSTP and CONT */
 

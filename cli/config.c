@@ -9,6 +9,8 @@
  * A line holds options, split into words as a shell does it: blanks separate, '...' and
  * "..." and \ quote, # begins a comment.  Nothing is expanded.  A file that is missing or
  * may not be read does not count: $HOME may be somebody else's.
+ *
+ * The file that -j may name is read here as well; it is read again during the run.
  */
 #include "options_table.h"
 
@@ -142,6 +144,37 @@ close_fd:
 	free(data);
 	close(fd);
 	return err;
+}
+
+int
+config_first_line(const char *path, char *line, size_t size)
+{
+	/* What is no regular file, such as a FIFO, is not to be waited for. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	ssize_t n = 0;
+	char *start = line, *end;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || (n = S_ISREG(st.st_mode) ? read(fd, line, size) : 0) < 0)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = -EINVAL;
+	close(fd);
+	if (err < 0)
+		return err;
+	end = memchr(line, '\n', (size_t)n);
+	if (end == NULL && (size_t)n == size)
+		return -EINVAL;
+	end = end != NULL ? end : line + n;
+	while (end > start && strchr(" \t\r", end[-1]))
+		end--;
+	*end = '\0';
+	start += strspn(start, " \t");
+	memmove(line, start, strlen(start) + 1);
+	return 0;
 }
 
 static int

@@ -14,13 +14,19 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "command.h"
+#include "gate.h"
 #include "keeper.h"
+#include "keys.h"
+#include "profile.h"
 #include "reader_gone.h"
 #include "signals.h"
 
 #define EXIT_TROUBLE 255
 
 #define MESSAGE_BYTES 1024
+
+#define SINKS_MAX 7
 
 extern char **environ;
 
@@ -32,9 +38,14 @@ struct program {
 	struct batch *batch;
 	struct text_sink *text;
 	struct progress *progress;
+	struct explain *explain;     /* NULL without --explain */
+	struct jobs_file *jobs_file; /* NULL without -j FILE */
+	struct gate *gate;           /* NULL without --limit COMMAND */
+	struct keys *keys;           /* NULL: nobody can type */
+	char *learnt;                /* where to keep what is learnt; NULL: nowhere */
 	struct signals signals;
 	int reader_fd; /* -1: standard output is no pipe */
-	struct knee_sink sinks[3];
+	struct knee_sink sinks[SINKS_MAX];
 	char nice_text[16];
 	const char *prefix[3];
 	knee *knee;
@@ -48,91 +59,6 @@ standard_fds_hold(void)
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
 			(void)!open("/dev/null", O_RDONLY);
-}
-
-/* The shell for commands that need one. Others than Bourne's kind quote differently. */
-static const char *
-shell_choose(void)
-{
-	static const char *const known[] = {
-		"sh",
-		"dash",
-		"bash",
-		"zsh",
-		"ksh",
-		"ksh93",
-		"mksh",
-		"ash",
-		"yash",
-		"busybox",
-		NULL,
-	};
-	const char *shell = getenv("PARALLEL_SHELL");
-	const char *name;
-
-	if (shell != NULL && shell[0] == '/')
-		return shell;
-	shell = getenv("SHELL");
-	if (shell == NULL || shell[0] != '/' || access(shell, X_OK) != 0)
-		return "/bin/sh";
-	name = strrchr(shell, '/') + 1;
-	for (size_t i = 0; known[i] != NULL; i++)
-		if (strcmp(name, known[i]) == 0)
-			return shell;
-	return "/bin/sh";
-}
-
-static unsigned
-template_flags(const struct cli_options *o)
-{
-	unsigned flags = 0;
-
-	if (o->ncommand == 0 && !o->shellquote)
-		flags |= KNEE_TEMPLATE_CODE;
-	if (!o->no_args)
-		flags |= KNEE_TEMPLATE_APPEND;
-	if (o->context)
-		flags |= KNEE_TEMPLATE_CONTEXT;
-	if (o->quote)
-		flags |= KNEE_TEMPLATE_LITERAL;
-	return flags;
-}
-
-static int
-template_make(const struct cli_options *o, struct inputs *in, const char *const *words, size_t nwords,
-    unsigned flags, struct knee_template **ret)
-{
-	struct knee_template_options t = {
-		.flags = flags, .replacement = o->replacement, .parens = o->parens
-	};
-	char message[MESSAGE_BYTES] = "";
-	int err;
-
-	if (o->header) {
-		err = inputs_header(in, &t.names, &t.nnames);
-		if (err < 0)
-			return err;
-	}
-	err = knee_template_new(words, nwords, &t, ret, message, sizeof(message));
-	return err < 0 ? say_error(-err, "%s", message[0] ? message : strerror(-err)) : 0;
-}
-
-static int
-templates_make(struct program *p)
-{
-	const struct cli_options *o = &p->options;
-	static const char *const only_input[] = { "{}" };
-	const char *const *words = o->ncommand > 0 ? (const char *const *)o->command : only_input;
-	const char *const only_replacement[] = { o->replacement };
-	int err;
-
-	if (o->ncommand == 0 && o->replacement != NULL)
-		words = only_replacement;
-	err = template_make(
-	    o, p->inputs, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o), &p->command);
-	if (err == 0 && o->tagstring != NULL)
-		err = template_make(o, p->inputs, &o->tagstring, 1, KNEE_TEMPLATE_TEXT, &p->tag);
-	return err;
 }
 
 /* Wait for a line on the terminal; false when a signal ends the run meanwhile. */
@@ -194,11 +120,43 @@ sinks_make(struct program *p, size_t *n)
 		err = text_new(o, &p->text);
 	if (err < 0)
 		return err;
+	if (o->explain)
+		err = explain_new(o, &p->explain);
+	if (err == 0 && o->jobs_file != NULL)
+		err = jobs_file_new(o, &p->jobs_file);
+	if (err == 0)
+		err = keys_new(o, p->inputs, &p->keys);
+	if (err < 0)
+		return err;
 	if (o->trace)
 		p->sinks[(*n)++] = trace_sink();
 	p->sinks[(*n)++] = text_sink(p->text);
+	if (p->explain != NULL)
+		p->sinks[(*n)++] = explain_sink(p->explain);
 	p->sinks[(*n)++] = progress_sink(p->progress);
+	if (batch_sink(p->batch, &p->sinks[*n]))
+		(*n)++;
+	if (p->jobs_file != NULL)
+		p->sinks[(*n)++] = jobs_file_sink(p->jobs_file);
+	if (p->keys != NULL)
+		p->sinks[(*n)++] = keys_sink(p->keys);
 	return 0;
+}
+
+/* What the number at once may depend on beside the run itself. */
+static int
+limits_make(struct program *p)
+{
+	const struct cli_options *o = &p->options;
+	bool dry = o->dry_run || o->shellquote;
+	int err = 0;
+
+	/* A fixed number teaches nothing. */
+	if (!dry && o->limit == 0 && !o->no_memory)
+		err = learnt_path(&p->learnt);
+	if (err == 0 && !dry && o->limit_command != NULL)
+		err = gate_new(o->limit_command, command_shell(), &p->gate);
+	return err;
 }
 
 /* What the engine is told; the rest of it has the same names in both structs. */
@@ -216,6 +174,18 @@ engine_options(struct program *p, size_t nsinks)
 		.executor = o->dry_run || o->shellquote ? KNEE_EXEC_DRY : KNEE_EXEC_PROCESS,
 		.order = o->order,
 		.limit = o->limit,
+		.limit_min = o->limit_min,
+		.limit_max = o->limit_max,
+		.kind = o->kind,
+		.memory_path = p->learnt,
+		.busy_exits = o->busy_exits,
+		.nbusy_exits = o->nbusy_exits,
+		.load_max = o->load_max,
+		.memfree_bytes = o->memfree_bytes,
+		.memsuspend_bytes = o->memsuspend_bytes,
+		.noswap = o->noswap,
+		.may_start = p->gate != NULL ? gate_may_start : NULL,
+		.may_start_self = p->gate,
 		.want_text = o->verbose || o->trace || o->prompt,
 		.delay_ns = o->delay_ns,
 		.timeout_ns = o->timeout_ns,
@@ -226,7 +196,7 @@ engine_options(struct program *p, size_t nsinks)
 		.halt = o->halt,
 		.environ_base = (const char *const *)environ,
 		.slot_var = o->slot_var,
-		.shell = shell_choose(),
+		.shell = command_shell(),
 		.first_stdin = takes_stdin ? STDIN_FILENO : -1,
 		.tmpdir = o->tmpdir,
 		.confirm = o->prompt ? confirm : NULL,
@@ -246,6 +216,30 @@ engine_options(struct program *p, size_t nsinks)
 	return k;
 }
 
+/* Let everyone hear of the run who has a part in it. */
+static int
+program_start(struct program *p)
+{
+	int err = 0;
+
+	progress_start(p->progress, p->knee, p->explain);
+	if (p->explain != NULL)
+		explain_start(p->explain, p->knee);
+	if (p->jobs_file != NULL)
+		jobs_file_start(p->jobs_file, p->knee, p->progress);
+	if (p->keys != NULL)
+		keys_start(p->keys, p->knee, p->progress);
+	if (p->gate != NULL)
+		err = gate_start(p->gate, p->knee);
+	if (err < 0)
+		return say_error(-err, "--limit: %s", strerror(-err));
+	err = signals_start(&p->signals, p->knee, p->progress);
+	if (err < 0)
+		return say_error(-err, "signals: %s", strerror(-err));
+	err = reader_gone_watch(p->knee, &p->reader_fd);
+	return err < 0 ? say_error(-err, "standard output: %s", strerror(-err)) : 0;
+}
+
 static int
 program_make(struct program *p)
 {
@@ -256,28 +250,31 @@ program_make(struct program *p)
 
 	err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
-		err = templates_make(p);
+		err = command_templates(&p->options, p->inputs, &p->command, &p->tag);
 	if (err == 0)
 		err = batch_new(&p->options, p->inputs, p->command, &p->batch);
 	if (err == 0)
 		err = sinks_make(p, &nsinks);
+	if (err == 0)
+		err = limits_make(p);
 	if (err < 0)
 		return err;
 	k = engine_options(p, nsinks);
 	err = knee_new(&k, &p->knee, message, sizeof(message));
 	if (err < 0)
 		return say_error(-err, "%s", message);
-	err = signals_start(&p->signals, p->knee, p->progress);
-	if (err < 0)
-		return say_error(-err, "signals: %s", strerror(-err));
-	err = reader_gone_watch(p->knee, &p->reader_fd);
-	return err < 0 ? say_error(-err, "standard output: %s", strerror(-err)) : 0;
+	return program_start(p);
 }
 
 static void
 program_free(struct program *p)
 {
 	knee_free(p->knee);
+	gate_free(p->gate);
+	keys_free(p->keys);
+	jobs_file_free(p->jobs_file);
+	explain_free(p->explain);
+	free(p->learnt);
 	if (p->reader_fd >= 0)
 		close(p->reader_fd);
 	signals_done(&p->signals);
@@ -301,7 +298,7 @@ program_status(const struct program *p, int err)
 			say("%s", knee_error(p->knee));
 		return EXIT_TROUBLE;
 	}
-	if (p->signals.interrupted)
+	if (p->signals.interrupted || (p->gate != NULL && gate_failed(p->gate)))
 		return EXIT_TROUBLE;
 	knee_get_stats(p->knee, &stats);
 	if (p->signals.hung_up && (!stats.total_known || stats.left > 0))
@@ -322,6 +319,17 @@ die_of_pipe(void)
 	(void)raise(SIGPIPE);
 }
 
+/* True for "knee profile ...". Called as parallel we have no subcommands. */
+static bool
+wants_profile(int argc, char **argv)
+{
+	const char *slash = argc > 1 ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash != NULL ? slash + 1 : argv[0];
+
+	return argc > 1 && strcmp(argv[1], "profile") == 0 && strcmp(name, "parallel") != 0 &&
+	    strcmp(name, "sem") != 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -331,6 +339,8 @@ main(int argc, char **argv)
 	int err, status;
 
 	standard_fds_hold();
+	if (wants_profile(argc, argv))
+		return profile_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
 	if (err < 0 || action == OPTIONS_DONE) {
 		options_done(&p.options);

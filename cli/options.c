@@ -47,6 +47,7 @@ options_done(struct cli_options *o)
 	}
 	free(o->inputs);
 	free(o->term_seq);
+	free(o->busy_exits);
 	*o = (struct cli_options){ 0 };
 }
 
@@ -129,6 +130,16 @@ next_word_take(
 	return option->set(s, option, words[(*at)++]);
 }
 
+/* Is word the one that this option takes though it could do without? */
+static bool
+is_literal_value(const struct option *option, const char *word)
+{
+	size_t size = strlen(word);
+
+	return size > 0 && option->value != NULL && option->value[0] == '[' &&
+	    strncmp(option->value + 1, word, size) == 0 && option->value[1 + size] == ']';
+}
+
 /* The long option words[*at]; *at is moved behind it and its value. */
 static int
 long_read(struct options_state *s, char *const *words, size_t nwords, size_t *at)
@@ -143,6 +154,8 @@ long_read(struct options_state *s, char *const *words, size_t nwords, size_t *at
 		return not_found(s, found, typed, size);
 	if (value && option->value == NULL)
 		return options_bad(s, "takes no value");
+	if (value == NULL && *at < nwords && is_literal_value(option, words[*at]))
+		value = words[(*at)++];
 	if (value || option->value == NULL || option->value[0] == '[')
 		return option->set(s, option, value);
 	return next_word_take(s, option, words, nwords, at);
@@ -219,6 +232,8 @@ settle(struct options_state *s)
 	const char *tmpdir = getenv("TMPDIR");
 
 	o->order = order(s);
+	if (o->group_auto && o->batch == BATCH_ARGS)
+		o->batch = BATCH_XARGS;
 	if (s->tag && o->tagstring == NULL)
 		o->tagstring = o->replacement ? o->replacement : "{}";
 	if (o->colsep && !s->trim_set)

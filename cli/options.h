@@ -75,10 +75,22 @@ struct cli_options {
 	size_t max_lines;           /* -L; 0: none. A line ending in a blank continues */
 	size_t max_chars;           /* -s; 0: what the system allows */
 	bool exit_if_too_long;      /* -x */
+	bool group_auto;            /* --group auto: max_args and max_lines are upper bounds */
 	bool show_limits;
 
 	/* how many */
-	unsigned limit;             /* 0: cores; UINT_MAX: -j0 */
+	unsigned limit;             /* 0: found by measuring; UINT_MAX: -j0 */
+	unsigned limit_min, limit_max;  /* bounds for what is found; 0: none */
+	const char *jobs_file;      /* -j FILE: its first line is such a value; NULL: none */
+	enum knee_kind kind;        /* --kind, or UNKNOWN */
+	int *busy_exits;            /* owned */
+	size_t nbusy_exits;
+	double load_max;            /* --load; 0: no bound */
+	uint64_t memfree_bytes, memsuspend_bytes;
+	bool noswap;
+	const char *limit_command;  /* --limit, asked before each start, or NULL */
+	bool explain;
+	bool no_memory;             /* nothing learnt is read or kept */
 	int64_t delay_ns;
 	bool nice_set;
 	int nice;

@@ -39,7 +39,9 @@ usage_print(FILE *out, const char *face)
 {
 	fprintf(out, "Usage: %s [OPTION]... COMMAND [WORD]... [::: INPUT...]...\n", face);
 	if (strcmp(face, "knee") == 0)
-		fprintf(out, "       knee run [OPTION]... COMMAND [WORD]...   for any command's name\n");
+		fprintf(out,
+		    "       knee run [OPTION]... COMMAND [WORD]...   for any command's name\n"
+		    "       knee profile [OPTION]... COMMAND...      what a task needs, how many\n");
 	fprintf(out,
 	    "\n"
 	    "Run COMMAND for every input, many at once. Inputs are the lines of stdin or of\n"

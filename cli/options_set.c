@@ -249,21 +249,166 @@ options_set_batch(struct options_state *s, const struct option *option, const ch
 
 /* ---- how many at once ---------------------------------------------------- */
 
+static const char jobs_forms[] = "auto, auto:16, 2..16, 8, 0, 50%, +2, -1";
+
+static int
+jobs_read(const char *text, struct value_jobs *ret)
+{
+	return value_jobs(text, value_jobs_of_cores(text) ? knee_cores() : 1, ret);
+}
+
+/* What is wrong with text; place: "" or "FILE: ". */
+static int
+jobs_bad(const struct options_state *s, int err, const char *place, const char *text)
+{
+	if (err == -ERANGE && strstr(text, ".."))
+		return options_bad(s, "%s'%s': the least is more than the most, or too many", place, text);
+	if (err == -ERANGE)
+		return options_bad(s, "%s'%s' is too many: 0 stands for as many as possible", place, text);
+	return options_bad(s, "%s'%s' is not a number of tasks: use %s%s", place, text, jobs_forms,
+	    *place ? "" : " or a file that says it");
+}
+
+/* value is no number: the file of that name says it. */
+static int
+jobs_file_read(const struct options_state *s, const char *value, struct value_jobs *ret)
+{
+	char line[64], place[128];
+	int err = config_first_line(value, line, sizeof(line));
+
+	if (err == -ENOENT || err == -ENOTDIR || err == -ENAMETOOLONG)
+		return jobs_bad(s, -EINVAL, "", value);
+	if (err == -EINVAL)
+		return options_bad(s, "'%s' is not a file with a number of tasks", value);
+	if (err < 0)
+		return options_bad(s, "'%s': %s", value, strerror(-err));
+	err = jobs_read(line, ret);
+	(void)snprintf(place, sizeof(place), "%s: ", value);
+	return err < 0 ? jobs_bad(s, err, place, line) : 0;
+}
+
 int
 options_set_jobs(struct options_state *s, const struct option *option, const char *value)
 {
-	/* A plain number does not need them, and to ask takes time. */
-	unsigned cores = strpbrk(value, "%+-") != NULL ? knee_cores() : 1;
-	int err = value_jobs(value, cores, &s->o->limit);
+	struct cli_options *o = s->o;
+	struct value_jobs jobs;
+	int err = jobs_read(value, &jobs);
+	bool file = err == -EINVAL;
 
 	(void)option;
-	if (err == 0)
-		return 0;
+	if (file)
+		err = jobs_file_read(s, value, &jobs);
+	else if (err < 0)
+		err = jobs_bad(s, err, "", value);
+	if (err < 0)
+		return err;
+	o->jobs_file = file ? value : NULL;
+	o->limit = jobs.limit;
+	o->limit_min = jobs.least;
+	o->limit_max = jobs.most;
+	return 0;
+}
+
+static int
+load_read(const struct options_state *s, const char *value, double *ret)
+{
+	unsigned cores = value_jobs_of_cores(value) ? knee_cores() : 1;
+
+	if (value_load(value, cores, ret) < 0)
+		return options_bad(s, "'%s' is not a load: use 4, 2.5, 50%%, +2 or -1", value);
+	return 0;
+}
+
+static int
+bytes_read(const struct options_state *s, const char *value, uint64_t *ret)
+{
+	int err = value_count(value, UINT64_MAX / 4, ret);
+
 	if (err == -ERANGE)
-		return options_bad(s, "'%s' is too many: 0 stands for as many as possible", value);
-	if (strncmp(value, "auto", 4) == 0 || strstr(value, "..") || access(value, F_OK) == 0)
-		return options_bad(s, "'%s': not in this version: use 8, 0, 50%%, +2 or -1", value);
-	return options_bad(s, "'%s' is not a number of tasks: use 8, 0, 50%%, +2 or -1", value);
+		return options_bad(s, "'%s' is too large", value);
+	if (err < 0)
+		return options_bad(s, "'%s' is not a size: use 500M or 2G", value);
+	return 0;
+}
+
+int
+options_set_load(struct options_state *s, const struct option *option, const char *value)
+{
+	(void)option;
+	return load_read(s, value, &s->o->load_max);
+}
+
+int
+options_set_bytes(struct options_state *s, const struct option *option, const char *value)
+{
+	return bytes_read(s, value, (uint64_t *)member(s, option));
+}
+
+/* GNU parallel's three limits that are no commands: two have options of their own. */
+int
+options_set_limit(struct options_state *s, const struct option *option, const char *value)
+{
+	size_t word = strcspn(value, " \t");
+	const char *rest = value + word + strspn(value + word, " \t");
+
+	(void)option;
+	if (value[strspn(value, " \t\n")] == '\0')
+		return options_bad(s, "an empty command says nothing");
+	if (*value == '-')
+		return options_bad(s, "'%s' is an option, not a command", value);
+	if (word == 3 && memcmp(value, "mem", word) == 0)
+		return bytes_read(s, rest, &s->o->memfree_bytes);
+	if (word == 4 && memcmp(value, "load", word) == 0)
+		return load_read(s, rest, &s->o->load_max);
+	if (word == 2 && memcmp(value, "io", word) == 0)
+		return options_bad(s,
+		    "'io' is not there: use 'mem SIZE', 'load N', or a command whose status "
+		    "is 0 (start), 1 (not now) or 2 (end the youngest)");
+	s->o->limit_command = value;
+	return 0;
+}
+
+int
+options_set_kind(struct options_state *s, const struct option *option, const char *value)
+{
+	static const struct {
+		const char *name;
+		enum knee_kind kind;
+	} kinds[] = {
+		{ "cpu", KNEE_KIND_CPU },
+		{ "disk", KNEE_KIND_DISK },
+		{ "net", KNEE_KIND_NET },
+		{ "wait", KNEE_KIND_WAIT },
+	};
+
+	(void)option;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (strcmp(value, kinds[i].name) == 0) {
+			s->o->kind = kinds[i].kind;
+			return 0;
+		}
+	}
+	return options_bad(s, "'%s' is none of cpu, disk, net, wait", value);
+}
+
+int
+options_set_busy_exits(struct options_state *s, const struct option *option, const char *value)
+{
+	int *list;
+	size_t n;
+	int err = value_statuses(value, &list, &n);
+
+	(void)option;
+	if (err == -ENOMEM)
+		return err;
+	if (err == -ERANGE)
+		return options_bad(s, "'%s': a status is from 1 to 255, a range rises", value);
+	if (err < 0)
+		return options_bad(s, "'%s' is not a list of statuses: use 75 or 75,100-103", value);
+	free(s->o->busy_exits);
+	s->o->busy_exits = list;
+	s->o->nbusy_exits = n;
+	return 0;
 }
 
 static int
@@ -306,6 +451,21 @@ options_set_slot_var(struct options_state *s, const struct option *option, const
 }
 
 /* ---- output -------------------------------------------------------------- */
+
+/* Two options by one name: GNU parallel's, which is about output, and how many inputs are put into
+ * one command. */
+int
+options_set_group(struct options_state *s, const struct option *option, const char *value)
+{
+	(void)option;
+	if (value == NULL)
+		s->grouping = GROUPING_TASKS;
+	else if (strcmp(value, "auto") == 0)
+		s->o->group_auto = true;
+	else
+		return options_bad(s, "'%s': auto, or nothing", value);
+	return 0;
+}
 
 int
 options_set_grouping(struct options_state *s, const struct option *option, const char *value)

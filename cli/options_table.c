@@ -80,8 +80,26 @@ static const struct option options[] = {
 	{ "show-limits", "", NULL, "print how long a command line may be", OPTION_BATCH,
 	    .set = options_set_flag, AT(show_limits) },
 
-	{ "j P jobs", "max-procs", "N", "N tasks at once: 8, 0 (no limit), 50%, +2, -1", OPTION_LIMIT,
+	{ "j P jobs", "max-procs", "N", "tasks at once: auto, auto:9, 2..9, 8, 0, 50%, FILE", OPTION_LIMIT,
 	    .set = options_set_jobs },
+	{ "kind", "", "KIND", "where to start: tasks need cpu, disk, net or wait", OPTION_LIMIT,
+	    .set = options_set_kind },
+	{ "busy-exit", "", "CODES", "these statuses mean too many at once: 75,100-103", OPTION_LIMIT,
+	    .set = options_set_busy_exits },
+	{ "load", "", "N", "start none while more than N (or N%) want to run", OPTION_LIMIT,
+	    .set = options_set_load },
+	{ "memfree", "", "SIZE", "start none while less memory is free", OPTION_LIMIT,
+	    .set = options_set_bytes, AT(memfree_bytes) },
+	{ "memsuspend", "", "SIZE", "suspend tasks while less than 2 SIZE is free", OPTION_LIMIT,
+	    .set = options_set_bytes, AT(memsuspend_bytes) },
+	{ "noswap", "", NULL, "start none while memory is swapped in and out", OPTION_LIMIT,
+	    .set = options_set_flag, AT(noswap) },
+	{ "limit", "", "COMMAND", "its status: 0 start a task, 1 not now, 2 end one", OPTION_LIMIT,
+	    .set = options_set_limit },
+	{ "explain", "", NULL, "say why so many run at once, whenever it changes", OPTION_LIMIT,
+	    .set = options_set_flag, AT(explain) },
+	{ "no-memory", "", NULL, "neither use nor keep what was learnt of commands", OPTION_LIMIT,
+	    .set = options_set_flag, AT(no_memory) },
 	{ "delay", "", "TIME", "wait so long between two starts", OPTION_LIMIT, .set = options_set_delay },
 	{ "nice", "", "N", "run the tasks at niceness N, -20 to 19", OPTION_LIMIT, .set = options_set_nice },
 	{ "process-slot-var", "", "NAME", "put the slot's number, from 0, into $NAME", OPTION_LIMIT,
@@ -91,8 +109,8 @@ static const struct option options[] = {
 	    .set = options_set_keep, .to = KEEP_YES },
 	{ "unordered", "no-keep-order nok no-k", NULL, "output of each task when it ends", OPTION_OUTPUT,
 	    .set = options_set_keep, .to = KEEP_NO },
-	{ "group", "", NULL, "never mix tasks' output; undoes --ungroup and --lb", OPTION_OUTPUT,
-	    .set = options_set_grouping, .to = GROUPING_TASKS },
+	{ "group", "", "[auto]", "never mix tasks' output; auto: find a good -n", OPTION_OUTPUT,
+	    .set = options_set_group },
 	{ "u ungroup", "", NULL, "tasks write where knee does, mixed as it comes", OPTION_OUTPUT,
 	    .set = options_set_grouping, .to = GROUPING_NONE },
 	{ "lb line-buffer", "line-buffered", NULL, "output of whole lines as they come", OPTION_OUTPUT,
@@ -146,7 +164,7 @@ static const struct option options[] = {
 static const char later[] =
     "plus pipe spreadstdin pipe-part block block-size recstart recend regexp regex "
     "remove-rec-sep rrs cat fifo round-robin round tee results result res compress json "
-    "load memfree memsuspend noswap limit kind explain combine journal resume resume-failed "
+    "combine journal resume resume-failed "
     "retry-failed joblog jl sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
     "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
     "filter-host worker plugin semaphore semaphore-name id semaphore-timeout st fg bg wait "
@@ -166,7 +184,7 @@ static const char lacking[] =
     "block-timeout bt shard bin group-by hgrp hostgrp hostgroup hostgroups embed filter _parset "
     "shell-completion _pipe-means-argfiles _test g B T U W Y H";
 
-static const char subcommands_later[] = "profile migrate hosts report log agent";
+static const char subcommands_later[] = "migrate hosts report log agent";
 
 const struct option *
 options_table(size_t *n)

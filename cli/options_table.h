@@ -41,7 +41,8 @@ typedef int options_setter(struct options_state *s, const struct option *option,
  * One option. names: blank-separated, as the help shows them; one of a single byte is
  * a short option, the others are long. also: more names, long ones, that are accepted
  * but not shown. value: what the help calls it; NULL: takes none; "[X]": may be left
- * out, and must be attached (-lX, --max-lines=X).
+ * out, and must be attached (-lX, --max-lines=X); "[auto]": the same, but the next word is taken
+ * when it is that very one.
  */
 struct option {
 	const char *names;
@@ -123,6 +124,10 @@ int options_scan(struct options_state *s, char *const *words, size_t nwords, siz
 /* The files and the variable, in the order in which they count. */
 int config_read(struct options_state *s);
 
+/* The first line of a regular file, without blanks around it, NUL-terminated. -errno; -EINVAL: it is
+ * no regular file, or the line is longer than size. */
+int config_first_line(const char *path, char *line, size_t size);
+
 /* ---- options_inputs.c ---------------------------------------------------- */
 
 /* Add a source; "linked" says what ::: or :::+ said. */
@@ -137,8 +142,10 @@ options_setter options_set_file, options_set_null, options_set_delimiter, option
 options_setter options_set_trim, options_set_eof, options_set_link, options_set_separator;
 options_setter options_set_replacement, options_set_parens, options_set_shellquote;
 options_setter options_set_max_args, options_set_max_lines, options_set_max_chars, options_set_batch;
-options_setter options_set_jobs, options_set_delay, options_set_nice, options_set_slot_var;
-options_setter options_set_grouping, options_set_keep, options_set_tag, options_set_tagstring;
+options_setter options_set_jobs, options_set_load, options_set_bytes, options_set_limit;
+options_setter options_set_kind, options_set_busy_exits, options_set_delay, options_set_nice;
+options_setter options_set_slot_var;
+options_setter options_set_group, options_set_grouping, options_set_keep, options_set_tag, options_set_tagstring;
 options_setter options_set_color, options_set_progress, options_set_silent, options_set_tmpdir;
 options_setter options_set_halt, options_set_retries, options_set_timeout, options_set_term_seq;
 
@@ -154,8 +161,19 @@ int value_signal(const char *s, int *ret);          /* TERM, SIGTERM, 15 */
 int value_halt(const char *s, struct knee_halt *ret);
 /* *ret is malloc'd; -ENOMEM. */
 int value_term_seq(const char *s, struct knee_term_step **ret, size_t *n);
-/* 8, 0 (UINT_MAX), 50%, +2, -1, at least 1. */
-int value_jobs(const char *s, unsigned cores, unsigned *ret);
+/* What -j says. */
+struct value_jobs {
+	unsigned limit;             /* 0: auto */
+	unsigned least, most;       /* of auto; 0: no bound */
+};
+/* 8, 0 (UINT_MAX), 50%, +2, -1, at least 1; auto, auto:16, 2..16. */
+int value_jobs(const char *s, unsigned cores, struct value_jobs *ret);
+/* True when cores count for what s says: to ask for them takes time. */
+bool value_jobs_of_cores(const char *s);
+/* 4, 2.5, 50%, +2, -1: at least 0.01. */
+int value_load(const char *s, unsigned cores, double *ret);
+/* 75,69,1-3: statuses from 1 to 255, each once, rising; *ret is malloc'd; -ENOMEM. */
+int value_statuses(const char *s, int **ret, size_t *n);
 /* s with \t \n \r \0 and \ooo replaced, in to, which has room for all of s. */
 size_t value_unescape(const char *s, char *to);
 

@@ -428,8 +428,15 @@ free_steps:
 	return err;
 }
 
-int
-value_jobs(const char *s, unsigned cores, unsigned *ret)
+bool
+value_jobs_of_cores(const char *s)
+{
+	return strpbrk(s, "%+-") != NULL;
+}
+
+/* 8, 0 (UINT_MAX), 50%, +2, -1. */
+static int
+jobs_number(const char *s, unsigned cores, unsigned *ret)
 {
 	bool more = *s == '+', less = *s == '-';
 	uint64_t n;
@@ -463,5 +470,131 @@ value_jobs(const char *s, unsigned cores, unsigned *ret)
 	if (n > UINT_MAX)
 		return -ERANGE;
 	*ret = (unsigned)n;
+	return 0;
+}
+
+/* MIN..MAX, the dots at dots. */
+static int
+jobs_range(const char *s, const char *dots, unsigned cores, struct value_jobs *ret)
+{
+	struct value_jobs jobs = { 0 };
+	char least[24];
+	size_t size = (size_t)(dots - s);
+	int err;
+
+	if (size >= sizeof(least))
+		return -EINVAL;
+	memcpy(least, s, size);
+	least[size] = '\0';
+	err = jobs_number(least, cores, &jobs.least);
+	if (err == 0)
+		err = jobs_number(dots + 2, cores, &jobs.most);
+	if (err < 0)
+		return err;
+	/* 0 is "as many as possible": as the most it is no bound, as the least it says nothing. */
+	if (jobs.least == UINT_MAX)
+		return -EINVAL;
+	if (jobs.most < jobs.least)
+		return -ERANGE;
+	if (jobs.most == UINT_MAX)
+		jobs.most = 0;
+	*ret = jobs;
+	return 0;
+}
+
+int
+value_jobs(const char *s, unsigned cores, struct value_jobs *ret)
+{
+	const char *dots = strstr(s, "..");
+	unsigned n;
+	int err;
+
+	if (strcmp(s, "auto") == 0) {
+		*ret = (struct value_jobs){ 0 };
+		return 0;
+	}
+	if (strncmp(s, "auto:", 5) == 0) {
+		err = jobs_number(s + 5, cores, &n);
+		if (err == 0)
+			*ret = (struct value_jobs){ .most = n < UINT_MAX ? n : 0 };
+		return err;
+	}
+	if (dots != NULL)
+		return jobs_range(s, dots, cores, ret);
+	err = jobs_number(s, cores, &n);
+	if (err == 0)
+		*ret = (struct value_jobs){ .limit = n };
+	return err;
+}
+
+int
+value_load(const char *s, unsigned cores, double *ret)
+{
+	bool more = *s == '+', less = *s == '-';
+	const char *at = s + (more || less);
+	double n;
+	int err = more || less ? -EINVAL : value_percent(s, &n);
+
+	if (err == 0) {
+		n = cores * n / 100;
+	} else {
+		err = decimal(&at, &n);
+		if (err < 0 || *at != '\0')
+			return -EINVAL;
+		n = more ? cores + n : less ? cores - n : n;
+	}
+	if (n > 1e9)
+		return -ERANGE;
+	/* As GNU parallel: 0 means nearly none, not no bound. */
+	*ret = n < 0.01 ? 0.01 : n;
+	return 0;
+}
+
+/* "75" or "100-103" at *at, noted in taken; *at is moved behind it. */
+static int
+status_range(const char **at, bool taken[256])
+{
+	uint64_t from, to;
+	int err = digits(at, UINT64_MAX, &from);
+
+	if (err < 0)
+		return err;
+	to = from;
+	if (**at == '-') {
+		++*at;
+		err = digits(at, UINT64_MAX, &to);
+	}
+	if (err < 0)
+		return err;
+	if (from < 1 || to > 255 || from > to)
+		return -ERANGE;
+	for (; from <= to; from++)
+		taken[from] = true;
+	return 0;
+}
+
+int
+value_statuses(const char *s, int **ret, size_t *n)
+{
+	bool taken[256] = { false };
+	int *list;
+	size_t count = 0;
+	int err;
+
+	do {
+		err = status_range(&s, taken);
+		if (err < 0)
+			return err;
+		if (*s != ',' && *s != '\0')
+			return -EINVAL;
+	} while (*s++ == ',');
+	list = calloc(256, sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	for (int status = 1; status < 256; status++)
+		if (taken[status])
+			list[count++] = status;
+	*ret = list;
+	*n = count;
 	return 0;
 }

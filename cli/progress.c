@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The progress line, the summary, and what the engine wants the user to know.
+ * The progress line, the summary, and what the engine wants the user to know (why the number at
+ * once changes is explain.c's matter).
  *
  * The line is the last one of the terminal and nobody else's: it is drawn from the
  * first column and the cursor goes back there, so that erasing from the cursor to the
@@ -24,6 +25,7 @@
 
 #include "cli.h"
 #include "progress_format.h"
+#include "summary.h"
 #include "total.h"
 #include "writer.h"
 
@@ -31,6 +33,12 @@ static const int64_t second_ns = 1000000000;
 static const int64_t first_ns = 500000000; /* a shorter run shows nothing */
 static const int64_t redraw_ns = 100000000;
 static const char erase[] = "\r\033[J";
+static const char erase_above[] = "\033[A\r\033[J";
+
+enum { LOG_COLS = 80 };
+
+/* More kinds than this are seldom in one run, and too many for a line. */
+enum { WORKS_MAX = 8 };
 
 enum progress_mode {
 	PROGRESS_NONE,
@@ -42,8 +50,11 @@ struct progress {
 	enum progress_mode mode;
 	const char *face; /* borrowed */
 	bool bar, eta, color, utf8;
-	bool notes;   /* LIMIT and NOTE are said */
-	bool summary; /* the end is worth a line */
+	bool notes;                    /* NOTE is said */
+	bool summary;                  /* the end is worth a line */
+	const struct explain *explain; /* borrowed; NULL: not asked for */
+	bool fixed;                    /* the user says how many at once */
+	knee *knee;                    /* borrowed; NULL until the run begins */
 
 	struct writer w;
 	unsigned cols;
@@ -59,6 +70,19 @@ struct progress {
 	struct knee_stats stats;
 	struct progress_rate rate;
 };
+
+/* The kinds of work that have got anywhere, WORKS_MAX at most; how many. */
+static size_t
+works_get(const struct progress *p, struct knee_work works[WORKS_MAX])
+{
+	size_t n = p->knee != NULL ? knee_get_work(p->knee, works, WORKS_MAX) : 0;
+	size_t some = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (works[i].done > 0 || works[i].running > 0)
+			works[some++] = works[i];
+	return some;
+}
 
 /* ---- drawing ------------------------------------------------------------ */
 
@@ -85,14 +109,18 @@ in_background(void)
 static void
 line_draw(struct progress *p, int64_t now_ns)
 {
+	struct knee_work works[WORKS_MAX];
 	const struct progress_view view = {
 		.face = p->face,
+		.works = works,
+		.nworks = works_get(p, works),
 		.stats = &p->stats,
 		.rate = &p->rate,
 		.cols = p->cols,
 		.bar = p->bar,
 		.eta = p->eta,
 		.color = p->color,
+		.utf8 = p->utf8,
 	};
 	char line[PROGRESS_LINE_BYTES];
 	char text[PROGRESS_LINE_BYTES + 16];
@@ -137,16 +165,26 @@ after(void *self)
 static void
 summary_say(struct progress *p)
 {
-	char text[PROGRESS_LINE_BYTES];
+	struct knee_work works[WORKS_MAX];
+	const struct summary_view view = {
+		.stats = &p->stats,
+		.works = works,
+		.nworks = works_get(p, works),
+		.fixed = p->fixed,
+		.utf8 = p->utf8,
+	};
+	char text[SUMMARY_BYTES];
 	bool long_run = p->stats.elapsed_ns > second_ns;
 
-	if (!p->summary || (!p->shown && !long_run && p->stats.failed == 0))
+	if (!p->summary || (!p->shown && !long_run && p->stats.failed == 0 && p->explain == NULL))
 		return;
 	/* The last output had no newline at its end: the sentence begins a line all the same. */
 	if (p->away && p->w.tty)
 		writer_put(&p->w, "\n", 1);
 	writer_flush(&p->w);
-	progress_summary(&p->stats, p->utf8, text);
+	if (p->explain != NULL)
+		explain_end(p->explain);
+	summary_line(&view, text);
 	say("%s", text);
 }
 
@@ -156,7 +194,6 @@ progress_event(void *self, const struct knee_event *e)
 	struct progress *p = self;
 
 	switch (e->kind) {
-	case KNEE_EVENT_LIMIT:
 	case KNEE_EVENT_NOTE:
 		if (p->notes && e->reason != NULL)
 			say("%s", e->reason);
@@ -170,6 +207,7 @@ progress_event(void *self, const struct knee_event *e)
 	case KNEE_EVENT_OUTPUT:
 	case KNEE_EVENT_RETRY:
 	case KNEE_EVENT_RESULT:
+	case KNEE_EVENT_LIMIT:
 	case KNEE_EVENTS:
 		break;
 	}
@@ -277,8 +315,10 @@ progress_new(const struct cli_options *o, struct progress **ret)
 	p->color = p->mode == PROGRESS_LINE && env_get("NO_COLOR") == NULL;
 	p->utf8 = utf8_wanted();
 	p->notes = !o->silent;
-	p->summary = !o->silent && o->progress != WHEN_NEVER && (p->w.tty || p->mode != PROGRESS_NONE);
-	p->cols = p->mode == PROGRESS_LOG ? 80 : terminal_cols();
+	p->fixed = o->limit != 0;
+	p->summary =
+	    o->explain || (!o->silent && o->progress != WHEN_NEVER && (p->w.tty || p->mode != PROGRESS_NONE));
+	p->cols = terminal_able(&p->w) ? terminal_cols() : LOG_COLS;
 	if (p->mode != PROGRESS_NONE && !total_tasks(o, &p->total))
 		p->total = 0;
 	say_around(before, after, p);
@@ -306,6 +346,48 @@ progress_sink(struct progress *p)
 		.event = progress_event,
 		.tick = progress_tick,
 	};
+}
+
+void
+progress_start(struct progress *p, knee *k, struct explain *explain)
+{
+	p->knee = k;
+	p->explain = explain;
+}
+
+void
+progress_fixed(struct progress *p)
+{
+	p->fixed = true;
+}
+
+bool
+progress_drawn(const struct progress *p)
+{
+	return p->drawn;
+}
+
+/* The terminal has shown what was typed on top of the line, and gone to the next. */
+void
+progress_typed(struct progress *p)
+{
+	if (!p->drawn)
+		return;
+	writer_put(&p->w, erase_above, sizeof(erase_above) - 1);
+	p->drawn = false;
+	p->line[0] = '\0';
+	writer_flush(&p->w);
+}
+
+void
+progress_toggle(struct progress *p)
+{
+	if (p->mode == PROGRESS_NONE) {
+		p->mode = terminal_able(&p->w) ? PROGRESS_LINE : PROGRESS_LOG;
+		return;
+	}
+	p->mode = PROGRESS_NONE;
+	line_take_away(p);
 }
 
 void

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *	knee  1,204/4,000  312/s  0 failed  ETA 9s   14 at once
+ *	knee  1,204/4,000  312/s  0 failed  ETA 9s   14 at once ^  disk vda 71%  cpu 40%
  *	knee  30%  [=====>            ]  1,204/4,000  312/s  0 failed  ETA 9s   14 at once
  *
+ * The arrow says where the search for the right number is: above or below the last one.
  * When the terminal is too narrow for all of it the fields go one by one, the least
  * important first, until the rest fits; of the count itself the percentage stays.
  */
@@ -11,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum field { FACE, PERCENT, BAR, COUNT, RATE, FAILED, ETA, AT_ONCE, FIELDS };
+enum field { FACE, PERCENT, BAR, COUNT, RATE, FAILED, ETA, AT_ONCE, SUSPENDED, RESOURCE, CPU, FIELDS };
 
 enum {
 	FIELD_BYTES = 80,
@@ -72,9 +73,18 @@ progress_rate_eta(const struct progress_rate *r, uint64_t left)
 
 /* ---- numbers ------------------------------------------------------------ */
 
-/* 1234567 as 1,234,567; ret has room for 27 bytes. */
-static void
-count_put(char *ret, uint64_t n)
+size_t
+progress_columns(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text != '\0'; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
+void
+progress_count(char *ret, uint64_t n)
 {
 	char digits[24];
 	int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
@@ -87,9 +97,8 @@ count_put(char *ret, uint64_t n)
 	*ret = '\0';
 }
 
-/* 9s, 1m05s, 2h03m, 3d04h: two units are enough to wait by. */
-static void
-duration_put(char *ret, size_t size, uint64_t s)
+void
+progress_duration(char *ret, size_t size, uint64_t s)
 {
 	unsigned long long n = s;
 
@@ -109,7 +118,7 @@ rate_put(char *ret, size_t size, double rate)
 	char count[32];
 
 	if (rate >= 9.95) {
-		count_put(count, (uint64_t)(rate + 0.5));
+		progress_count(count, (uint64_t)(rate + 0.5));
 		snprintf(ret, size, "%s/s", count);
 	} else if (rate >= 0.995) {
 		snprintf(ret, size, "%.1f/s", rate);
@@ -127,8 +136,8 @@ count_field(const struct knee_stats *s, char *ret, size_t size)
 {
 	char done[32], total[32];
 
-	count_put(done, s->done);
-	count_put(total, s->total);
+	progress_count(done, s->done);
+	progress_count(total, s->total);
 	if (s->total_known)
 		snprintf(ret, size, "%s/%s", done, total);
 	else if (s->total > s->started)
@@ -142,6 +151,40 @@ static unsigned
 at_once(const struct knee_stats *s)
 {
 	return s->running + s->running / 8 >= s->limit ? s->limit : s->running;
+}
+
+static unsigned
+percent_of(double frac)
+{
+	return frac < 1 ? (unsigned)(100 * frac + 0.5) : 100;
+}
+
+/* How many at once, and what that does to the machine. */
+static void
+limit_fields_fill(const struct progress_view *v, struct line *line)
+{
+	const struct knee_stats *s = v->stats;
+	const char *arrow = "";
+
+	if (s->rising > 0)
+		arrow = v->utf8 ? " \u2191" : " ^";
+	else if (s->rising < 0)
+		arrow = v->utf8 ? " \u2193" : " v";
+	snprintf(line->text[AT_ONCE], FIELD_BYTES, "%u at once%s", at_once(s), arrow);
+	if (s->suspended > 0)
+		snprintf(line->text[SUSPENDED], FIELD_BYTES, "%u suspended: memory", s->suspended);
+	if (s->cpu_busy_frac >= 0)
+		snprintf(line->text[CPU], FIELD_BYTES, "cpu %u%%", percent_of(s->cpu_busy_frac));
+	for (size_t i = 0; i < v->nworks; i++) {
+		const struct knee_work *w = &v->works[i];
+
+		if (w->busy_frac < 0 || w->resource[0] == '\0' ||
+		    (w->kind != KNEE_KIND_DISK && w->kind != KNEE_KIND_NET))
+			continue;
+		snprintf(line->text[RESOURCE], FIELD_BYTES, "%s %.32s %u%%",
+		    w->kind == KNEE_KIND_DISK ? "disk" : "net", w->resource, percent_of(w->busy_frac));
+		break;
+	}
 }
 
 static void
@@ -159,7 +202,7 @@ fields_fill(const struct progress_view *v, struct line *line)
 		snprintf(line->text[BAR], FIELD_BYTES, "[%*s]", BAR_MIN, "");
 	count_field(s, line->text[COUNT], FIELD_BYTES);
 	rate_put(line->text[RATE], FIELD_BYTES, progress_rate_get(v->rate));
-	count_put(text, s->failed);
+	progress_count(text, s->failed);
 	snprintf(line->text[FAILED], FIELD_BYTES, "%s failed", text);
 	if (v->color && s->failed > 0)
 		line->color[FAILED] = "\033[31m";
@@ -168,10 +211,10 @@ fields_fill(const struct progress_view *v, struct line *line)
 	if (eta >= 0 && eta < 100 * 86400.0) {
 		uint64_t whole = (uint64_t)eta;
 
-		duration_put(text, sizeof(text), whole + ((double)whole < eta));
+		progress_duration(text, sizeof(text), whole + ((double)whole < eta));
 		snprintf(line->text[ETA], FIELD_BYTES, "ETA %s", text);
 	}
-	snprintf(line->text[AT_ONCE], FIELD_BYTES, "%u at once", at_once(s));
+	limit_fields_fill(v, line);
 }
 
 static size_t
@@ -187,7 +230,7 @@ line_width(const struct line *line)
 
 	for (enum field f = 0; f < FIELDS; f++)
 		if (line->text[f][0] != '\0')
-			width += strlen(line->text[f]) + (width > 0 ? blanks_before(f) : 0);
+			width += progress_columns(line->text[f]) + (width > 0 ? blanks_before(f) : 0);
 	return width;
 }
 
@@ -197,8 +240,8 @@ fields_drop(const struct progress_view *v, struct line *line, size_t width)
 {
 	char percent[FIELD_BYTES];
 	bool failures = v->stats->failed > 0;
-	const enum field order[] = { AT_ONCE, failures ? AT_ONCE : FAILED, RATE, FACE, v->eta ? FAILED : ETA,
-		v->eta ? ETA : FAILED, COUNT, BAR, PERCENT };
+	const enum field order[] = { CPU, RESOURCE, AT_ONCE, SUSPENDED, failures ? AT_ONCE : FAILED, RATE,
+		FACE, v->eta ? FAILED : ETA, v->eta ? ETA : FAILED, COUNT, BAR, PERCENT };
 
 	/* Without a bar the percentage only stands in for a count that does not fit. */
 	memcpy(percent, line->text[PERCENT], sizeof(percent));
@@ -252,25 +295,4 @@ progress_line(const struct progress_view *v, char ret[PROGRESS_LINE_BYTES])
 		    color ? "\033[m" : "");
 	}
 	ret[at] = '\0';
-}
-
-void
-progress_summary(const struct knee_stats *s, bool utf8, char ret[PROGRESS_LINE_BYTES])
-{
-	char done[32], failed[32], elapsed[32];
-	double seconds = (double)s->elapsed_ns / 1e9;
-	size_t at;
-
-	count_put(done, s->done);
-	count_put(failed, s->failed);
-	if (seconds < 99.95)
-		snprintf(elapsed, sizeof(elapsed), "%.1f s", seconds);
-	else
-		duration_put(elapsed, sizeof(elapsed), (uint64_t)(seconds + 0.5));
-	at = (size_t)snprintf(ret, PROGRESS_LINE_BYTES, "%s task%s, %s failed, %s%s", done,
-	    s->done == 1 ? "" : "s", failed, elapsed, s->stopped ? ", stopped early" : "");
-	if (s->peak > 1 && seconds > 0)
-		snprintf(ret + at, PROGRESS_LINE_BYTES - at,
-		    "; %.1f %s one at a time (estimate), at most %u at once",
-		    (double)s->runtime_sum_ns / 1e9 / seconds, utf8 ? "\u00d7" : "x", s->peak);
 }

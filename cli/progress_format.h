@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the progress line and the summary say. Pure: no clock, no terminal. */
+/* What the progress line says. Pure: no clock, no terminal. */
 #ifndef CLI_PROGRESS_FORMAT_H
 #define CLI_PROGRESS_FORMAT_H
 
@@ -33,10 +33,13 @@ struct progress_view {
 	const char *face;
 	const struct knee_stats *stats;
 	const struct progress_rate *rate;
+	const struct knee_work *works; /* kinds of work, nworks of them */
+	size_t nworks;
 	unsigned cols; /* the terminal's width: the line is shorter by one at least */
 	bool bar;
 	bool eta; /* asked for: among the last things to go when it gets narrow */
 	bool color;
+	bool utf8; /* the terminal shows more than ASCII */
 };
 
 enum { PROGRESS_LINE_BYTES = 512 };
@@ -44,7 +47,11 @@ enum { PROGRESS_LINE_BYTES = 512 };
 /* The line, without newline, NUL-terminated, "" when nothing fits. */
 void progress_line(const struct progress_view *v, char ret[PROGRESS_LINE_BYTES]);
 
-/* The sentence at the end, without the name of the program. */
-void progress_summary(const struct knee_stats *stats, bool utf8, char ret[PROGRESS_LINE_BYTES]);
+/* Columns that text takes on a terminal: its bytes, but those that go on a character of UTF-8. */
+size_t progress_columns(const char *text);
+/* 1234567 as 1,234,567; ret has room for 27 bytes. */
+void progress_count(char *ret, uint64_t n);
+/* 9s, 1m05s, 2h03m, 3d04h: two units are enough to wait by. */
+void progress_duration(char *ret, size_t size, uint64_t s);
 
 #endif

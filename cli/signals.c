@@ -4,6 +4,7 @@
  *	QUIT        end what runs at once
  *	HUP         start no more, say what runs, wait for it
  *	USR1        say what runs
+ *	USR2        show the progress line, or no longer
  *	TSTP, CONT  stop and continue the tasks too
  *	WINCH       the terminal has another width
  *
@@ -103,6 +104,11 @@ on_signal(struct signals *s, int sig)
 		break;
 	case SIGUSR1:
 		knee_each_running(s->knee, say_task, NULL);
+		break;
+	case SIGUSR2:
+		if (s->progress != NULL)
+			progress_toggle(s->progress);
+		knee_wake(s->knee);
 		break;
 	case SIGTSTP:
 		on_stop(s);

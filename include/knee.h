@@ -93,6 +93,21 @@ int knee_quote(const char *s, char **ret);
 
 /* ---- what happened ------------------------------------------------------ */
 
+/* What bounds a kind of work, by measuring. */
+enum knee_kind {
+	KNEE_KIND_UNKNOWN,          /* not measured yet */
+	KNEE_KIND_CPU,
+	KNEE_KIND_DISK,
+	KNEE_KIND_NET,
+	KNEE_KIND_WAIT,             /* waits, for nothing that can be seen: a timer, a remote service */
+	KNEE_KIND_MIXED,            /* no single one */
+	KNEE_KIND_LOCK,             /* more at once gives nothing, and nothing is busy */
+	KNEE_KINDS
+};
+
+/* "CPU", "disk", ...; "unknown" for any other number. */
+const char *knee_kind_name(enum knee_kind kind);
+
 enum knee_outcome {
 	KNEE_EXITED,      /* status: exit code */
 	KNEE_SIGNALED,    /* status: signal that ended it */
@@ -111,8 +126,13 @@ struct knee_result {
 	int64_t start_time_ns;      /* since the Epoch */
 	int64_t runtime_ns;
 	int64_t cpu_user_ns, cpu_sys_ns;
-	int64_t peak_rss_bytes;
+	int64_t peak_rss_bytes;     /* of the largest process (getrusage) */
 	uint64_t output_bytes;
+	/* Of tasks that ran long enough to be looked at; 0: not known. Source: /proc/PID/io,
+	 * /proc/PID/schedstat, over the tree of its processes. */
+	uint64_t io_bytes;          /* through read(2) and write(2) */
+	uint64_t disk_bytes;        /* to and from block devices */
+	int64_t delay_ns;           /* ready to run, waiting for a core */
 };
 
 /* True if the result counts as a failed task. */
@@ -123,7 +143,7 @@ enum knee_event_kind {
 	KNEE_EVENT_OUTPUT,  /* text sinks only */
 	KNEE_EVENT_RETRY,   /* an attempt failed and another will follow; live sinks only */
 	KNEE_EVENT_RESULT,  /* exactly one for each task that was started */
-	KNEE_EVENT_LIMIT,   /* the number at once changed; live sinks only */
+	KNEE_EVENT_LIMIT,   /* a number at once changed, or why it stays: reason; live sinks only */
 	KNEE_EVENT_NOTE,    /* something the user should read: reason; live sinks only */
 	KNEE_EVENT_END,     /* the run is over; every text sink is flushed */
 	KNEE_EVENTS
@@ -142,7 +162,7 @@ struct knee_event {
 	const char *data;           /* OUTPUT: size bytes, any */
 	size_t size;
 	const struct knee_result *result;  /* RESULT, RETRY */
-	unsigned limit;             /* LIMIT: tasks at once from now on */
+	unsigned limit;             /* LIMIT: tasks at once from now on, of all kinds */
 	const char *reason;         /* LIMIT, NOTE: a sentence */
 };
 
@@ -162,6 +182,35 @@ struct knee_stats {
 	int sink_blocked;           /* a sink's reader is slow: nothing starts meanwhile */
 	uint64_t left;              /* inputs read but never started (after a stop) */
 	int stopped;                /* knee_stop() or halt ended the run early */
+	int rising;                 /* the search is at a higher limit than before: 1, lower: -1, else 0 */
+	int64_t one_at_a_time_ns;   /* estimate: what the tasks done would have taken; 0: none */
+	double cpu_busy_frac;       /* of the usable cores, by anyone; < 0: unknown */
+	unsigned suspended;         /* of the running ones, stopped for want of memory */
+};
+
+/* A limit that was measured. */
+struct knee_level {
+	unsigned limit;
+	double throughput_frac;     /* of the best one's throughput */
+};
+
+#define KNEE_LEVELS 12
+
+/* One kind of work of a run, with a limit of its own (a fixed limit: all of the run). */
+struct knee_work {
+	enum knee_kind kind;
+	char name[48];              /* the programs */
+	char resource[64];          /* the disk or host, "" without one */
+	unsigned limit, running, peak;
+	unsigned least, most;       /* the search may go from .. to */
+	uint64_t done;
+	double cpu_share, disk_share, net_share, wait_share;   /* of a task's time; sum 1, or 0: not measured */
+	double cores_per_task;      /* while it computes: 4 for four threads; 0: unknown */
+	double busy_frac;           /* of the resource that bounds it; < 0: unknown */
+	int settled;                /* the search is over, for now */
+	char why[160];              /* the limit, in words: "disk-bound (vda 97 % busy)" */
+	struct knee_level levels[KNEE_LEVELS];  /* measured ones, rising by limit */
+	unsigned nlevels;
 };
 
 /*
@@ -225,8 +274,24 @@ struct knee_options {
 
 	enum knee_executor executor;
 	enum knee_order order;
-	unsigned limit;             /* tasks at once; 0: the cores this process may use;
+	unsigned limit;             /* tasks at once; 0: found by measuring, for each kind of work;
 	                               UINT_MAX: as many as descriptors and processes allow */
+	unsigned limit_min, limit_max;      /* bounds for what is found (limit 0); 0: none */
+	enum knee_kind kind;        /* a hint where to start; UNKNOWN: none */
+	const char *memory_path;    /* what was learnt before, an SQLite file made when missing;
+	                               NULL: nothing is kept */
+	const int *busy_exits;      /* exit statuses that mean: too many at once, try again later. */
+	size_t nbusy_exits;         /* such a task gets another attempt even without retries (32 at most) */
+	double load_max;            /* start none while more processes than this want to run; 0: no bound */
+	uint64_t memfree_bytes;     /* start none while less is free; below half of it the youngest task
+	                               is ended and run again later; 0: as measured */
+	uint64_t memsuspend_bytes;  /* suspend the youngest tasks while less than twice this is free */
+	int noswap;                 /* start none while memory is being swapped in and out */
+	int measure;                /* look at tasks even when limit is given: knee_get_work, io_bytes */
+	int read_late;              /* ask for an input only when a task can start with it */
+	/* Asked before every start: 1, or 0: not now; knee_wake() makes the engine ask again. May be NULL. */
+	int (*may_start)(void *self);
+	void *may_start_self;
 	int want_text;              /* fill in event.command */
 
 	int64_t delay_ns;           /* between two starts */
@@ -284,6 +349,16 @@ void knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char 
 
 /* Make the engine call every sink's tick() in this turn. */
 void knee_wake(knee *k);
+
+/* The user's own hand: so many more at once, or fewer (negative). From then on the number is fixed. */
+void knee_adjust(knee *k, int by);
+
+/* End the youngest task that has printed nothing, and run it again later; it counts as no attempt.
+ * 1, or 0 when there is none. */
+int knee_requeue_youngest(knee *k);
+
+/* The kinds of work of the run, the most numerous first: up to max of them in ret. How many were filled. */
+size_t knee_get_work(const knee *k, struct knee_work *ret, size_t max);
 
 /* The cores that this process may use: its affinity, and its cgroups' quota rounded up. >= 1. */
 unsigned knee_cores(void);

@@ -42,6 +42,8 @@ options_wrong(const struct knee_options *o)
 		return "options.source.next is not set";
 	if (o->command == NULL)
 		return "options.command is not set";
+	if (o->limit_max > 0 && o->limit_min > o->limit_max)
+		return "options.limit_min is above options.limit_max";
 	if (o->timeout_ns < 0 || o->timeout_frac < 0 || o->delay_ns < 0)
 		return "a time is negative";
 	if (o->confirm != NULL && !o->want_text)
@@ -197,6 +199,41 @@ void
 knee_get_stats(const knee *k, struct knee_stats *ret)
 {
 	kn_run_stats(k, ret);
+}
+
+void
+knee_adjust(knee *k, int by)
+{
+	kn_run_adjust(k, by);
+}
+
+int
+knee_requeue_youngest(knee *k)
+{
+	return kn_run_requeue_youngest(k);
+}
+
+size_t
+knee_get_work(const knee *k, struct knee_work *ret, size_t max)
+{
+	return kn_run_work(k, ret, max);
+}
+
+const char *
+knee_kind_name(enum knee_kind kind)
+{
+	static const char *const names[] = {
+		[KNEE_KIND_UNKNOWN] = "unknown",
+		[KNEE_KIND_CPU] = "CPU",
+		[KNEE_KIND_DISK] = "disk",
+		[KNEE_KIND_NET] = "network",
+		[KNEE_KIND_WAIT] = "wait",
+		[KNEE_KIND_MIXED] = "mixed",
+		[KNEE_KIND_LOCK] = "lock",
+	};
+	_Static_assert(sizeof(names) / sizeof(*names) == KNEE_KINDS, "a name for each kind");
+
+	return (unsigned)kind < KNEE_KINDS ? names[kind] : names[KNEE_KIND_UNKNOWN];
 }
 
 unsigned

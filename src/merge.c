@@ -58,9 +58,15 @@ entry_is_parked(uint64_t entry)
 	return (entry & 1) != 0;
 }
 
+/* Of a task that was read, but not started yet: no pointer, and not odd. */
+#define RESERVED 2
+
+/* NULL when the entry holds no task in memory. */
 static struct kn_task *
 entry_task(uint64_t entry)
 {
+	if (entry == RESERVED || entry_is_parked(entry))
+		return NULL;
 	return (struct kn_task *)(uintptr_t)entry;
 }
 
@@ -81,21 +87,28 @@ ring_grow(struct kn_merge *m)
 }
 
 int
-kn_merge_add(struct kn_merge *m, struct kn_task *t)
+kn_merge_reserve(struct kn_merge *m, uint64_t seq)
 {
 	int err;
 
 	if (m->order != KNEE_ORDER_INPUT)
 		return 0;
-	assert(t->seq == m->next);
+	assert(seq == m->next);
 	if (m->next - m->head == m->ring_cap) {
 		err = ring_grow(m);
 		if (err < 0)
 			return err;
 	}
-	*entry_of(m, t->seq) = (uint64_t)(uintptr_t)t;
+	*entry_of(m, seq) = RESERVED;
 	m->next++;
 	return 0;
+}
+
+void
+kn_merge_add(struct kn_merge *m, struct kn_task *t)
+{
+	if (m->order == KNEE_ORDER_INPUT)
+		*entry_of(m, t->seq) = (uint64_t)(uintptr_t)t;
 }
 
 /* ---- the spill file ------------------------------------------------------ */
@@ -309,7 +322,7 @@ memory_shrink(struct kn_merge *m)
 		struct kn_task *t = entry_task(entry);
 		int err;
 
-		if (entry == 0 || entry_is_parked(entry))
+		if (t == NULL)
 			continue;
 		if (t->state == KN_DONE && seq > m->head)
 			err = task_park(m, t);
@@ -512,7 +525,9 @@ head_print(struct kn_merge *m, bool *more)
 			return err;
 	}
 	t = entry_task(*entry);
-	if (t == NULL) {
+	if (*entry == RESERVED) {
+		done = false;
+	} else if (t == NULL) {
 		*more = true;
 	} else if (t->state == KN_DONE) {
 		err = print_ended(m, t, more);
@@ -653,6 +668,13 @@ kn_merge_forget(struct kn_merge *m, struct kn_task *t)
 	m->host.printed(m->host.self, t);
 }
 
+void
+kn_merge_drop(struct kn_merge *m, uint64_t seq)
+{
+	if (m->order == KNEE_ORDER_INPUT)
+		*entry_of(m, seq) = 0;
+}
+
 bool
 kn_merge_empty(const struct kn_merge *m)
 {
@@ -673,7 +695,7 @@ kn_merge_done(struct kn_merge *m)
 	for (uint64_t seq = m->head; seq < m->next; seq++) {
 		uint64_t entry = *entry_of(m, seq);
 
-		if (entry != 0 && !entry_is_parked(entry) && entry_task(entry)->state == KN_DONE)
+		if (entry_task(entry) != NULL && entry_task(entry)->state == KN_DONE)
 			kn_task_free(entry_task(entry));
 	}
 	while ((t = m->ended.first) != NULL) {

@@ -41,7 +41,8 @@ struct kn_cursor {
 };
 
 /* Invariant: ring holds the tasks with head <= seq < next; an entry is a struct kn_task *,
- * or the place of a parked one in the spill file times two plus one, or 0 for none. */
+ * or the place of a parked one in the spill file times two plus one, 2 for one that was read but not
+ * started yet, or 0 for none. */
 struct kn_merge {
 	enum knee_order order;
 	const char *tmpdir;             /* borrowed */
@@ -69,8 +70,10 @@ int kn_merge_init(struct kn_merge *m, enum knee_order order, const char *tmpdir,
 /* Frees what was not printed. */
 void kn_merge_done(struct kn_merge *m);
 
-/* All return 0 or -errno (with text in m->error, or ""). Tasks are added in order of seq, from 1. */
-int kn_merge_add(struct kn_merge *m, struct kn_task *t);
+/* Those that return a number return 0 or -errno (with text in m->error, or ""). Places are reserved
+ * in order of seq, from 1; tasks may be added to them in any order. */
+int kn_merge_reserve(struct kn_merge *m, uint64_t seq);
+void kn_merge_add(struct kn_merge *m, struct kn_task *t);
 int kn_merge_output(struct kn_merge *m, struct kn_task *t, enum knee_stream stream,
     const char *data, size_t n);
 /* The attempt failed: forget its output. */
@@ -79,6 +82,8 @@ void kn_merge_retry(struct kn_merge *m, struct kn_task *t);
 int kn_merge_result(struct kn_merge *m, struct kn_task *t);
 /* t was never started: it will not be printed. */
 void kn_merge_forget(struct kn_merge *m, struct kn_task *t);
+/* Nor will what this place is reserved for. */
+void kn_merge_drop(struct kn_merge *m, uint64_t seq);
 /* Print what may be printed now. */
 int kn_merge_pump(struct kn_merge *m);
 /* True when nothing waits to be printed. */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/template.h"
+#include "explain.h"
 #include "sys/machine.h"
 
 /* Starts in one turn, so that output and ends are looked at in between. */
@@ -26,6 +28,15 @@
 
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
+
+/* Inputs read ahead in one turn, and bytes of them in all: of one kind of work, and of several (a
+ * hundred thousand inputs or more: where they are sorted by kind, all kinds should be in sight). */
+#define AHEAD_PER_TURN 256
+#define AHEAD_BYTES ((size_t)1 << 20)
+#define AHEAD_BYTES_MIXED ((size_t)16 << 20)
+
+/* Attempts of a task that says "too many at once". */
+#define BUSY_ATTEMPTS 32
 
 /* Descriptors kept for what is opened later: the spill file, a script, sinks' files. */
 #define FDS_RESERVE 8
@@ -199,6 +210,7 @@ merge_error(struct knee *k, int err)
 /* ---- what happens to tasks ------------------------------------------------ */
 
 static int step_take(struct knee *k, struct kn_task *t, struct kn_step step);
+static void resume(struct knee *k, struct kn_task *t);
 
 static int
 task_event(struct knee *k, struct kn_task *t, enum kn_event event)
@@ -222,6 +234,30 @@ list_event(struct knee *k, const struct kn_list *l, enum kn_event event)
 	return err;
 }
 
+/* Tell the tuner what waits with this key: read ahead, or ready for another attempt. */
+static void
+queue_tell(struct knee *k, unsigned key)
+{
+	uint64_t head = kn_queue_head(&k->queue, key);
+	const struct kn_task *ready = kn_sched_next(&k->sched, key);
+
+	if (ready != NULL && ready->seq < head)
+		head = ready->seq;
+	kn_tuner_queue(k->meter.tuner, key, k->queue.keys[key].len + k->sched.ready_of[key], head);
+}
+
+/* Inputs that were read ahead will not be started. */
+static void
+queue_drop(struct knee *k)
+{
+	uint64_t seq;
+
+	while ((seq = kn_queue_drop(&k->queue)) != 0)
+		kn_merge_drop(&k->merge, seq);
+	for (unsigned i = 0; i < kn_tuner_nkeys(k->meter.tuner); i++)
+		queue_tell(k, i);
+}
+
 /* Tasks that were read but never started will not be. */
 static void
 ready_drop(struct knee *k)
@@ -235,6 +271,7 @@ ready_drop(struct knee *k)
 			(void)task_event(k, t, KN_CANCEL);
 		t = next;
 	}
+	queue_drop(k);
 }
 
 void
@@ -249,6 +286,7 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 		return;
 	}
 	k->sched.cancelling = true;
+	queue_drop(k);
 	err = list_event(k, &k->sched.ready, event);
 	if (err == 0)
 		err = list_event(k, &k->sched.waiting, event);
@@ -278,6 +316,77 @@ halt_check(struct knee *k, const struct kn_task *t)
 	kn_run_stop(k, halting == KN_HALT_NOW ? KNEE_STOP_NOW : KNEE_STOP_SOON);
 }
 
+/* ---- tasks that are stopped for want of memory ----------------------------- */
+
+static void
+suspend(struct knee *k, struct kn_task *t)
+{
+	k->exec.ops->signal(&k->exec, t, SIGSTOP);
+	t->suspended_ns = k->loop.now_ns;
+	kn_tuner_suspended(k->meter.tuner, ++k->suspended);
+}
+
+static void
+resume(struct knee *k, struct kn_task *t)
+{
+	k->exec.ops->signal(&k->exec, t, SIGCONT);
+	kn_sched_shift_task(&k->sched, t, k->loop.now_ns - t->suspended_ns);
+	t->suspended_ns = 0;
+	kn_tuner_suspended(k->meter.tuner, --k->suspended);
+}
+
+/* The latest started one that may be stopped, or (end) ended: one that has printed nothing. */
+static struct kn_task *
+youngest(const struct knee *k, bool end)
+{
+	struct kn_task *t = k->sched.running.last;
+	bool captured = k->options.order != KNEE_ORDER_NONE;
+
+	while (
+	    t != NULL && (t->state != KN_RUNNING || (end ? captured && t->printing : t->suspended_ns != 0)))
+		t = t->prev;
+	return t;
+}
+
+int
+kn_run_requeue_youngest(struct knee *k)
+{
+	struct kn_task *t = youngest(k, true);
+
+	if (t == NULL)
+		return 0;
+	(void)task_event(k, t, KN_REQUEUE);
+	return 1;
+}
+
+/* What the tuner asks for. */
+static void
+act(struct knee *k, enum kn_act what)
+{
+	struct kn_task *t;
+
+	switch (what) {
+	case KN_ACT_NONE:
+		break;
+	case KN_ACT_SUSPEND:
+		t = youngest(k, false);
+		if (t != NULL && k->sched.running.len - k->suspended > 1)
+			suspend(k, t);
+		break;
+	case KN_ACT_RESUME:
+		t = k->sched.running.first;
+		while (t != NULL && t->suspended_ns == 0)
+			t = t->next;
+		if (t != NULL)
+			resume(k, t);
+		break;
+	case KN_ACT_REQUEUE:
+		if (k->sched.running.len > 1)
+			(void)kn_run_requeue_youngest(k);
+		break;
+	}
+}
+
 static int
 step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 {
@@ -288,9 +397,15 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 		return 0;
 	case KN_SIGNAL:
 		k->exec.ops->signal(&k->exec, t, step.signal);
+		if (t->suspended_ns != 0) /* stopped: it has to run to hear of it */
+			resume(k, t);
 		return 0;
 	case KN_RETRY:
 		return event_task(k, KNEE_EVENT_RETRY, t);
+	case KN_AGAIN:
+		queue_tell(k, t->key);
+		return note(k, KNEE_EVENT_NOTE, "task %llu: ended to free memory; it will run again",
+		    (unsigned long long)t->seq);
 	case KN_FORGET:
 		kn_merge_forget(&k->merge, t);
 		return 0;
@@ -319,7 +434,14 @@ static void
 task_ended(void *self, struct kn_task *t)
 {
 	struct knee *k = self;
+	const struct knee_options *o = &k->options;
 
+	if (t->suspended_ns != 0)
+		resume(k, t);
+	t->busy = false;
+	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
+		t->busy = t->busy || t->result.status == o->busy_exits[i];
+	kn_meter_ended(&k->meter, t, k->loop.now_ns);
 	(void)task_event(k, t, KN_EXIT);
 }
 
@@ -344,37 +466,65 @@ source_wait(struct knee *k)
 		k->source_waiting = !k->source_watch.always;
 }
 
-/* The next input as a task; NULL when there is none now or ever, or an error in k->err. */
-static struct kn_task *
-task_next(struct knee *k)
+/* Read the next input into the queue. 1, 0: there is none now or ever; or an error in k->err. */
+static int
+input_next(struct knee *k)
 {
 	const struct knee_source *source = &k->options.source;
 	struct knee_input input;
-	struct kn_task *t;
-	int n;
+	unsigned key = 0;
+	int n, err;
 
 	if (k->source_ended || k->source_waiting)
-		return NULL;
+		return 0;
 	n = source->next(source->self, &input);
 	if (n == -EAGAIN) {
 		source_wait(k);
-		return NULL;
+		return 0;
 	}
 	if (n <= 0) {
 		/* An error is one of the inputs that follow: those before it are finished. */
 		k->source_ended = true;
 		k->source_err = n;
-		return NULL;
+		return 0;
 	}
-	t = kn_task_new(k->seq + 1, &input, k->exec.ops->task_bytes);
-	if (t == NULL || kn_merge_add(&k->merge, t) < 0) {
-		kn_task_free(t);
+	err = kn_meter_key(&k->meter, &input, &key);
+	if (err == 0)
+		err = kn_merge_reserve(&k->merge, k->seq + 1);
+	if (err == 0)
+		err = kn_queue_push(&k->queue, key, k->seq + 1, &input);
+	if (err < 0) { /* and the place, if there is one, stays empty: the run is over */
 		(void)fail(k, -ENOMEM, "%s", strerror(ENOMEM));
-		return NULL;
+		return 0;
 	}
 	k->seq++;
-	kn_sched_add(&k->sched, t);
-	return t;
+	queue_tell(k, key);
+	return 1;
+}
+
+/* May another input be read now? */
+static bool
+may_read(const struct knee *k)
+{
+	return k->err == 0 && !k->slow && !k->sched.stopped && !k->source_ended && !k->source_waiting &&
+	    !kn_merge_full(&k->merge);
+}
+
+/*
+ * Read further than what can start now, so that tasks of other kinds are found: a bounded number of
+ * bytes, and some in each turn. With a given limit there is nothing to find.
+ */
+static void
+read_ahead(struct knee *k)
+{
+	size_t most = kn_tuner_nclasses(k->meter.tuner) > 2 ? AHEAD_BYTES_MIXED : AHEAD_BYTES;
+
+	if (k->options.limit != 0 || k->options.read_late || k->options.confirm != NULL)
+		return;
+	for (int i = 0; i < AHEAD_PER_TURN; i++)
+		if (!may_read(k) || k->queue.bytes >= most || input_next(k) == 0)
+			return;
+	k->read_more = may_read(k) && k->queue.bytes < most;
 }
 
 static int
@@ -405,26 +555,33 @@ task_texts(struct knee *k, struct kn_task *t)
 	return 0;
 }
 
+/* Tell what the tuner has changed, and why. */
+static int
+changes_tell(struct knee *k)
+{
+	struct kn_tuner *tuner = k->meter.tuner;
+	struct kn_change change;
+	struct knee_work work;
+	char text[512];
+	int err = 0;
+
+	k->limit = kn_tuner_limit(tuner);
+	while (err == 0 && kn_tuner_change(tuner, &change)) {
+		kn_tuner_work(tuner, change.class, &work);
+		kn_explain_change(&change, &work, text, sizeof(text));
+		err = note(k, kn_explain_urgent(change.why) ? KNEE_EVENT_NOTE : KNEE_EVENT_LIMIT, "%s", text);
+	}
+	return err;
+}
+
 /* A start was refused by the machine: run fewer, and try again a little later. */
 static int
 start_refused(struct knee *k, int err)
 {
-	const struct kn_sample sample = {
-		.now_ns = k->loop.now_ns,
-		.running = (unsigned)k->sched.running.len,
-		.done = k->sched.done,
-		.refused = err,
-	};
-	unsigned before = k->limit;
-
 	if (k->sched.running.len == 0 && ++k->refusals >= REFUSALS_MAX)
 		return fail(k, err, "cannot start a task: %s", strerror(-err));
-	k->limit = kn_tuner_sample(&k->tuner, &sample);
-	k->hold_starts_ns = k->tuner.due_ns;
-	if (k->limit == before)
-		return 0;
-	return note(k, KNEE_EVENT_LIMIT, "running %u at once, not %u: the machine refuses more: %s", k->limit,
-	    before, strerror(-err));
+	k->hold_starts_ns = kn_tuner_refused(k->meter.tuner, err, k->loop.now_ns);
+	return changes_tell(k);
 }
 
 /* t will not be run: it gets its result all the same. */
@@ -432,12 +589,15 @@ static int
 task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int err)
 {
 	(void)task_event(k, t, KN_START);
+	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
+	queue_tell(k, t->key);
 	t->result.outcome = outcome;
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
 	if (outcome == KNEE_NOT_STARTED)
 		(void)note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s", (unsigned long long)t->seq,
 		    strerror(-err));
+	kn_meter_ended(&k->meter, t, k->loop.now_ns);
 	return task_event(k, t, KN_EXIT);
 }
 
@@ -456,6 +616,7 @@ task_start(struct knee *k, struct kn_task *t)
 	kn_merge_retry(&k->merge, t);
 	t->result = (struct knee_result){ .attempt = t->result.attempt };
 	t->result.start_time_ns = kn_loop_time_ns();
+	t->usage = t->told = (struct kn_usage){ 0 };
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
 	err = k->exec.ops->start(&k->exec, t);
@@ -466,6 +627,8 @@ task_start(struct knee *k, struct kn_task *t)
 	if (err < 0)
 		return task_unstarted(k, t, KNEE_NOT_STARTED, err);
 	(void)task_event(k, t, KN_START);
+	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
+	queue_tell(k, t->key);
 	return event_task(k, KNEE_EVENT_START, t);
 }
 
@@ -480,33 +643,79 @@ start_wait_ns(const struct knee *k)
 	return at > k->loop.now_ns ? at : 0;
 }
 
-static bool
-wants_start(const struct knee *k)
+/* The key whose next task could start now; -1: none. */
+static int
+pick(struct knee *k)
 {
-	if (k->err != 0 || k->slow || k->sched.running.len >= k->limit)
+	return kn_tuner_pick(k->meter.tuner, k->loop.now_ns);
+}
+
+static bool
+wants_start(struct knee *k)
+{
+	if (k->err != 0 || k->slow || k->held)
 		return false;
-	if (kn_sched_next(&k->sched) != NULL)
+	if (pick(k) >= 0)
 		return true;
-	return !k->sched.stopped && !k->source_ended && !k->source_waiting && !kn_merge_full(&k->merge);
+	return may_read(k) && k->queue.len == 0 && kn_sched_starved(&k->sched) &&
+	    k->sched.running.len < k->limit;
+}
+
+/* The next task of this key: one that is ready for another attempt, or a new one. */
+static struct kn_task *
+task_next(struct knee *k, unsigned key)
+{
+	struct kn_task *ready = kn_sched_next(&k->sched, key);
+	struct kn_task *t;
+
+	if (ready != NULL && ready->seq < kn_queue_head(&k->queue, key))
+		return ready;
+	if (k->sched.stopped)
+		return ready;
+	if (kn_queue_pop(&k->queue, key, k->exec.ops->task_bytes, &t) < 0) {
+		(void)fail(k, -ENOMEM, "%s", strerror(ENOMEM));
+		return NULL;
+	}
+	if (t == NULL)
+		return ready;
+	kn_merge_add(&k->merge, t);
+	kn_sched_add(&k->sched, t);
+	return t;
+}
+
+/* Does the caller let another task start? */
+static bool
+may_start(struct knee *k)
+{
+	const struct knee_options *o = &k->options;
+
+	k->held = o->may_start != NULL && o->may_start(o->may_start_self) == 0;
+	return !k->held;
 }
 
 static int
 start_some(struct knee *k)
 {
 	struct kn_task *t;
-	int err;
+	int key, err;
 
+	k->read_more = false;
 	for (int i = 0; i < STARTS_PER_TURN && wants_start(k); i++) {
-		t = kn_sched_next(&k->sched);
-		if (t == NULL)
-			t = task_next(k);
+		key = pick(k);
+		if (key < 0 && input_next(k) > 0)
+			key = pick(k);
 		/* Only now for the delay: the end of the input does not wait for it. */
-		if (t == NULL || start_wait_ns(k) > 0)
+		if (key < 0 || start_wait_ns(k) > 0 || !may_start(k))
+			return k->err;
+		t = task_next(k, (unsigned)key);
+		if (t == NULL)
 			return k->err;
 		err = task_start(k, t);
 		if (err < 0)
 			return err;
 	}
+	if (k->err == 0)
+		read_ahead(k);
 	return 0;
 }
 
@@ -530,41 +739,70 @@ fds_free(uint64_t wanted, unsigned *max)
 }
 
 static int
-limit_init(struct knee *k)
+meter_init(struct knee *k)
 {
-	unsigned asked = k->options.limit;
+	const struct knee_options *o = &k->options;
+	unsigned asked = o->limit;
 	struct kn_machine machine = {
-		.cores = asked == 0 ? kn_machine_cores() : 1,
-		.fds_per_task = k->options.order == KNEE_ORDER_NONE ? 1 : k->exec.ops->fds_per_task,
+		.cores = kn_machine_cores_exact(),
+		.memory_bytes = kn_machine_memory(),
+		.fds_per_task = o->order == KNEE_ORDER_NONE ? 2 : k->exec.ops->fds_per_task,
+		.processes_free = kn_machine_processes_free(),
 	};
+	int err;
 
 	machine.fds_free =
-	    fds_free((uint64_t)machine.fds_per_task * (asked > 0 ? asked : machine.cores), &machine.fds_max);
-	kn_tuner_init(&k->tuner, asked, &machine);
-	k->limit = k->tuner.limit;
-	if (k->tuner.why != KN_WHY_FDS || asked == UINT_MAX)
+	    fds_free((uint64_t)machine.fds_per_task * (asked > 0 ? asked : 1000), &machine.fds_max);
+	err = kn_meter_init(&k->meter, o, &machine, &k->exec, k->loop.now_ns);
+	if (err < 0)
+		return err;
+	k->limit = kn_tuner_limit(k->meter.tuner);
+	if (asked == 0 || asked == UINT_MAX || k->limit >= asked)
 		return 0;
-	return note(k, KNEE_EVENT_LIMIT,
+	return note(k, KNEE_EVENT_NOTE,
 	    "running %u at once, not %u: no more than %u files may be open: raise that with ulimit -n",
-	    k->limit, asked > 0 ? asked : machine.cores, machine.fds_max);
+	    k->limit, asked, machine.fds_max);
 }
 
 static int
 limit_sample(struct knee *k)
 {
-	const struct kn_sample sample = {
-		.now_ns = k->loop.now_ns,
-		.running = (unsigned)k->sched.running.len,
-		.done = k->sched.done,
-	};
-	unsigned before = k->limit;
+	uint64_t left = k->queue.len + k->sched.ready.len + k->sched.waiting.len;
 
-	if (k->loop.now_ns < k->tuner.due_ns)
+	if (k->loop.now_ns < kn_meter_due_ns(&k->meter))
 		return 0;
-	k->limit = kn_tuner_sample(&k->tuner, &sample);
-	if (k->limit != k->tuner.ceiling || k->limit == before)
-		return 0;
-	return note(k, KNEE_EVENT_LIMIT, "running %u at once again", k->limit);
+	kn_meter_sample(&k->meter, &k->sched, k->loop.now_ns, left, k->source_ended || k->sched.stopped);
+	act(k, kn_tuner_act(k->meter.tuner));
+	return changes_tell(k);
+}
+
+void
+kn_run_adjust(struct knee *k, int by)
+{
+	kn_tuner_adjust(k->meter.tuner, by, k->loop.now_ns);
+	(void)changes_tell(k);
+}
+
+size_t
+kn_run_work(const struct knee *k, struct knee_work *ret, size_t max)
+{
+	struct knee_work work;
+	struct kn_change why;
+	size_t n = 0, at;
+
+	for (unsigned i = 0; i < kn_tuner_nclasses(k->meter.tuner); i++) {
+		kn_tuner_work(k->meter.tuner, i, &work);
+		if (work.done == 0 && work.running == 0)
+			continue;
+		kn_tuner_why(k->meter.tuner, i, &why);
+		kn_explain_work(&why, &work);
+		for (at = n < max ? n++ : n; at > 0 && ret[at - 1].done < work.done; at--)
+			if (at < max)
+				ret[at] = ret[at - 1];
+		if (at < max)
+			ret[at] = work;
+	}
+	return n;
 }
 
 /* ---- a turn ------------------------------------------------------------------ */
@@ -577,14 +815,14 @@ turn_deadline(struct knee *k)
 
 	if (k->exec_next_ns < at)
 		at = k->exec_next_ns;
-	if (k->tuner.due_ns < at)
-		at = k->tuner.due_ns;
+	if (kn_meter_due_ns(&k->meter) < at)
+		at = kn_meter_due_ns(&k->meter);
 	for (size_t i = 0; i < k->options.nsinks; i++)
 		if (k->sinks[i].due_ns < at)
 			at = k->sinks[i].due_ns;
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
-	return k->print_more ? 0 : at;
+	return k->print_more || (k->read_more && k->err == 0) ? 0 : at;
 }
 
 static int
@@ -597,6 +835,8 @@ deadlines_pass(struct knee *k)
 		err = task_event(k, t, KN_DEADLINE);
 		if (err < 0)
 			return err;
+		if (t->state == KN_READY)
+			queue_tell(k, t->key);
 	}
 	return 0;
 }
@@ -640,6 +880,10 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 		.sink_blocked = k->slow,
 		.left = k->seq - s->started,
 		.stopped = s->stopped,
+		.rising = kn_tuner_direction(k->meter.tuner),
+		.one_at_a_time_ns = kn_tuner_one_at_a_time_ns(k->meter.tuner),
+		.cpu_busy_frac = kn_tuner_cpu_frac(k->meter.tuner),
+		.suspended = k->suspended,
 	};
 }
 
@@ -659,6 +903,7 @@ sinks_tick(struct knee *k)
 		filled = true;
 		s->due_ns = s->sink->tick(s->sink->self, &stats, k->loop.now_ns);
 	}
+	k->held = k->held && !k->woken;
 	k->woken = false;
 }
 
@@ -686,7 +931,7 @@ finished(const struct knee *k)
 		return false;
 	if (k->err != 0)
 		return true;
-	if (!kn_sched_idle(&k->sched))
+	if (!kn_sched_idle(&k->sched) || (k->queue.len > 0 && !k->sched.stopped))
 		return false;
 	return (k->source_ended || k->sched.stopped) && kn_merge_empty(&k->merge) && !k->slow &&
 	    !k->print_more;
@@ -782,6 +1027,7 @@ kn_run_init(struct knee *k)
 		.timeout_ns = o->timeout_ns,
 		.timeout_frac = o->timeout_frac,
 		.attempts = o->retries > 0 ? o->retries : 1,
+		.busy_attempts = o->nbusy_exits > 0 ? BUSY_ATTEMPTS : 0,
 		.backoff_ns = o->backoff_ns,
 		.term_seq = o->term_seq,
 		.nterm_seq = o->nterm_seq,
@@ -814,7 +1060,7 @@ kn_run_init(struct knee *k)
 		return err;
 	}
 	k->begin_ns = k->loop.now_ns;
-	return limit_init(k);
+	return meter_init(k);
 }
 
 void
@@ -832,6 +1078,8 @@ kn_run_done(struct knee *k)
 	if (k->exec.ops != NULL)
 		k->exec.ops->close(&k->exec);
 	retire(k);
+	kn_meter_done(&k->meter);
+	kn_queue_done(&k->queue);
 	kn_merge_done(&k->merge);
 	kn_sched_done(&k->sched);
 	while ((c = k->callers) != NULL) {

@@ -8,9 +8,10 @@
 
 #include "core/sched.h"
 #include "exec/exec.h"
+#include "core/queue.h"
 #include "merge.h"
+#include "meter.h"
 #include "sys/loop.h"
-#include "tune/tuner.h"
 
 /* What a sink waits for. */
 struct kn_sink_state {
@@ -32,7 +33,8 @@ struct knee {
 	struct knee_options options;    /* with the defaults filled in */
 	struct kn_loop loop;
 	struct kn_sched sched;
-	struct kn_tuner tuner;
+	struct kn_queue queue;          /* inputs that were read ahead */
+	struct kn_meter meter;
 	struct kn_exec exec;
 	struct kn_merge merge;
 
@@ -51,7 +53,10 @@ struct knee {
 	struct kn_caller_watch *gone;   /* owned: removed in this turn */
 	struct kn_list retired;         /* tasks to be freed when the turn is over */
 
-	unsigned limit;
+	unsigned limit;                 /* of all kinds of work together */
+	unsigned suspended;             /* running tasks that are stopped for want of memory */
+	bool read_more;                 /* there is room to read further ahead at once */
+	bool held;                      /* options.may_start said no: ask again after knee_wake() */
 	int64_t exec_next_ns;           /* when the executor wants its tick */
 	int64_t begin_ns;               /* of the run */
 	int64_t last_start_ns;
@@ -71,5 +76,9 @@ int kn_run_turn(struct knee *k);
 /* Counts at this moment. */
 void kn_run_stats(const struct knee *k, struct knee_stats *ret);
 void kn_run_stop(struct knee *k, enum knee_stop how);
+/* The user's own hand. */
+void kn_run_adjust(struct knee *k, int by);
+int kn_run_requeue_youngest(struct knee *k);
+size_t kn_run_work(const struct knee *k, struct knee_work *ret, size_t max);
 
 #endif

@@ -130,19 +130,22 @@ median_changed(struct kn_sched *s)
 
 /* ---- events -------------------------------------------------------------- */
 
+/* Move t to the list of its new state; to NULL: into none. */
 static void
-to_list(struct kn_list *from, struct kn_list *to, struct kn_task *t, enum kn_state state)
+to_list(struct kn_sched *s, struct kn_list *from, struct kn_list *to, struct kn_task *t, enum kn_state state)
 {
 	kn_list_remove(from, t);
 	if (to != NULL)
 		kn_list_append(to, t);
+	s->ready_of[t->key] -= from == &s->ready;
+	s->ready_of[t->key] += to == &s->ready;
 	t->state = state;
 }
 
 static struct kn_step
 finish(struct kn_sched *s, struct kn_list *from, struct kn_task *t)
 {
-	to_list(from, NULL, t, KN_DONE);
+	to_list(s, from, NULL, t, KN_DONE);
 	s->done++;
 	if (knee_failed(&t->result))
 		s->failed++;
@@ -156,7 +159,7 @@ task_start(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
 	int64_t bound = timeout_ns(s);
 
-	to_list(&s->ready, &s->running, t, KN_RUNNING);
+	to_list(s, &s->ready, &s->running, t, KN_RUNNING);
 	slot_take(s, t->slot);
 	if (t->result.attempt++ == 0)
 		s->started++;
@@ -172,7 +175,33 @@ task_start(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 bool
 kn_sched_may_retry(const struct kn_sched *s, const struct kn_task *t)
 {
-	return t->result.attempt < s->rules.attempts && !s->cancelling;
+	unsigned most = s->rules.attempts;
+
+	/* As long as it runs it may still say that it was too many. */
+	if (s->rules.busy_attempts > most && (t->state != KN_WAITING || t->busy))
+		most = s->rules.busy_attempts;
+	return t->result.attempt < most && !s->cancelling;
+}
+
+/* After its end it is known whether it said that it was too many. */
+static bool
+may_retry(const struct kn_sched *s, const struct kn_task *t)
+{
+	unsigned most = s->rules.attempts;
+
+	if (t->busy && s->rules.busy_attempts > most)
+		most = s->rules.busy_attempts;
+	return t->result.attempt < most && !s->cancelling;
+}
+
+/* What was ended to free memory goes back to the head of those that are ready. */
+static struct kn_step
+requeued(struct kn_sched *s, struct kn_task *t)
+{
+	to_list(s, &s->running, &s->ready, t, KN_READY);
+	if (--t->result.attempt == 0)
+		s->started--;
+	return (struct kn_step){ .action = KN_AGAIN };
 }
 
 static int64_t
@@ -195,13 +224,15 @@ task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 	kn_heap_remove(&s->deadlines, &t->deadline);
 	r->runtime_ns = now_ns - t->started_ns;
 	s->runtime_sum_ns += r->runtime_ns;
+	if (t->reason == KN_BY_REQUEUE && !s->cancelling)
+		return requeued(s, t);
 	if (t->reason != KN_BY_ITSELF)
 		r->outcome = t->reason == KN_BY_TIMEOUT ? KNEE_TIMED_OUT : KNEE_CANCELLED;
-	if (!knee_failed(r) || t->reason == KN_BY_CANCEL || !kn_sched_may_retry(s, t)) {
+	if (!knee_failed(r) || t->reason == KN_BY_CANCEL || t->reason == KN_BY_REQUEUE || !may_retry(s, t)) {
 		step = finish(s, &s->running, t);
 	} else {
 		step.action = KN_RETRY;
-		to_list(&s->running, &s->waiting, t, KN_WAITING);
+		to_list(s, &s->running, &s->waiting, t, KN_WAITING);
 		deadline_set(s, t, now_ns + backoff_ns(s, r->attempt));
 	}
 	if (s->runtimes != NULL && t->reason == KN_BY_ITSELF) {
@@ -242,7 +273,7 @@ task_deadline(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 		return term_step(s, t, now_ns);
 	if (t->state == KN_WAITING) {
 		kn_heap_remove(&s->deadlines, &t->deadline);
-		to_list(&s->waiting, &s->ready, t, KN_READY);
+		to_list(s, &s->waiting, &s->ready, t, KN_READY);
 		return (struct kn_step){ 0 };
 	}
 	if (end_ns > now_ns) { /* the median has grown meanwhile */
@@ -272,15 +303,19 @@ task_drop(struct kn_sched *s, struct kn_task *t)
 	kn_heap_remove(&s->deadlines, &t->deadline);
 	if (t->result.attempt > 0)
 		return finish(s, from, t);
-	to_list(from, NULL, t, KN_DONE);
+	to_list(s, from, NULL, t, KN_DONE);
 	return (struct kn_step){ .action = KN_FORGET };
 }
 
-enum handler { NONE, START, EXIT, DEADLINE, CANCEL, KILL, DROP };
+enum handler { NONE, START, EXIT, DEADLINE, CANCEL, KILL, DROP, REQUEUE };
 
 static const enum handler life[KN_STATES][KN_EVENTS] = {
 	[KN_READY] = { [KN_START] = START, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
-	[KN_RUNNING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = CANCEL, [KN_KILL] = KILL },
+	[KN_RUNNING] = { [KN_EXIT] = EXIT,
+	    [KN_DEADLINE] = DEADLINE,
+	    [KN_CANCEL] = CANCEL,
+	    [KN_KILL] = KILL,
+	    [KN_REQUEUE] = REQUEUE },
 	[KN_ENDING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_KILL] = KILL },
 	[KN_WAITING] = { [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
 	[KN_DONE] = { NONE },
@@ -302,6 +337,8 @@ kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64
 		return task_kill(s, t);
 	case DROP:
 		return task_drop(s, t);
+	case REQUEUE:
+		return task_end(s, t, KN_BY_REQUEUE, now_ns);
 	case NONE:
 		break;
 	}
@@ -315,12 +352,17 @@ kn_sched_add(struct kn_sched *s, struct kn_task *t)
 {
 	t->state = KN_READY;
 	kn_list_append(&s->ready, t);
+	s->ready_of[t->key]++;
 }
 
 struct kn_task *
-kn_sched_next(const struct kn_sched *s)
+kn_sched_next(const struct kn_sched *s, unsigned key)
 {
-	return s->ready.first;
+	struct kn_task *t = s->ready_of[key] > 0 ? s->ready.first : NULL;
+
+	while (t != NULL && t->key != key)
+		t = t->next;
+	return t;
 }
 
 int
@@ -335,13 +377,18 @@ kn_sched_prepare(struct kn_sched *s, struct kn_task *t)
 }
 
 void
+kn_sched_shift_task(struct kn_sched *s, struct kn_task *t, int64_t ns)
+{
+	t->started_ns += ns;
+	if (t->deadline.index != 0)
+		deadline_set(s, t, t->deadline.key + ns);
+}
+
+void
 kn_sched_shift(struct kn_sched *s, int64_t ns)
 {
-	for (struct kn_task *t = s->running.first; t != NULL; t = t->next) {
-		t->started_ns += ns;
-		if (t->deadline.index != 0)
-			deadline_set(s, t, t->deadline.key + ns);
-	}
+	for (struct kn_task *t = s->running.first; t != NULL; t = t->next)
+		kn_sched_shift_task(s, t, ns);
 }
 
 struct kn_task *
@@ -364,6 +411,12 @@ bool
 kn_sched_idle(const struct kn_sched *s)
 {
 	return s->ready.len == 0 && s->running.len == 0 && s->waiting.len == 0;
+}
+
+bool
+kn_sched_starved(const struct kn_sched *s)
+{
+	return s->ready.len == 0;
 }
 
 enum kn_halting

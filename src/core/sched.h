@@ -5,28 +5,30 @@
  *
  * The life of a task is a table, state by event:
  *
- *	          start    exit      deadline       cancel         kill
+ *	          start    exit      deadline       cancel         kill             requeue
  *	READY     RUNNING                           DONE           DONE
- *	RUNNING            judge     ENDING+signal  ENDING+signal  ENDING+SIGKILL
+ *	RUNNING            judge     ENDING+signal  ENDING+signal  ENDING+SIGKILL   ENDING+signal
  *	ENDING             judge     next signal                   SIGKILL
  *	WAITING                      READY          DONE+result    DONE+result
  *	DONE
  *
- * judge: DONE with a result, or WAITING when it failed and has attempts left.
+ * judge: DONE with a result; WAITING when it failed and has attempts left; READY after a requeue.
  */
 #ifndef KN_SCHED_H
 #define KN_SCHED_H
 
 #include "hist.h"
+#include "queue.h"
 #include "task.h"
 
-enum kn_event { KN_START, KN_EXIT, KN_DEADLINE, KN_CANCEL, KN_KILL, KN_EVENTS };
+enum kn_event { KN_START, KN_EXIT, KN_DEADLINE, KN_CANCEL, KN_KILL, KN_REQUEUE, KN_EVENTS };
 
 enum kn_action {
 	KN_NOTHING,
 	KN_SIGNAL,                  /* send ret->signal to the task */
 	KN_RESULT,                  /* t->result is final */
 	KN_RETRY,                   /* t->result is of an attempt; another will follow */
+	KN_AGAIN,                   /* was ended for want of memory: READY again, that was no attempt */
 	KN_FORGET,                  /* was never started: free it */
 };
 
@@ -40,6 +42,7 @@ struct kn_rules {
 	int64_t timeout_ns;
 	double timeout_frac;
 	unsigned attempts;          /* at most, >= 1 */
+	unsigned busy_attempts;     /* at most, of a task that says "too many at once"; 0: none says so */
 	int64_t backoff_ns;
 	const struct knee_term_step *term_seq;
 	size_t nterm_seq;           /* >= 1 */
@@ -59,6 +62,7 @@ struct kn_sched {
 	uint64_t *slots;                /* owned; a bit for each, set when taken */
 	size_t nslot_words;
 	uint64_t started, done, failed, succeeded;
+	uint64_t ready_of[KN_QUEUE_KEYS];   /* tasks in ready, of each key */
 	unsigned peak;
 	int64_t runtime_sum_ns;
 	struct kn_hist *runtimes;       /* owned; only with timeout_frac */
@@ -75,8 +79,8 @@ void kn_sched_done(struct kn_sched *s);
 
 /* A new task: READY. */
 void kn_sched_add(struct kn_sched *s, struct kn_task *t);
-/* The task that should start now, or NULL. It stays in ready. */
-struct kn_task *kn_sched_next(const struct kn_sched *s);
+/* The first ready task of this key, or NULL. It stays in ready. */
+struct kn_task *kn_sched_next(const struct kn_sched *s, unsigned key);
 /* Reserve what starting t needs and choose its slot; a failed or refused start needs
  * no undoing. 0 or -ENOMEM. */
 int kn_sched_prepare(struct kn_sched *s, struct kn_task *t);
@@ -85,8 +89,9 @@ int kn_sched_prepare(struct kn_sched *s, struct kn_task *t);
  * KN_EXIT: result filled but for attempt and runtime. */
 struct kn_step kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64_t now_ns);
 
-/* Time that does not count has passed: move the starts and deadlines of what runs. */
+/* Time that does not count has passed: move the starts and deadlines of what runs, or of one task. */
 void kn_sched_shift(struct kn_sched *s, int64_t ns);
+void kn_sched_shift_task(struct kn_sched *s, struct kn_task *t, int64_t ns);
 
 /* A task whose deadline has passed, or NULL; give it KN_DEADLINE. */
 struct kn_task *kn_sched_due(const struct kn_sched *s, int64_t now_ns);
@@ -95,6 +100,8 @@ int64_t kn_sched_next_ns(const struct kn_sched *s);
 
 /* Nothing is running or will be, but for tasks never seen yet. */
 bool kn_sched_idle(const struct kn_sched *s);
+/* No task waits to be started. */
+bool kn_sched_starved(const struct kn_sched *s);
 /* What the user's halt rule says after the last result. */
 enum kn_halting { KN_HALT_NO, KN_HALT_SOON, KN_HALT_NOW } kn_sched_halting(const struct kn_sched *s);
 /* The exit status of the run so far. */

@@ -12,6 +12,7 @@
 #include <knee.h>
 #include "heap.h"
 #include "held.h"
+#include "reading.h"
 
 enum kn_state {
 	KN_READY,                   /* may be started */
@@ -23,7 +24,7 @@ enum kn_state {
 };
 
 /* Why a task was made to end. */
-enum kn_reason { KN_BY_ITSELF, KN_BY_TIMEOUT, KN_BY_CANCEL };
+enum kn_reason { KN_BY_ITSELF, KN_BY_TIMEOUT, KN_BY_CANCEL, KN_BY_REQUEUE };
 
 /*
  * One block of memory: this, then the executor's private part, then the arguments.
@@ -31,6 +32,7 @@ enum kn_reason { KN_BY_ITSELF, KN_BY_TIMEOUT, KN_BY_CANCEL };
  */
 struct kn_task {
 	uint64_t seq;
+	unsigned key;                   /* the tuner's number for what its command is like */
 	struct kn_task *next, *prev;    /* in the list of the state that it is in */
 
 	/* sched */
@@ -41,6 +43,11 @@ struct kn_task {
 	struct kn_heap_node deadline;   /* of RUNNING, ENDING, WAITING */
 	int64_t started_ns;
 	struct knee_result result;
+
+	/* tuner: what it has used, and how much of that was told */
+	struct kn_usage usage, told;
+	int64_t suspended_ns;           /* stopped for want of memory since then; 0: it is not */
+	bool busy;                      /* its last attempt said: too many at once */
 
 	/* what to run: borrowed from the block's end */
 	const char *const *args;

@@ -15,7 +15,7 @@
 struct kn_exec_host {
 	/* The data is borrowed until it returns. */
 	void (*output)(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n);
-	/* t->result holds outcome, status and usage. t and its private part stay valid
+	/* t->result holds outcome, status and usage, t->usage the last of what was looked at. t and its private part stay valid
 	 * until the turn is over. */
 	void (*ended)(void *self, struct kn_task *t);
 	void *self;
@@ -39,6 +39,8 @@ struct kn_exec_ops {
 	/* 0; or -errno, nothing was started and ended() will not come. */
 	int (*start)(struct kn_exec *e, struct kn_task *t);
 	void (*signal)(struct kn_exec *e, struct kn_task *t, int signal);
+	/* Bring t->usage up to date; deep: and see what it waits for. NULL: there is nothing to see. */
+	void (*look)(struct kn_exec *e, struct kn_task *t, bool deep);
 	/* Once a turn. *next_ns: when it wants to be called next, INT64_MAX for never. 0 or -errno. */
 	int (*tick)(struct kn_exec *e, int64_t *next_ns);
 	/* No task is running any more, or all were sent SIGKILL: frees all. */

@@ -24,6 +24,7 @@
 
 #include "../core/template.h"
 #include "../sys/fd.h"
+#include "../sys/probe.h"
 #include "../sys/spawn.h"
 #include "environ.h"
 #include "exec.h"
@@ -55,6 +56,7 @@ struct proc {
 	struct kn_exec *exec; /* borrowed */
 	struct kn_task *task; /* borrowed; this is its private part */
 	struct kn_child child;
+	struct kn_probe probe;
 	struct kn_watch end;
 	struct stream streams[2];
 	int64_t exited_ns;         /* 0: runs */
@@ -216,8 +218,11 @@ unread_forget(struct runner *r, struct proc *p)
 }
 
 static void
-result_fill(struct knee_result *res, int status, const struct rusage *usage)
+result_fill(struct kn_task *t, int status, const struct rusage *usage)
 {
+	uint64_t blocks = (uint64_t)usage->ru_inblock + (uint64_t)usage->ru_oublock;
+	struct knee_result *res = &t->result;
+
 	if (WIFSIGNALED(status)) {
 		res->outcome = KNEE_SIGNALED;
 		res->status = WTERMSIG(status);
@@ -228,6 +233,9 @@ result_fill(struct knee_result *res, int status, const struct rusage *usage)
 	res->cpu_user_ns = (int64_t)usage->ru_utime.tv_sec * 1000000000 + usage->ru_utime.tv_usec * 1000;
 	res->cpu_sys_ns = (int64_t)usage->ru_stime.tv_sec * 1000000000 + usage->ru_stime.tv_usec * 1000;
 	res->peak_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
+	/* In units of 512 bytes, for a task that ended before anyone looked. */
+	if (blocks * 512 > t->usage.disk_bytes)
+		t->usage.disk_bytes = blocks * 512;
 }
 
 static void
@@ -246,8 +254,11 @@ proc_finish(struct proc *p)
 	 * not been waited for. */
 	if (p->task->state == KN_ENDING)
 		kn_child_signal(&p->child, SIGKILL);
+	kn_probe_last(&p->probe);
+	p->task->usage = p->probe.usage;
+	kn_probe_done(&p->probe);
 	if (kn_child_wait(&p->child, &status, &usage) == 0)
-		result_fill(&p->task->result, status, &usage);
+		result_fill(p->task, status, &usage);
 	else
 		p->task->result.outcome = KNEE_NOT_STARTED;
 	kn_fd_close(&p->child.pidfd);
@@ -486,6 +497,7 @@ process_start(struct kn_exec *e, struct kn_task *t)
 	*p = (struct proc){ .exec = e,
 		.task = t,
 		.child.pidfd = -1,
+		.probe = KN_PROBE_NONE,
 		.end = KN_WATCH_NONE,
 		.streams = { { .watch = KN_WATCH_NONE }, { .watch = KN_WATCH_NONE } } };
 	if (captured)
@@ -542,7 +554,7 @@ process_open(struct kn_exec *e)
 		err = -errno;
 		goto buffer;
 	}
-	if (e->options->limit > FEW_TASKS)
+	if (e->options->limit == 0 || e->options->limit > FEW_TASKS)
 		kn_spawner_raise_files(&r->spawner);
 	e->state = r;
 	return 0;
@@ -567,6 +579,20 @@ process_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	 * is not given to another process while a member lives, but it may be when none does. */
 	if (p->exited_ns == 0 && p->child.pidfd >= 0)
 		kn_child_signal(&p->child, signal);
+}
+
+static void
+process_look(struct kn_exec *e, struct kn_task *t, bool deep)
+{
+	struct proc *p = proc_of(t);
+
+	(void)e;
+	if (p->exited_ns != 0)
+		return;
+	if (p->probe.pid == 0) /* only now: most tasks of a fast run are never looked at */
+		kn_probe_init(&p->probe, p->child.pid);
+	kn_probe_look(&p->probe, deep);
+	t->usage = p->probe.usage;
 }
 
 /* Go on reading where it was cut short. */
@@ -626,10 +652,11 @@ process_close(struct kn_exec *e)
 
 const struct kn_exec_ops kn_exec_process = {
 	.task_bytes = sizeof(struct proc),
-	.fds_per_task = 3,
+	.fds_per_task = 4,
 	.open = process_open,
 	.start = process_start,
 	.signal = process_signal,
+	.look = process_look,
 	.tick = process_tick,
 	.close = process_close,
 };

@@ -11,6 +11,15 @@
 
 #define BATCH 64
 
+int64_t
+kn_loop_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static void
 clock_read(struct kn_loop *l)
 {

@@ -3,11 +3,16 @@
 
 #include <dirent.h>
 #include <limits.h>
+#include <math.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "procfile.h"
 
 /* The kernel's mask may be wider than the C library's usual one: ask with wider ones. */
 static unsigned
@@ -31,123 +36,131 @@ affinity_cores(void)
 	return 1;
 }
 
-/* One number or two from a small file; how many were read. */
-static int
-read_numbers(const char *path, double *a, double *b)
+double
+kn_machine_cores_exact(void)
 {
-	FILE *f = fopen(path, "re");
-	int n;
+	unsigned affinity = affinity_cores();
+	double least = affinity > 0 ? affinity : 1;
+	struct kn_cgroup g;
 
-	if (f == NULL)
-		return 0;
-	n = fscanf(f, "%lf %lf", a, b);
-	fclose(f);
-	return n > 0 ? n : 0;
-}
-
-/* More cores than any machine has: no quota. */
-#define NO_QUOTA 1e9
-
-static double
-smaller(double a, double b)
-{
-	return a < b ? a : b;
-}
-
-/* The quota in cores that folder sets, or NO_QUOTA. Version 2 names both numbers in one
- * file ("max" when there is none), version 1 in two. */
-static double
-quota_of(const char *folder)
-{
-	char path[PATH_MAX + 32];
-	double quota, period, unused;
-
-	(void)snprintf(path, sizeof(path), "%s/cpu.max", folder);
-	if (read_numbers(path, &quota, &period) == 2 && quota > 0 && period > 0)
-		return quota / period;
-	(void)snprintf(path, sizeof(path), "%s/cpu.cfs_quota_us", folder);
-	if (read_numbers(path, &quota, &unused) < 1 || quota <= 0)
-		return NO_QUOTA;
-	(void)snprintf(path, sizeof(path), "%s/cpu.cfs_period_us", folder);
-	if (read_numbers(path, &period, &unused) < 1 || period <= 0)
-		return NO_QUOTA;
-	return quota / period;
-}
-
-/* The smallest quota from mount + group up to mount itself. */
-static double
-quota_up(const char *mount, char *group)
-{
-	char folder[PATH_MAX];
-	double least = NO_QUOTA;
-	char *slash;
-
-	for (;;) {
-		int n = snprintf(folder, sizeof(folder), "%s%s", mount, group);
-
-		if (n > 0 && (size_t)n < sizeof(folder))
-			least = smaller(least, quota_of(folder));
-		slash = strrchr(group, '/');
-		if (slash == NULL)
-			return least;
-		*slash = '\0';
-	}
-}
-
-/* True if word is one of the comma-separated words of list. */
-static bool
-list_has(const char *list, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (;; list++) {
-		if (strncmp(list, word, n) == 0 && (list[n] == ',' || list[n] == '\0'))
-			return true;
-		list = strchr(list, ',');
-		if (list == NULL)
-			return false;
-	}
-}
-
-/* Lines of /proc/self/cgroup: "0::/group" (version 2) or "4:cpu,cpuacct:/group". */
-static double
-quota_cores(void)
-{
-	FILE *f = fopen("/proc/self/cgroup", "re");
-	char line[PATH_MAX];
-	double least = NO_QUOTA;
-
-	if (f == NULL)
+	if (kn_cgroup_find("cpu", &g) < 0)
 		return least;
-	while (fgets(line, sizeof(line), f) != NULL) {
-		char *kinds = strchr(line, ':');
-		char *group = kinds != NULL ? strchr(kinds + 1, ':') : NULL;
-
-		if (group == NULL)
-			continue;
-		*kinds++ = '\0';
-		*group++ = '\0';
-		group[strcspn(group, "\n")] = '\0';
-		if (kinds[0] == '\0')
-			least = smaller(least, quota_up("/sys/fs/cgroup", group));
-		else if (list_has(kinds, "cpu"))
-			least = smaller(least, quota_up("/sys/fs/cgroup/cpu", group));
-	}
-	fclose(f);
+	do
+		least = fmin(least, kn_cgroup_cores(&g));
+	while (kn_cgroup_up(&g));
 	return least;
 }
 
 unsigned
 kn_machine_cores(void)
 {
-	double quota = quota_cores();
-	unsigned cores = affinity_cores();
-	unsigned whole;
+	return (unsigned)ceil(kn_machine_cores_exact());
+}
 
-	if (quota >= cores)
-		return cores > 0 ? cores : 1;
-	whole = (unsigned)quota;
-	return whole + ((double)whole < quota);
+uint64_t
+kn_machine_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	uint64_t least = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+	struct kn_cgroup g;
+
+	if (least == 0 || kn_cgroup_find("memory", &g) < 0)
+		return least;
+	do {
+		uint64_t limit = kn_cgroup_memory(&g);
+
+		if (limit < least)
+			least = limit;
+	} while (kn_cgroup_up(&g));
+	return least;
+}
+
+static uint64_t
+difference(uint64_t from, uint64_t what)
+{
+	return from > what ? from - what : 0;
+}
+
+/* All processes and threads of the machine: the second number in the fourth word of
+ * /proc/loadavg, "2/345". 0: unknown. */
+static uint64_t
+all_threads(void)
+{
+	char text[128];
+	const char *s = text;
+
+	if (kn_procfile_read("/proc/loadavg", text, sizeof(text)) <= 0)
+		return 0;
+	s = strchr(text, '/');
+	if (s == NULL)
+		return 0;
+	s++;
+	return kn_procfile_number(&s);
+}
+
+/* Processes and threads of one user. */
+static uint64_t
+user_threads(uid_t uid)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *entry;
+	uint64_t n = 0;
+
+	if (d == NULL)
+		return 0;
+	while ((entry = readdir(d)) != NULL) {
+		char path[300], text[4096];
+		const char *s;
+
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+			continue;
+		(void)snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
+		if (kn_procfile_read(path, text, sizeof(text)) <= 0)
+			continue;
+		s = kn_procfile_after(text, "Uid:");
+		if (s == NULL || kn_procfile_number(&s) != uid)
+			continue;
+		s = kn_procfile_after(text, "Threads:");
+		n += s != NULL ? kn_procfile_number(&s) : 1;
+	}
+	closedir(d);
+	return n;
+}
+
+/* Far from the limit, what all users have together is near enough, and known at once. */
+#define NPROC_FAR 4096
+
+static uint64_t
+rlimit_free(void)
+{
+	struct rlimit limit;
+	uint64_t all = all_threads();
+
+	if (geteuid() == 0 || getrlimit(RLIMIT_NPROC, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT_MAX;
+	if (all > 0 && difference(limit.rlim_cur, all) >= NPROC_FAR)
+		return difference(limit.rlim_cur, all);
+	return difference(limit.rlim_cur, user_threads(getuid()));
+}
+
+unsigned
+kn_machine_processes_free(void)
+{
+	uint64_t least = rlimit_free();
+	struct kn_cgroup g;
+
+	if (kn_cgroup_find("pids", &g) < 0)
+		return least < UINT_MAX ? (unsigned)least : UINT_MAX;
+	do {
+		uint64_t max, current;
+
+		if (!kn_cgroup_number(&g, "pids.max", &max) || max == UINT64_MAX ||
+		    !kn_cgroup_number(&g, "pids.current", &current))
+			continue;
+		if (difference(max, current) < least)
+			least = difference(max, current);
+	} while (kn_cgroup_up(&g));
+	return least < UINT_MAX ? (unsigned)least : UINT_MAX;
 }
 
 unsigned

@@ -47,11 +47,9 @@ class Said(unittest.TestCase):
 
     def test_later(self):
         for option in ('--pipe', '--joblog', '--jl', '-S', '-J', '--plus', '--results=x', '--sshlogin',
-                       '--memfree', '--load', '--semaphore', '--worker', '--plugin', '--journal',
-                       '--resume', '--compress', '--limit', '--json', '--pipepart', '--explain'):
+                       '--semaphore', '--worker', '--plugin', '--journal', '--resume', '--compress',
+                       '--json', '--pipepart', '--profile'):
             self.refused([option, 'x'], f'{option.split("=")[0]}: not in this version')
-        self.refused(['-jauto', 'x'], "-j: 'auto': not in this version: use 8, 0, 50%, +2 or -1")
-        self.refused(['-j1..4', 'x'], "-j: '1..4': not in this version: use 8, 0, 50%, +2 or -1")
 
     def test_lacking(self):
         for option in ('--tollef', '--csv', '--tmux', '--rpl', '-M', '-B', '--number-of-cores', '--tty'):
@@ -59,7 +57,7 @@ class Said(unittest.TestCase):
                          f'{option}: an option of GNU parallel that knee does not have')
 
     def test_subcommands_later(self):
-        for word in ('profile', 'migrate', 'hosts', 'report', 'log', 'agent'):
+        for word in ('migrate', 'hosts', 'report', 'log', 'agent'):
             self.refused([word, 'x'],
                          f'{word}: not in this version; a command of that name: knee run {word}')
 
@@ -68,9 +66,28 @@ class Said(unittest.TestCase):
                 (['--timeout', 'abc'], "--timeout: 'abc' is not a duration: use 10, 1.5s, 2m, 1h or 200%"),
                 (['--timeout'], '--timeout: needs a value: TIME|N%'),
                 (['--delay=-1'], "--delay: '-1' is not a duration: use 10, 1.5s, 2m or 500ms"),
-                (['-j', 'x'], "-j: 'x' is not a number of tasks: use 8, 0, 50%, +2 or -1"),
+                (['-j', 'x'], "-j: 'x' is not a number of tasks: use auto, auto:16, 2..16, 8, 0, 50%, +2, "
+                 '-1 or a file that says it'),
+                (['-j', 'auto:x'], "-j: 'auto:x' is not a number of tasks: use auto, auto:16, 2..16, 8, 0, "
+                 '50%, +2, -1 or a file that says it'),
+                (['-j', '5..2'], "-j: '5..2': the least is more than the most, or too many"),
+                (['-j', '/tmp'], "-j: '/tmp' is not a file with a number of tasks"),
+                (['-j', '/dev/null'], "-j: '/dev/null' is not a file with a number of tasks"),
+                (['--kind', 'gpu'], "--kind: 'gpu' is none of cpu, disk, net, wait"),
+                (['--load', 'x'], "--load: 'x' is not a load: use 4, 2.5, 50%, +2 or -1"),
+                (['--memfree', 'x'], "--memfree: 'x' is not a size: use 500M or 2G"),
+                (['--memsuspend', '9999999P'], "--memsuspend: '9999999P' is too large"),
+                (['--busy-exit', 'x'], "--busy-exit: 'x' is not a list of statuses: use 75 or 75,100-103"),
+                (['--busy-exit', '0'], "--busy-exit: '0': a status is from 1 to 255, a range rises"),
+                (['--limit', '--silent'], "--limit: '--silent' is an option, not a command"),
+                (['--limit', ' '], '--limit: an empty command says nothing'),
+                (['--limit', 'mem x'], "--limit: 'x' is not a size: use 500M or 2G"),
+                (['--limit', 'load x'], "--limit: 'x' is not a load: use 4, 2.5, 50%, +2 or -1"),
+                (['--limit', 'io 50'], "--limit: 'io' is not there: use 'mem SIZE', 'load N', or a command "
+                 'whose status is 0 (start), 1 (not now) or 2 (end the youngest)'),
                 (['-P99999999999'], "-P: '99999999999' is too many: 0 stands for as many as possible"),
-                (['--group=auto'], '--group: takes no value'),
+                (['--group=few'], "--group: 'few': auto, or nothing"),
+                (['--ungroup=auto'], '--ungroup: takes no value'),
                 (['-n', 'x'], "-n: 'x' is not a number: use 10 or 4k"),
                 (['-s0'], "-s: '0' is too small: at least 1"),
                 (['-N99999999999999999999'], "-N: '99999999999999999999' is too large"),
@@ -267,8 +284,9 @@ class Config(unittest.TestCase):
         os.mkdir(path)
         self.assertEqual(knee('echo', env=env).err.decode(), f'knee: {path}: Is a directory\n')
         r = knee('echo', env={'KNEE': '-j x'})
-        self.assertEqual((r.err, r.status), (b"knee: $KNEE: -j: 'x' is not a number of tasks: use 8, 0, "
-                                             b'50%, +2 or -1\n', 255))
+        self.assertEqual((r.err, r.status), (b"knee: $KNEE: -j: 'x' is not a number of tasks: use auto, "
+                                             b'auto:16, 2..16, 8, 0, 50%, +2, -1 or a file that says it\n',
+                                             255))
 
 
 class Terminal(unittest.TestCase):

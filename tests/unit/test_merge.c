@@ -99,8 +99,9 @@ task_begin(struct world *w, uint64_t seq)
 	t->tag = rnd_below(&w->rnd, 2) ? strdup("tag") : NULL;
 	t->command = rnd_below(&w->rnd, 2) ? strdup("command") : NULL;
 	kn_sched_add(&w->s, t);
-	if (kn_merge_add(&w->m, t) < 0)
-		w->wrong = "kn_merge_add";
+	if (kn_merge_reserve(&w->m, seq) < 0)
+		w->wrong = "kn_merge_reserve";
+	kn_merge_add(&w->m, t);
 	(void)kn_sched_prepare(&w->s, t);
 	(void)kn_sched_event(&w->s, t, KN_START, 0);
 	return t;

@@ -183,12 +183,124 @@ test_jobs(void)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		unsigned n = 0;
-		int err = value_jobs(cases[i].text, cases[i].cores, &n);
+		struct value_jobs jobs = { 0 };
+		int err = value_jobs(cases[i].text, cases[i].cores, &jobs);
 
 		ok((err < 0) == (cases[i].want == 0), "jobs '%s': error", cases[i].text);
-		is_int(n, cases[i].want, "jobs '%s' of %u cores", cases[i].text, cases[i].cores);
+		is_int(jobs.limit, cases[i].want, "jobs '%s' of %u cores", cases[i].text, cases[i].cores);
+		ok(jobs.least == 0 && jobs.most == 0, "jobs '%s': no bounds", cases[i].text);
 	}
+}
+
+static void
+test_jobs_auto(void)
+{
+	static const struct {
+		const char *text;
+		unsigned least, most;
+		int err;
+	} cases[] = {
+		{ "auto", 0, 0, 0 },
+		{ "auto:16", 0, 16, 0 },
+		{ "auto:200%", 0, 8, 0 },
+		{ "auto:+2", 0, 6, 0 },
+		{ "auto:0", 0, 0, 0 },
+		{ "2..16", 2, 16, 0 },
+		{ "3..3", 3, 3, 0 },
+		{ "50%..400%", 2, 16, 0 },
+		{ "-1..+4", 3, 8, 0 },
+		{ "2..0", 2, 0, 0 },
+		{ "auto:", 0, 0, -EINVAL },
+		{ "auto:x", 0, 0, -EINVAL },
+		{ "automatic", 0, 0, -EINVAL },
+		{ "..", 0, 0, -EINVAL },
+		{ "2..", 0, 0, -EINVAL },
+		{ "..4", 0, 0, -EINVAL },
+		{ "0..4", 0, 0, -EINVAL },
+		{ "2...4", 0, 0, -EINVAL },
+		{ "auto:2..4", 0, 0, -EINVAL },
+		{ "000000000000000000000000000001..2", 0, 0, -EINVAL },
+		{ "5..2", 0, 0, -ERANGE },
+		{ "1..99999999999", 0, 0, -ERANGE },
+		{ "auto:99999999999", 0, 0, -ERANGE },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct value_jobs jobs = { .limit = 77 };
+
+		is_int(value_jobs(cases[i].text, 4, &jobs), cases[i].err, "jobs '%s': error", cases[i].text);
+		is_int(jobs.limit, cases[i].err ? 77 : 0, "jobs '%s': found by measuring", cases[i].text);
+		is_int(jobs.least, cases[i].least, "jobs '%s': least", cases[i].text);
+		is_int(jobs.most, cases[i].most, "jobs '%s': most", cases[i].text);
+	}
+}
+
+static void
+test_load(void)
+{
+	static const struct {
+		const char *text;
+		double want; /* 0: refused */
+	} cases[] = {
+		{ "4", 4 },
+		{ "2.5", 2.5 },
+		{ "50%", 2 },
+		{ "+1", 5 },
+		{ "-1", 3 },
+		{ "-4", 0.01 },
+		{ "0", 0.01 },
+		{ "", 0 },
+		{ "x", 0 },
+		{ "4x", 0 },
+		{ "+50%", 0 },
+		{ "-", 0 },
+		{ "99999999999", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		double load = 0;
+
+		ok((value_load(cases[i].text, 4, &load) < 0) == (cases[i].want == 0), "load '%s': error",
+		    cases[i].text);
+		ok(load == cases[i].want, "load '%s': %g", cases[i].text, load);
+	}
+}
+
+static void
+test_statuses(void)
+{
+	static const struct {
+		const char *text;
+		int err;
+	} bad[] = {
+		{ "", -EINVAL },
+		{ "x", -EINVAL },
+		{ "1,", -EINVAL },
+		{ ",1", -EINVAL },
+		{ "1-", -EINVAL },
+		{ "1 2", -EINVAL },
+		{ "-1", -EINVAL },
+		{ "0", -ERANGE },
+		{ "256", -ERANGE },
+		{ "5-3", -ERANGE },
+		{ "1-256", -ERANGE },
+		{ "99999999999999999999", -ERANGE },
+	};
+	int *list = NULL;
+	size_t n = 0;
+
+	is_int(value_statuses("75,3-5,4,255", &list, &n), 0, "statuses");
+	is_int(n, 5, "statuses: each once");
+	ok(n == 5 && list[0] == 3 && list[1] == 4 && list[2] == 5 && list[3] == 75 && list[4] == 255,
+	    "statuses rise");
+	free(list);
+	list = NULL;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		is_int(value_statuses(bad[i].text, &list, &n), bad[i].err, "statuses '%s'", bad[i].text);
+	ok(list == NULL, "nothing is allocated for a bad list");
+	is_int(value_statuses("1-255", &list, &n), 0, "statuses: all");
+	is_int(n, 255, "statuses: all of them");
+	free(list);
 }
 
 static void
@@ -369,6 +481,9 @@ test_together(void)
 		{ "knee -m -N2 x", BATCH_MULTI, true, false },
 		{ "knee -X x", BATCH_CONTEXT, true, false },
 		{ "knee --xargs x", BATCH_XARGS, false, false },
+		{ "knee --group auto x", BATCH_XARGS, false, false },
+		{ "knee --group=auto -X x", BATCH_CONTEXT, true, false },
+		{ "knee --group x", BATCH_ARGS, false, false },
 		{ "knee -X --xargs x", BATCH_XARGS, true, false },
 		{ "knee -n0 x", BATCH_ARGS, false, true },
 		{ "knee -L0 x", BATCH_ARGS, true, true },
@@ -410,6 +525,26 @@ test_members(void)
 	is_str(o.tagstring, "a\tb", "--tagstring knows \\t");
 	options_done(&o);
 
+	is_int(parse(&o,
+		   "knee --load 2.5 --memfree 1G --memsuspend 500m --noswap --limit date --kind net "
+		   "--busy-exit 75 --busy-exit 9 --explain --no-memory -j2..9 x"),
+	    0, "limits");
+	ok(o.load_max == 2.5 && o.memfree_bytes == 1 << 30 && o.memsuspend_bytes == 500000000 && o.noswap,
+	    "load and memory");
+	is_str(o.limit_command, "date", "--limit is a command");
+	is_int(o.kind, KNEE_KIND_NET, "--kind");
+	ok(o.nbusy_exits == 1 && o.busy_exits[0] == 9, "the last --busy-exit counts");
+	ok(o.explain && o.no_memory, "flags");
+	ok(o.limit == 0 && o.limit_min == 2 && o.limit_max == 9, "-j MIN..MAX");
+	options_done(&o);
+
+	is_int(parse(&o, "knee -j 2..9 -j 3 x"), 0, "-j twice");
+	ok(o.limit == 3 && o.limit_min == 0 && o.limit_max == 0, "the last -j counts alone");
+	options_done(&o);
+	is_int(parse(&o, "knee -j 3 -j auto x"), 0, "-j auto");
+	is_int(o.limit, 0, "-j auto undoes a number");
+	options_done(&o);
+
 	is_int(parse(&o, "knee --header : -0 -d ; -E e -r --shuf --nice -5 -l -i -e x"), 0, "and more");
 	is_str(o.colsep, "\t", "--header cuts at tabs");
 	is_int(o.trim, TRIM_NONE, "but not blanks");
@@ -438,7 +573,8 @@ test_refused(void)
 		"knee --timeout",
 		"knee -j",
 		"knee -j x y",
-		"knee --group=auto x",
+		"knee --group=few x",
+		"knee --ungroup=auto x",
 		"knee log x",
 		"knee -d ab x",
 		"knee --tmpdir /nonexistent x",
@@ -453,6 +589,14 @@ test_refused(void)
 		"knee --color=red x",
 		"knee --trim x y",
 		"knee --retries -1 x",
+		"knee --kind gpu x",
+		"knee --load high x",
+		"knee --memfree 1x x",
+		"knee --busy-exit 0 x",
+		"knee --limit io x",
+		"knee -j 9..2 x",
+		"knee -j /nonexistent/jobs x",
+		"knee -j /tmp x",
 	};
 	struct cli_options o = { .limit = 77 };
 
@@ -464,9 +608,9 @@ test_refused(void)
 static void
 test_memory(void)
 {
-	static const char line[] =
-	    "knee --tagstring a{} --term-seq TERM,2,KILL -a 1 -a 2 -a 3 -a 4 -a 5 -a 6 "
-	    "-a 7 -a 8 -a 9 x ::: b";
+	static const char line[] = "knee --tagstring a{} --term-seq TERM,2,KILL --busy-exit 1,2 --busy-exit "
+				   "3 -a 1 -a 2 -a 3 -a 4 -a 5 -a 6 "
+				   "-a 7 -a 8 -a 9 x ::: b";
 	struct cli_options o;
 	int err;
 
@@ -503,6 +647,9 @@ main(void)
 	test_duration();
 	test_count();
 	test_jobs();
+	test_jobs_auto();
+	test_load();
+	test_statuses();
 	test_byte();
 	test_halt();
 	test_term_seq();

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The text of the progress line and of the summary, and the rate they rest on. */
+/* The text of the progress line and of the summary, and the rate that the line rests on. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "progress_format.h"
 #include "tap.h"
+/* Whole: the build file of the tests knows no program of its own for it. */
+#include "summary.c"
 
 static const int64_t second_ns = 1000000000;
 
@@ -33,6 +35,7 @@ some(uint64_t failed)
 		.running = 14,
 		.limit = 14,
 		.peak = 14,
+		.cpu_busy_frac = -1,
 	};
 }
 
@@ -153,7 +156,7 @@ columns(const char *line)
 		if (*line == '\033')
 			line = strchr(line, 'm');
 		else
-			n++;
+			n += ((unsigned char)*line & 0xc0) != 0x80;
 	}
 	return n;
 }
@@ -175,12 +178,16 @@ test_width_random(void)
 			.total_known = rand_r(&seed) % 3 > 0,
 			.limit = (unsigned)rand_r(&seed),
 			.running = (unsigned)rand_r(&seed),
+			.rising = rand_r(&seed) % 3 - 1,
+			.suspended = rand_r(&seed) % 4 == 0 ? (unsigned)rand_r(&seed) : 0,
+			.cpu_busy_frac = (rand_r(&seed) % 200 - 20) / 100.0,
 		};
 		struct progress_view v = {
 			.cols = (unsigned)rand_r(&seed) % 220,
 			.bar = rand_r(&seed) % 2 == 0,
 			.eta = rand_r(&seed) % 2 == 0,
 			.color = rand_r(&seed) % 2 == 0,
+			.utf8 = rand_r(&seed) % 2 == 0,
 		};
 		size_t n = columns(line_of(v, &s));
 
@@ -223,7 +230,7 @@ test_rate(void)
 static void
 test_numbers(void)
 {
-	struct knee_stats s = { .total_known = 1, .limit = 1, .running = 1 };
+	struct knee_stats s = { .total_known = 1, .limit = 1, .running = 1, .cpu_busy_frac = -1 };
 	struct progress_rate r = { .seconds = 1, .tasks = 1 };
 	struct progress_view v = { .face = "k", .stats = &s, .rate = &r, .cols = 80 };
 	char line[PROGRESS_LINE_BYTES];
@@ -251,29 +258,200 @@ test_numbers(void)
 	}
 }
 
+/* ---- the number at once ------------------------------------------------------ */
+
+static void
+test_limit_fields(void)
+{
+	struct knee_stats s = some(0);
+	const struct knee_work works[] = {
+		{ .kind = KNEE_KIND_CPU, .resource = "cores", .busy_frac = 1 },
+		{ .kind = KNEE_KIND_DISK, .resource = "vda", .busy_frac = 0.714 },
+		{ .kind = KNEE_KIND_NET, .resource = "eth0", .busy_frac = 0.5 },
+	};
+	struct progress_view v = { .cols = 200, .utf8 = true, .works = works, .nworks = 3 };
+	const char *shown;
+
+	s.cpu_busy_frac = 0.4;
+	s.rising = 1;
+	is_str(line_of(v, &s),
+	    "knee  1,204/4,000  312/s  0 failed  ETA 9s   14 at once \u2191  disk vda 71%  cpu 40%",
+	    "rising");
+	v.utf8 = false;
+	s.rising = -1;
+	s.suspended = 3;
+	is_str(line_of(v, &s),
+	    "knee  1,204/4,000  312/s  0 failed  ETA 9s   14 at once v  3 suspended: memory  "
+	    "disk vda 71%  cpu 40%",
+	    "falling, in ASCII, with suspended tasks");
+	v.cols = 77;
+	shown = line_of(v, &s);
+	ok(strstr(shown, "suspended") && strstr(shown, "at once") == NULL && strstr(shown, "cpu") == NULL &&
+		strstr(shown, "vda") == NULL,
+	    "the suspended ones outlive the resources: %s", shown);
+	s.suspended = 0;
+	s.rising = 1;
+	v.utf8 = true;
+	v.cols = 81;
+	is_str(line_of(v, &s),
+	    "knee  1,204/4,000  312/s  0 failed  ETA 9s   14 at once \u2191  disk vda 71%  cpu 40%",
+	    "an arrow is one column");
+	v.cols = 80;
+	is_str(line_of(v, &s), "knee  1,204/4,000  312/s  0 failed  ETA 9s   14 at once \u2191  disk vda 71%",
+	    "cpu goes first");
+	s.cpu_busy_frac = 1.7;
+	v.works = &works[2];
+	v.nworks = 1;
+	v.cols = 200;
+	shown = line_of(v, &s);
+	ok(strstr(shown, "net eth0 50%  cpu 100%"), "never more than all: %s", shown);
+	s.cpu_busy_frac = -1;
+	v.works =
+	    (const struct knee_work[]){ { .kind = KNEE_KIND_DISK, .resource = "vda", .busy_frac = -1 } };
+	ok(strchr(line_of(v, &s), '%') == NULL, "nothing is said of what is not known");
+}
+
+/* ---- the sentence at the end --------------------------------------------------- */
+
+static const char *
+summary_of(struct summary_view v)
+{
+	static char text[SUMMARY_BYTES];
+
+	summary_line(&v, text);
+	return text;
+}
+
+static const struct knee_work disk_work = {
+	.kind = KNEE_KIND_DISK,
+	.name = "md5sum",
+	.done = 4000,
+	.limit = 14,
+	.least = 1,
+	.most = 256,
+	.settled = 1,
+	.why = "disk-bound (vda 97 % busy)",
+	.levels = { { 2, 0.3 }, { 7, 0.71 }, { 14, 1 }, { 28, 0.99 }, { 56, 0.98 } },
+	.nlevels = 5,
+};
+
 static void
 test_summary(void)
 {
 	struct knee_stats s = {
 		.done = 4000,
 		.elapsed_ns = 12300000000,
-		.runtime_sum_ns = 211560000000,
+		.one_at_a_time_ns = 211560000000,
 		.peak = 14,
 	};
-	char text[PROGRESS_LINE_BYTES];
+	struct summary_view v = { .stats = &s, .works = &disk_work, .nworks = 1, .utf8 = true };
 
-	progress_summary(&s, true, text);
-	is_str(text,
-	    "4,000 tasks, 0 failed, 12.3 s; 17.2 \u00d7 one at a time (estimate), at most 14 at once",
+	is_str(summary_of(v),
+	    "4,000 tasks, 0 failed, 12.3 s; about 17\u00d7 one at a time; settled at 14 of 1-256: disk-bound "
+	    "(vda 97 % busy); 28 gave 0.99 of the throughput, 7 gave 0.71",
 	    "all of it");
-	progress_summary(&s, false, text);
-	is_str(text, "4,000 tasks, 0 failed, 12.3 s; 17.2 x one at a time (estimate), at most 14 at once",
-	    "in ASCII");
+	v.utf8 = false;
+	v.fixed = true;
+	is_str(summary_of(v), "4,000 tasks, 0 failed, 12.3 s; about 17x one at a time; at most 14 at once",
+	    "a fixed number, in ASCII");
+	v.fixed = false;
+	v.nworks = 0;
+	s.one_at_a_time_ns = 14000000000;
+	is_str(summary_of(v), "4,000 tasks, 0 failed, 12.3 s; at most 14 at once",
+	    "little gained, nothing measured");
+	s.one_at_a_time_ns = 24000000000;
+	is_str(summary_of(v), "4,000 tasks, 0 failed, 12.3 s; about 2.0x one at a time; at most 14 at once",
+	    "small factors have a decimal");
 	s = (struct knee_stats){
 		.done = 1, .failed = 1, .elapsed_ns = 754 * second_ns, .peak = 1, .stopped = 1
 	};
-	progress_summary(&s, true, text);
-	is_str(text, "1 task, 1 failed, 12m34s, stopped early", "one, stopped");
+	is_str(summary_of(v), "1 task, 1 failed, 12m34s, stopped early", "one, stopped");
+}
+
+static void
+test_summary_missing(void)
+{
+	struct knee_stats s = { .done = 4000, .elapsed_ns = 12300000000, .peak = 14 };
+	struct knee_work w = disk_work;
+	struct summary_view v = { .stats = &s, .works = &w, .nworks = 1 };
+
+	w.nlevels = 3;
+	is_str(summary_of(v),
+	    "4,000 tasks, 0 failed, 12.3 s; settled at 14 of 1-256: disk-bound (vda 97 % busy); 7 gave 0.71 "
+	    "of the throughput",
+	    "nothing measured above");
+	w.nlevels = 0;
+	w.most = 0;
+	w.why[0] = '\0';
+	is_str(summary_of(v), "4,000 tasks, 0 failed, 12.3 s; settled at 14", "only the number");
+	w = disk_work;
+	w.settled = 0;
+	w.limit = 8;
+	w.nlevels = 0;
+	is_str(summary_of(v),
+	    "4,000 tasks, 0 failed, 12.3 s; at 8, still searching: disk-bound (vda 97 % busy)",
+	    "not settled");
+}
+
+static void
+test_summary_several(void)
+{
+	struct knee_stats s = { .done = 4100, .elapsed_ns = 12300000000, .peak = 16 };
+	struct knee_work works[20];
+	struct summary_view v = { .stats = &s, .works = works, .nworks = 2 };
+	const char *text;
+	bool fits = true;
+
+	for (size_t i = 0; i < 20; i++)
+		works[i] = (struct knee_work){
+			.name = "sha256sum", .limit = 2, .settled = 1, .why = "CPU-bound (97 % of 2 cores)"
+		};
+	works[0] = disk_work;
+	works[0].nlevels = 0;
+	is_str(summary_of(v),
+	    "4,100 tasks, 0 failed, 12.3 s; md5sum settled at 14 of 1-256: disk-bound (vda 97 % busy); "
+	    "sha256sum settled at 2: CPU-bound",
+	    "two kinds");
+	works[1].settled = 0;
+	text = summary_of(v);
+	ok(strstr(text, "; sha256sum at 2, still searching: CPU-bound"), "the second is searched: %s", text);
+	works[0] = disk_work;
+	for (v.nworks = 1; v.nworks <= 20; v.nworks++) {
+		text = summary_of(v);
+		if (columns(text) + strlen("knee: ") > SUMMARY_COLUMNS) {
+			diag("%zu kinds: %s", v.nworks, text);
+			fits = false;
+		}
+	}
+	ok(fits, "never longer than it may be");
+	v.nworks = 20;
+	text = summary_of(v);
+	ok(strstr(text, "; and 19 kinds more"), "kinds that found no room are counted: %s", text);
+	memset(works[0].name, 'n', sizeof(works[0].name) - 1);
+	memset(works[0].why, 'w', sizeof(works[0].why) - 1);
+	text = summary_of(v);
+	ok(strstr(text, "; and 19 kinds more"), "one long kind does not overflow: %s", text);
+}
+
+static void
+test_work(void)
+{
+	struct knee_work w = disk_work;
+	char text[SUMMARY_BYTES];
+
+	w.cpu_share = 0.05;
+	w.disk_share = 0.9;
+	w.wait_share = 0.05;
+	w.cores_per_task = 4;
+	summary_work(&w, false, text);
+	is_str(text,
+	    "md5sum: 4,000 tasks, settled at 14 of 1-256: disk-bound (vda 97 % busy); of its time 5 % CPU, "
+	    "90 % disk, 5 % waiting; 4.0 cores a task; measured: 2: 0.30, 7: 0.71, 14: 1.00, 28: 0.99, "
+	    "56: 0.98",
+	    "all of it");
+	w = (struct knee_work){ .limit = 3, .done = 1 };
+	summary_work(&w, true, text);
+	is_str(text, "tasks: 1 task, 3 at once as asked", "nothing measured");
 }
 
 int
@@ -286,6 +464,10 @@ main(void)
 	test_width_random();
 	test_rate();
 	test_numbers();
+	test_limit_fields();
 	test_summary();
+	test_summary_missing();
+	test_summary_several();
+	test_work();
 	return done_testing();
 }

@@ -167,10 +167,10 @@ test_retry(void)
 	start(&s, t, 0);
 	step = end(&s, t, 1, 0);
 	is_int(step.action, KN_RETRY, "a failed attempt is followed by another");
-	ok(kn_sched_next(&s) == NULL, "but not at once");
+	ok(kn_sched_next(&s, 0) == NULL, "but not at once");
 	is_int(kn_sched_next_ns(&s), 100 * MS, "after the back-off");
 	(void)kn_sched_event(&s, t, KN_DEADLINE, 100 * MS);
-	ok(kn_sched_next(&s) == t, "then it is ready");
+	ok(kn_sched_next(&s, 0) == t, "then it is ready");
 	start(&s, t, 100 * MS);
 	(void)end(&s, t, 1, 100 * MS);
 	is_int(kn_sched_next_ns(&s), 300 * MS, "the back-off doubles");
@@ -297,7 +297,7 @@ static void
 world_start(struct world *w)
 {
 	while (w->s.running.len < w->limit) {
-		struct kn_task *t = kn_sched_next(&w->s);
+		struct kn_task *t = kn_sched_next(&w->s, 0);
 
 		if (t == NULL) {
 			if (w->s.stopped || w->next_seq > TASKS)

@@ -1,61 +1,122 @@
 /* SPDX-License-Identifier: MIT */
-/* The policy: where the limit starts, how it comes down when starts are refused, and up again. */
+/* The policy with a given number, where it comes down when starts are refused, and up again. */
 #include <errno.h>
 #include <limits.h>
 
 #include "../../src/tune/tuner.h"
 #include "tap.h"
 
-static const struct kn_machine machine = { .cores = 4, .fds_free = 300, .fds_per_task = 3, .fds_max = 320 };
+#define MS ((int64_t)1000000)
+
+static const struct kn_machine machine = {
+	.cores = 4,
+	.fds_free = 300,
+	.fds_per_task = 3,
+	.fds_max = 320,
+	.processes_free = UINT_MAX,
+};
+
+/* A tuner with one key of which many tasks wait. */
+static struct kn_tuner *
+tuner_make(unsigned asked)
+{
+	const struct kn_tuner_options options = { .asked = asked };
+	const struct kn_key_name name = { .program = "work", .place.spindle = -1 };
+	struct kn_tuner *t;
+
+	if (kn_tuner_new(&options, &machine, &t) < 0)
+		return NULL;
+	kn_tuner_queue(t, kn_tuner_key(t, &name), 1000000, 1);
+	return t;
+}
 
 static unsigned
-sample(struct kn_tuner *t, int64_t now_ns, unsigned running, int refused)
+start_all(struct kn_tuner *t, int64_t now_ns)
 {
-	const struct kn_sample s = { .now_ns = now_ns, .running = running, .refused = refused };
+	unsigned n = 0;
 
-	return kn_tuner_sample(t, &s);
+	while (n < 100000 && kn_tuner_pick(t, now_ns) == 0) {
+		kn_tuner_started(t, 0, now_ns);
+		n++;
+	}
+	return n;
 }
 
 static void
-test_start(void)
+sample(struct kn_tuner *t, int64_t now_ns)
 {
-	struct kn_tuner t;
+	const struct kn_sample s = { .now_ns = now_ns, .left = 1000000 };
 
-	kn_tuner_init(&t, 0, &machine);
-	is_int(t.limit, 4, "the cores when no number is asked for");
-	kn_tuner_init(&t, 50, &machine);
-	is_int(t.limit, 50, "the number that is asked for");
-	kn_tuner_init(&t, 101, &machine);
-	is_int(t.limit, 100, "no more than descriptors allow");
-	is_int(t.why, KN_WHY_FDS, "and that is why");
-	kn_tuner_init(&t, UINT_MAX, &machine);
-	is_int(t.limit, 100, "as many as descriptors allow");
+	kn_tuner_sample(t, &s);
+}
+
+static void
+test_given(void)
+{
+	struct kn_tuner *t = tuner_make(50);
+
+	is_int(kn_tuner_limit(t), 50, "the number that is asked for");
+	is_int(start_all(t, 1), 50, "and so many start");
+	ok(kn_tuner_fixed(t), "it is a given one");
+	kn_tuner_free(t);
+	t = tuner_make(101);
+	is_int(kn_tuner_limit(t), 100, "no more than descriptors allow");
+	kn_tuner_free(t);
+	t = tuner_make(UINT_MAX);
+	is_int(start_all(t, 1), 100, "as many as descriptors allow");
+	kn_tuner_free(t);
 }
 
 static void
 test_refused(void)
 {
-	struct kn_tuner t;
+	struct kn_tuner *t = tuner_make(10);
+	struct kn_change change;
 	int64_t due;
 
-	kn_tuner_init(&t, 10, &machine);
-	is_int(sample(&t, 0, 6, -EAGAIN), 6, "a refusal brings the limit down to what runs");
-	due = t.due_ns;
-	ok(due > 0 && due < INT64_MAX, "and asks for a later sample");
-	is_int(sample(&t, due - 1, 6, 0), 6, "nothing changes before");
-	is_int(sample(&t, due, 5, 0), 6, "nor while the limit is not reached");
-	is_int(sample(&t, t.due_ns, 6, 0), 7, "then one more");
-	for (int i = 0; i < 10; i++)
-		(void)sample(&t, t.due_ns, t.limit, 0);
-	is_int(t.limit, 10, "up to the number at the start and no further");
-	is_int(t.due_ns, INT64_MAX, "where no sample is wanted any more");
-	is_int(sample(&t, 0, 0, -EAGAIN), 1, "never below one");
+	for (int i = 0; i < 6; i++)
+		kn_tuner_started(t, 0, 1);
+	due = kn_tuner_refused(t, -EAGAIN, 10 * MS);
+	is_int(kn_tuner_limit(t), 6, "a refusal: what runs is the limit");
+	ok(kn_tuner_change(t, &change) && change.why == KN_WHY_REFUSED && change.figure[0] == EAGAIN,
+	    "it is told, with the error");
+	ok(due > 10 * MS, "no start before a pause");
+	ok(kn_tuner_refused(t, -EAGAIN, due) - due > due - 10 * MS, "the next pause is longer");
+	ok(!kn_tuner_change(t, &change), "what did not change is not told again");
+	sample(t, 10000 * MS);
+	is_int(kn_tuner_limit(t), 7, "after the pause one more, for the limit is reached");
+	sample(t, 20000 * MS);
+	is_int(kn_tuner_limit(t), 7, "but not while it is not");
+	for (int i = 0; i < 10 && kn_tuner_limit(t) < 10; i++) {
+		(void)start_all(t, 20000 * MS);
+		sample(t, 30000 * MS + i * 10000 * MS);
+	}
+	is_int(kn_tuner_limit(t), 10, "up to what was asked for");
+	ok(kn_tuner_change(t, &change) && change.why == KN_WHY_RECOVERED, "which is told");
+	kn_tuner_free(t);
+}
+
+static void
+test_hand(void)
+{
+	struct kn_tuner *t = tuner_make(10);
+
+	kn_tuner_adjust(t, 5, 1);
+	is_int(kn_tuner_limit(t), 15, "raised by hand");
+	kn_tuner_adjust(t, -100, 1);
+	is_int(kn_tuner_limit(t), 1, "never below one");
+	kn_tuner_free(t);
+	t = tuner_make(0);
+	kn_tuner_adjust(t, 6, 1);
+	is_int(kn_tuner_limit(t), (intmax_t)start_all(t, 1), "a found number becomes a given one");
+	kn_tuner_free(t);
 }
 
 int
 main(void)
 {
-	test_start();
+	test_given();
 	test_refused();
+	test_hand();
 	return done_testing();
 }

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "command.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MESSAGE_BYTES 1024
+
+const char *
+command_shell(void)
+{
+	static const char *const known[] = {
+		"sh",
+		"dash",
+		"bash",
+		"zsh",
+		"ksh",
+		"ksh93",
+		"mksh",
+		"ash",
+		"yash",
+		"busybox",
+		NULL,
+	};
+	const char *shell = getenv("PARALLEL_SHELL");
+	const char *name;
+
+	if (shell != NULL && shell[0] == '/')
+		return shell;
+	shell = getenv("SHELL");
+	if (shell == NULL || shell[0] != '/' || access(shell, X_OK) != 0)
+		return "/bin/sh";
+	name = strrchr(shell, '/') + 1;
+	for (size_t i = 0; known[i] != NULL; i++)
+		if (strcmp(name, known[i]) == 0)
+			return shell;
+	return "/bin/sh";
+}
+
+static unsigned
+template_flags(const struct cli_options *o)
+{
+	unsigned flags = 0;
+
+	if (o->ncommand == 0 && !o->shellquote)
+		flags |= KNEE_TEMPLATE_CODE;
+	if (!o->no_args)
+		flags |= KNEE_TEMPLATE_APPEND;
+	if (o->context)
+		flags |= KNEE_TEMPLATE_CONTEXT;
+	if (o->quote)
+		flags |= KNEE_TEMPLATE_LITERAL;
+	return flags;
+}
+
+static int
+template_make(const struct cli_options *o, struct inputs *in, const char *const *words, size_t nwords,
+    unsigned flags, struct knee_template **ret)
+{
+	struct knee_template_options t = {
+		.flags = flags, .replacement = o->replacement, .parens = o->parens
+	};
+	char message[MESSAGE_BYTES] = "";
+	int err;
+
+	if (o->header) {
+		err = inputs_header(in, &t.names, &t.nnames);
+		if (err < 0)
+			return err;
+	}
+	err = knee_template_new(words, nwords, &t, ret, message, sizeof(message));
+	return err < 0 ? say_error(-err, "%s", message[0] ? message : strerror(-err)) : 0;
+}
+
+int
+command_templates(const struct cli_options *o, struct inputs *in, struct knee_template **command,
+    struct knee_template **tag)
+{
+	static const char *const only_input[] = { "{}" };
+	const char *const *words = o->ncommand > 0 ? (const char *const *)o->command : only_input;
+	const char *const only_replacement[] = { o->replacement };
+	int err;
+
+	if (o->ncommand == 0 && o->replacement != NULL)
+		words = only_replacement;
+	err = template_make(o, in, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o), command);
+	if (err == 0 && o->tagstring != NULL && tag != NULL)
+		err = template_make(o, in, &o->tagstring, 1, KNEE_TEMPLATE_TEXT, tag);
+	return err;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* command.c: the command that the user typed, as a template, and the shell that reads it. */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include "cli.h"
+
+/* The shell for commands that need one. Others than Bourne's kind quote differently. */
+const char *command_shell(void);
+
+/* The templates of the command, and of the tag when tag is not NULL (*tag is untouched without one).
+ * in may be asked for the header. 0, or -errno after say(); *command may have been made then. */
+int command_templates(const struct cli_options *o, struct inputs *in, struct knee_template **command,
+    struct knee_template **tag);
+
+#endif

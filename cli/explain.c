@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * --explain: each step of the number at once with its reason, as it happens, and at the end what
+ * was measured. For people and for logs: whole lines, wherever stderr goes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+#include "summary.h"
+
+enum { WORKS_MAX = 64 };
+
+struct explain {
+	knee *knee; /* borrowed; NULL until the run begins */
+	bool fixed;
+	int64_t begin_ns;
+};
+
+static int64_t
+clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void
+works_say(const struct explain *e)
+{
+	struct knee_work *works = calloc(WORKS_MAX, sizeof(*works));
+	char text[SUMMARY_BYTES];
+	size_t n;
+
+	/* Without memory for it this is the least that the end of a run needs. */
+	if (works == NULL)
+		return;
+	n = knee_get_work(e->knee, works, WORKS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		if (works[i].done == 0)
+			continue;
+		summary_work(&works[i], e->fixed, text);
+		say("%s", text);
+	}
+	free(works);
+}
+
+void
+explain_end(const struct explain *e)
+{
+	struct knee_stats stats;
+	char text[32];
+
+	if (e->knee == NULL)
+		return;
+	works_say(e);
+	knee_get_stats(e->knee, &stats);
+	if (stats.one_at_a_time_ns <= 0)
+		return;
+	summary_duration(text, sizeof(text), stats.one_at_a_time_ns);
+	say("one at a time the same tasks would have taken %s (estimate)", text);
+}
+
+static int
+explain_event(void *self, const struct knee_event *event)
+{
+	const struct explain *e = self;
+
+	if (event->kind == KNEE_EVENT_LIMIT && event->reason != NULL)
+		say("%.2f s: %s", (double)(clock_ns() - e->begin_ns) / 1e9, event->reason);
+	return 0;
+}
+
+int
+explain_new(const struct cli_options *o, struct explain **ret)
+{
+	struct explain *e = calloc(1, sizeof(*e));
+
+	if (e == NULL)
+		return say_error(ENOMEM, "%s", strerror(ENOMEM));
+	e->fixed = o->limit != 0;
+	e->begin_ns = clock_ns();
+	*ret = e;
+	return 0;
+}
+
+void
+explain_free(struct explain *e)
+{
+	free(e);
+}
+
+struct knee_sink
+explain_sink(struct explain *e)
+{
+	return (struct knee_sink){ .self = e, .event = explain_event };
+}
+
+void
+explain_start(struct explain *e, knee *k)
+{
+	e->knee = k;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A chunk holds records back to back, in this machine's byte order, none of them aligned:
+ *
+ *	bytes 0-7   seq
+ *	bytes 8-11  number of arguments
+ *	then        the arguments, a NUL after each
+ *
+ * A record lies in one chunk; one that is longer than a chunk gets a longer one for itself.
+ * Invariant: no chunk in a key's list is empty. The one that was emptied last is kept, so that
+ * reading one and starting one by turns allocates nothing.
+ */
+#include "queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Many keys with a few inputs each should not hold much; many inputs should be few chunks. */
+#define CHUNK_BYTES 16384
+#define HEAD_BYTES (sizeof(uint64_t) + sizeof(uint32_t))
+#define FEW_ARGS 16
+
+struct kn_queue_chunk {
+	struct kn_queue_chunk *next;
+	size_t cap, begin, end; /* records are in data[begin, end) */
+	char data[];
+};
+
+/* ---- chunks ----------------------------------------------------------------- */
+
+/* A chunk with room for so many bytes, empty; NULL: no memory. */
+static struct kn_queue_chunk *
+chunk_get(struct kn_queue *q, size_t need)
+{
+	size_t cap = CHUNK_BYTES - sizeof(struct kn_queue_chunk);
+	struct kn_queue_chunk *c = q->spare;
+
+	if (need <= cap && c != NULL) {
+		q->spare = NULL;
+	} else {
+		if (need > cap)
+			cap = need;
+		if (cap > SIZE_MAX - sizeof(*c))
+			return NULL;
+		c = malloc(sizeof(*c) + cap);
+		if (c == NULL)
+			return NULL;
+		c->cap = cap;
+		q->bytes += sizeof(*c) + cap;
+	}
+	c->next = NULL;
+	c->begin = c->end = 0;
+	return c;
+}
+
+static void
+chunk_put(struct kn_queue *q, struct kn_queue_chunk *c)
+{
+	if (q->spare == NULL && sizeof(*c) + c->cap == CHUNK_BYTES) {
+		q->spare = c;
+		return;
+	}
+	q->bytes -= sizeof(*c) + c->cap;
+	free(c);
+}
+
+void
+kn_queue_done(struct kn_queue *q)
+{
+	struct kn_queue_chunk *c;
+
+	for (unsigned key = 0; key < KN_QUEUE_KEYS; key++)
+		while ((c = q->keys[key].first) != NULL) {
+			q->keys[key].first = c->next;
+			free(c);
+		}
+	free(q->spare);
+	*q = (struct kn_queue){ 0 };
+}
+
+/* ---- records ---------------------------------------------------------------- */
+
+/* Bytes of the record; 0: more than can be. */
+static size_t
+record_bytes(const struct knee_input *input)
+{
+	size_t size = HEAD_BYTES;
+
+	if (input->nargs > UINT32_MAX)
+		return 0;
+	for (size_t i = 0; i < input->nargs; i++)
+		size += strlen(input->args[i]) + 1;
+	return size;
+}
+
+static void
+record_write(char *to, uint64_t seq, const struct knee_input *input)
+{
+	uint32_t nargs = (uint32_t)input->nargs;
+
+	memcpy(to, &seq, sizeof(seq));
+	memcpy(to + sizeof(seq), &nargs, sizeof(nargs));
+	to += HEAD_BYTES;
+	for (size_t i = 0; i < input->nargs; i++) {
+		size_t len = strlen(input->args[i]) + 1;
+
+		memcpy(to, input->args[i], len);
+		to += len;
+	}
+}
+
+static uint64_t
+record_seq(const char *from)
+{
+	uint64_t seq;
+
+	memcpy(&seq, from, sizeof(seq));
+	return seq;
+}
+
+static uint32_t
+record_nargs(const char *from)
+{
+	uint32_t nargs;
+
+	memcpy(&nargs, from + sizeof(uint64_t), sizeof(nargs));
+	return nargs;
+}
+
+/* Forget the first record of this key, whose arguments end at `end`. */
+static void
+record_drop(struct kn_queue *q, unsigned key, const char *end)
+{
+	struct kn_queue_chunk *c = q->keys[key].first;
+
+	c->begin = (size_t)(end - c->data);
+	q->keys[key].len--;
+	q->len--;
+	if (c->begin < c->end)
+		return;
+	q->keys[key].first = c->next;
+	if (c->next == NULL)
+		q->keys[key].last = NULL;
+	chunk_put(q, c);
+}
+
+/* ---- the queue -------------------------------------------------------------- */
+
+int
+kn_queue_push(struct kn_queue *q, unsigned key, uint64_t seq, const struct knee_input *input)
+{
+	struct kn_queue_chunk *c = q->keys[key].last;
+	size_t size = record_bytes(input);
+
+	assert(key < KN_QUEUE_KEYS);
+	if (size == 0)
+		return -ENOMEM;
+	if (c == NULL || c->cap - c->end < size) {
+		c = chunk_get(q, size);
+		if (c == NULL)
+			return -ENOMEM;
+		if (q->keys[key].last != NULL)
+			q->keys[key].last->next = c;
+		else
+			q->keys[key].first = c;
+		q->keys[key].last = c;
+	}
+	record_write(c->data + c->end, seq, input);
+	c->end += size;
+	q->keys[key].len++;
+	q->len++;
+	return 0;
+}
+
+uint64_t
+kn_queue_head(const struct kn_queue *q, unsigned key)
+{
+	const struct kn_queue_chunk *c = q->keys[key].first;
+
+	return c != NULL ? record_seq(c->data + c->begin) : UINT64_MAX;
+}
+
+int
+kn_queue_pop(struct kn_queue *q, unsigned key, size_t exec_bytes, struct kn_task **ret)
+{
+	const struct kn_queue_chunk *c = q->keys[key].first;
+	const char *few[FEW_ARGS], **args = few, *record, *at;
+	struct kn_task *t;
+	size_t nargs;
+
+	if (c == NULL) {
+		*ret = NULL;
+		return 0;
+	}
+	record = c->data + c->begin;
+	nargs = record_nargs(record);
+	if (nargs > FEW_ARGS) {
+		args = malloc(nargs * sizeof(*args));
+		if (args == NULL)
+			return -ENOMEM;
+	}
+	at = record + HEAD_BYTES;
+	for (size_t i = 0; i < nargs; i++, at += strlen(at) + 1)
+		args[i] = at;
+	t = kn_task_new(record_seq(record), &(struct knee_input){ args, nargs }, exec_bytes);
+	if (args != few)
+		free(args);
+	if (t == NULL)
+		return -ENOMEM;
+	t->key = key;
+	record_drop(q, key, at);
+	*ret = t;
+	return 0;
+}
+
+uint64_t
+kn_queue_drop(struct kn_queue *q)
+{
+	uint64_t seq, lowest = UINT64_MAX;
+	unsigned from = 0;
+	const char *at;
+
+	for (unsigned key = 0; key < KN_QUEUE_KEYS; key++) {
+		seq = kn_queue_head(q, key);
+		if (seq < lowest) {
+			lowest = seq;
+			from = key;
+		}
+	}
+	if (lowest == UINT64_MAX)
+		return 0;
+	at = q->keys[from].first->data + q->keys[from].first->begin;
+	seq = record_nargs(at);
+	for (at += HEAD_BYTES; seq > 0; seq--)
+		at += strlen(at) + 1;
+	record_drop(q, from, at);
+	return lowest;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "meter.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sys/loop.h"
+#include "sys/machine.h"
+
+/* Of more running tasks than this a random part is looked at. */
+#define LOOKS_MAX 256
+/* Looking may take this part of the time. */
+#define LOOK_SHARE 120
+/* The machine's state is read this often. */
+#define VITALS_NS ((int64_t)200000000)
+/* What a task waits for is asked in every sweep at first, then in every so many. */
+#define DEEP_FIRST 40
+#define DEEP_EVERY 4
+
+int
+kn_meter_init(struct kn_meter *m, const struct knee_options *o, const struct kn_machine *machine,
+    struct kn_exec *exec, int64_t now_ns)
+{
+	const struct kn_tuner_options options = {
+		.asked = o->limit,
+		.least = o->limit_min,
+		.most = o->limit_max,
+		.hint = o->kind,
+		.load_max = o->load_max,
+		.memfree_bytes = o->memfree_bytes,
+		.memsuspend_bytes = o->memsuspend_bytes,
+		.noswap = o->noswap,
+		.measure = o->measure != 0,
+		.seed = (uint64_t)now_ns | 1,
+	};
+	int err;
+
+	m->exec = exec;
+	m->machine = *machine;
+	m->random = options.seed;
+	m->names = o->limit == 0 || o->measure;
+	err = kn_tuner_new(&options, machine, &m->tuner);
+	if (err == 0 && m->names)
+		err = kn_namer_init(&m->namer, o->command);
+	if (err == 0 &&
+	    (m->names || o->load_max > 0 || o->memfree_bytes > 0 || o->memsuspend_bytes > 0 || o->noswap))
+		err = kn_vitals_new(&m->vitals);
+	if (err == 0 && o->limit == 0 && o->memory_path != NULL)
+		m->memory = kn_memory_open(o->memory_path, machine);
+	return err;
+}
+
+void
+kn_meter_done(struct kn_meter *m)
+{
+	struct kn_prior prior;
+
+	for (unsigned i = 0; m->memory != NULL && i < kn_tuner_nkeys(m->tuner); i++)
+		if (kn_tuner_learnt(m->tuner, i, &prior))
+			kn_memory_put(m->memory, kn_tuner_key_name(m->tuner, i), &prior);
+	kn_memory_close(m->memory);
+	kn_vitals_free(m->vitals);
+	kn_namer_done(&m->namer);
+	kn_tuner_free(m->tuner);
+	*m = (struct kn_meter){ 0 };
+}
+
+int
+kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
+{
+	struct kn_key_name name = { .place.spindle = -1 };
+	size_t known = kn_tuner_nkeys(m->tuner);
+	struct kn_prior prior;
+	int err;
+
+	if (m->names) {
+		err = kn_namer_name(&m->namer, input, &name);
+		if (err < 0)
+			return err;
+	}
+	*ret = kn_tuner_key(m->tuner, &name);
+	if (kn_tuner_nkeys(m->tuner) > known && m->memory != NULL &&
+	    kn_memory_get(m->memory, &name, &prior) == 1)
+		kn_tuner_recall(m->tuner, *ret, &prior);
+	return 0;
+}
+
+int64_t
+kn_meter_due_ns(const struct kn_meter *m)
+{
+	int64_t due = kn_tuner_due_ns(m->tuner);
+
+	return due < m->look_ns ? m->look_ns : due;
+}
+
+/* ---- looking at tasks --------------------------------------------------------- */
+
+/* What now has that told has not. */
+static void
+usage_delta(const struct kn_usage *now, const struct kn_usage *told, struct kn_usage *ret)
+{
+	*ret = *now;
+	ret->cpu_ns -= told->cpu_ns;
+	ret->delay_ns -= told->delay_ns;
+	ret->bytes -= told->bytes;
+	ret->disk_bytes -= told->disk_bytes;
+	ret->reads -= told->reads;
+	ret->looks -= told->looks;
+	ret->cpu_looks -= told->cpu_looks;
+	ret->disk_looks -= told->disk_looks;
+	ret->net_looks -= told->net_looks;
+	ret->lock_looks -= told->lock_looks;
+}
+
+/* A number below n, the same sequence for the same seed. */
+static uint64_t
+below(struct kn_meter *m, uint64_t n)
+{
+	m->random ^= m->random << 13;
+	m->random ^= m->random >> 7;
+	m->random ^= m->random << 17;
+	return m->random % n;
+}
+
+static void
+sweep(struct kn_meter *m, const struct kn_sched *s)
+{
+	bool deep = m->sweeps < DEEP_FIRST || m->sweeps % DEEP_EVERY == 0;
+	size_t left = s->running.len;
+	size_t wanted = left < LOOKS_MAX ? left : LOOKS_MAX;
+	struct kn_usage delta;
+
+	m->sweeps++;
+	/* Each of the rest with the same chance, so that just as many are taken as are wanted. */
+	for (struct kn_task *t = s->running.first; t != NULL && wanted > 0; t = t->next, left--) {
+		if (below(m, left) >= wanted)
+			continue;
+		wanted--;
+		m->exec->ops->look(m->exec, t, deep);
+		usage_delta(&t->usage, &t->told, &delta);
+		t->told = t->usage;
+		/* Its progress since it was last looked at, however long ago: no weight is needed. */
+		kn_tuner_progress(m->tuner, t->key, t->started_ns, &delta, &t->usage, 1);
+	}
+}
+
+void
+kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, uint64_t left, bool left_known)
+{
+	struct kn_sample sample = { .now_ns = now_ns, .left = left, .left_known = left_known };
+	int64_t before_ns = kn_loop_cpu_ns(), cost_ns;
+	struct kn_vitals vitals;
+
+	if (m->exec->ops->look != NULL && kn_tuner_looks(m->tuner))
+		sweep(m, s);
+	if (m->vitals != NULL && now_ns - m->vitals_ns >= VITALS_NS) {
+		kn_vitals_read(m->vitals, now_ns, &vitals);
+		m->vitals_ns = now_ns;
+		sample.vitals = &vitals;
+	}
+	kn_tuner_sample(m->tuner, &sample);
+	cost_ns = kn_loop_cpu_ns() - before_ns;
+	m->look_ns = now_ns + LOOK_SHARE * cost_ns;
+}
+
+void
+kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
+{
+	struct knee_result *r = &t->result;
+	struct kn_end end = {
+		.now_ns = now_ns,
+		.started_ns = t->started_ns,
+		.peak_rss_bytes = r->peak_rss_bytes > 0 ? (uint64_t)r->peak_rss_bytes : 0,
+		.failed = knee_failed(r),
+		.busy = t->busy,
+		.cut =
+		    t->reason != KN_BY_ITSELF || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_SKIPPED,
+	};
+	int64_t cpu_ns = r->cpu_user_ns + r->cpu_sys_ns;
+
+	/* The kernel's own account, when it is larger, has what no look saw. */
+	if (cpu_ns > t->usage.cpu_ns)
+		t->usage.cpu_ns = cpu_ns;
+	t->usage.known |= KN_USAGE_CPU;
+	end.usage = t->usage;
+	usage_delta(&t->usage, &t->told, &end.delta);
+	r->io_bytes = t->usage.bytes;
+	r->disk_bytes = t->usage.disk_bytes;
+	r->delay_ns = t->usage.delay_ns;
+	kn_tuner_ended(m->tuner, t->key, &end);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* Sorting: from what was seen of keys to classes, and what a class starts from. */
+#include <math.h>
+#include <string.h>
+
+#include "tuner_state.h"
+
+/* A key changes its kind after so many samples in a row that say the same. */
+#define AGREE 3
+
+/* So many tasks and less are not searched with. */
+#define FEW_WAITING 32
+#define FEW 50
+
+/* Most at once of any kind. */
+#define MOST 4096
+
+#define START_NET 4
+#define START_WAIT 8
+#define START_LOCK 2
+#define START_FLASH 4
+
+/* A share of the cores above this bounds how many can be of use. */
+#define CPU_SHARE_MIN 0.1
+#define CPU_ROOM 1.25
+
+void
+kn_area_flow(struct kn_area *a, double value, int64_t now_ns)
+{
+	if (a->at_ns > 0 && now_ns > a->at_ns)
+		a->sum += value * (double)(now_ns - a->at_ns);
+	a->at_ns = now_ns;
+}
+
+struct kn_shares
+kn_class_shares(const struct kn_tuner *t, unsigned class)
+{
+	struct kn_shares s = { 0 };
+	double weights = 0;
+
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		const struct kn_key *k = &t->keys[i];
+		double w = k->running + (k->queued > 0 ? 1 : 0) + 0.01;
+
+		if (k->class != class || (!k->measured && k->prior.kind == KNEE_KIND_UNKNOWN))
+			continue;
+		s.cpu += w * k->shares.cpu;
+		s.disk += w * k->shares.disk;
+		s.net += w * k->shares.net;
+		s.lock += w * k->shares.lock;
+		s.wait += w * k->shares.wait;
+		s.cores += w * k->shares.cores;
+		weights += w;
+	}
+	if (weights > 0) {
+		s.cpu /= weights;
+		s.disk /= weights;
+		s.net /= weights;
+		s.lock /= weights;
+		s.wait /= weights;
+		s.cores /= weights;
+	}
+	return s;
+}
+
+/* ---- what a class starts from ----------------------------------------------- */
+
+static unsigned
+most_of(const struct kn_tuner *t)
+{
+	unsigned most = t->cap < MOST ? t->cap : MOST;
+
+	return most > 0 ? most : 1;
+}
+
+/* Cores, rounded up: the number for tasks that do nothing but compute on one. */
+static unsigned
+whole_cores(const struct kn_tuner *t)
+{
+	double cores = ceil(t->machine.cores - 0.01);
+
+	return cores < 1 ? 1 : (unsigned)cores;
+}
+
+/* How many tasks that use so many cores on average keep all cores busy. */
+static unsigned
+cpu_slots(const struct kn_tuner *t, double cores)
+{
+	double n;
+
+	if (cores <= 0)
+		return whole_cores(t);
+	n = t->machine.cores / cores;
+	if (cores <= 1)
+		n = fmax(ceil(n - 0.5), whole_cores(t));
+	else
+		n = round(n);
+	return n < 1 ? 1 : (unsigned)n;
+}
+
+static unsigned
+start_number(const struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind)
+{
+	switch (kind) {
+	case KNEE_KIND_CPU:
+		return cpu_slots(t, k->shares.cores);
+	case KNEE_KIND_DISK:
+		return k->name.place.spindle == 1 ? 1 : k->name.place.spindle == 0 ? START_FLASH : 2;
+	case KNEE_KIND_NET:
+		return START_NET;
+	case KNEE_KIND_WAIT:
+		return START_WAIT;
+	case KNEE_KIND_LOCK:
+		return START_LOCK;
+	case KNEE_KIND_MIXED:
+		return whole_cores(t) > 2 ? whole_cores(t) : 2;
+	case KNEE_KIND_UNKNOWN:
+	case KNEE_KINDS:
+		break;
+	}
+	return whole_cores(t) > 4 ? whole_cores(t) / 2 : 2;
+}
+
+static bool
+searches(enum knee_kind kind)
+{
+	return kind != KNEE_KIND_CPU && kind != KNEE_KIND_UNKNOWN;
+}
+
+/* What the class of such work leans on: keys that lean on the same share a limit. */
+static void
+resource_of(const struct kn_key *k, enum knee_kind kind, char *ret, size_t size)
+{
+	const char *name = k->name.program;
+
+	if (kind == KNEE_KIND_CPU)
+		name = "";
+	else if (kind == KNEE_KIND_DISK)
+		name = k->name.place.disk;
+	else if (kind == KNEE_KIND_NET && k->name.place.host[0] != '\0')
+		name = k->name.place.host;
+	memcpy(ret, name, strnlen(name, size - 1));
+	ret[strnlen(name, size - 1)] = '\0';
+}
+
+unsigned
+kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, int64_t now_ns)
+{
+	bool recalled = !k->measured && k->prior.kind == kind && k->prior.limit > 0;
+	struct kn_limiter_start start = {
+		.start = recalled ? k->prior.limit : start_number(t, k, kind),
+		.min = 1,
+		.max = most_of(t),
+		.search = searches(kind),
+		.known = recalled,
+		.cpu_share = k->shares.cpu,
+		.seed = t->options.seed + t->nclasses,
+		.why = recalled ? KN_WHY_REMEMBERED :
+		    k->measured ? KN_WHY_KIND :
+				  KN_WHY_START,
+	};
+	char resource[64];
+	struct kn_class *c;
+
+	resource_of(k, kind, resource, sizeof(resource));
+	for (unsigned i = 0; i < t->nclasses; i++)
+		if (t->classes[i].kind == kind && strcmp(t->classes[i].resource, resource) == 0)
+			return i;
+	if (t->nclasses == KN_CLASSES)
+		return 0;
+	if (!k->measured && !recalled && t->options.hint == kind && kind != KNEE_KIND_UNKNOWN)
+		start.why = KN_WHY_HINT;
+	c = &t->classes[t->nclasses++];
+	*c = (struct kn_class){ .kind = kind, .busy_frac = -1, .ticked_ns = now_ns };
+	memcpy(c->resource, resource, sizeof(c->resource));
+	kn_limiter_init(&c->limiter, &start, now_ns);
+	c->area.at_ns = now_ns;
+	c->tries_limit = c->limiter.limit;
+	c->limiter.figure[0] = k->shares.cpu;
+	c->limiter.figure[1] = k->shares.disk;
+	c->limiter.figure[2] = k->shares.net;
+	kn_tuner_tell(t, t->nclasses - 1, 0, start.why);
+	return t->nclasses - 1;
+}
+
+void
+kn_tuner_move(struct kn_tuner *t, struct kn_key *k, unsigned class, int64_t now_ns)
+{
+	struct kn_class *from = &t->classes[k->class], *to = &t->classes[class];
+
+	kn_area_flow(&from->area, from->running, now_ns);
+	kn_area_flow(&to->area, to->running, now_ns);
+	from->running -= k->running;
+	from->queued -= k->queued;
+	to->running += k->running;
+	to->queued += k->queued;
+	if (to->running > to->peak)
+		to->peak = to->running;
+	if (to->runtime_ns <= 0)
+		to->runtime_ns = k->runtime_ns;
+	k->class = class;
+}
+
+/* ---- sorting ------------------------------------------------------------------ */
+
+static void
+key_sort(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
+{
+	struct kn_shares shares;
+	enum knee_kind kind;
+
+	if (!kn_traits_shares(&k->traits, &shares))
+		return;
+	kind = kn_classify(&shares);
+	k->agreed = kind == k->next ? k->agreed + 1 : 1;
+	k->next = kind;
+	k->shares = shares;
+	if (k->measured && (kind == k->kind || k->agreed < AGREE))
+		return;
+	if (k->prior.kind != KNEE_KIND_UNKNOWN && !k->measured && kind != k->kind && k->agreed < AGREE)
+		return;
+	k->measured = true;
+	k->kind = kind;
+	kn_tuner_move(t, k, kn_tuner_class(t, k, kind, now_ns), now_ns);
+}
+
+void
+kn_tuner_sort(struct kn_tuner *t, int64_t now_ns)
+{
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		struct kn_key *k = &t->keys[i];
+
+		if (k->first_ns == 0)
+			continue;
+		kn_area_flow(&k->area, k->running, now_ns);
+		k->traits.time_ns += k->area.sum;
+		k->area.sum = 0;
+		if (!t->fixed)
+			key_sort(t, k, now_ns);
+		else if (kn_traits_shares(&k->traits, &k->shares))
+			k->measured = true;
+		kn_traits_fade(&k->traits, now_ns);
+	}
+}
+
+/* ---- models --------------------------------------------------------------------- */
+
+/* Few tasks: no time to search. The number that the model gives, or 0: search. */
+static unsigned
+few_number(const struct kn_tuner *t, const struct kn_class *c, const struct kn_shares *s)
+{
+	uint64_t total = c->running + c->queued;
+	bool waits = c->kind == KNEE_KIND_WAIT || c->kind == KNEE_KIND_NET;
+
+	if (!t->left_known || c->must_search || c->limiter.nlevels > 0 || c->limiter.base > 0)
+		return 0;
+	if (c->limiter.phase == KN_PHASE_HOLD)
+		return 0;
+	if (waits)
+		return total <= FEW_WAITING && total > 0 ? (unsigned)total : 0;
+	if (total >= FEW || (c->signal != KN_SIGNAL_LENGTHS && c->runtime_ns * (double)total > 40e9))
+		return 0;
+	if (c->kind == KNEE_KIND_DISK)
+		return c->limiter.limit >= 4 ? c->limiter.limit : 2 * c->limiter.limit;
+	if (c->kind == KNEE_KIND_MIXED)
+		return cpu_slots(t, s->cores);
+	return 0;
+}
+
+void
+kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
+{
+	struct kn_class *c = &t->classes[class];
+	struct kn_shares s = kn_class_shares(t, class);
+	unsigned from = c->limiter.limit, most = most_of(t), few;
+	bool moved;
+
+	if (c->memory_most > 0 && c->memory_most < most)
+		most = c->memory_most;
+
+	if (c->kind == KNEE_KIND_CPU) {
+		moved = kn_limiter_bounds(&c->limiter, 1, most, KN_WHY_BOUND, now_ns);
+		if (kn_limiter_set(&c->limiter, cpu_slots(t, s.cores), KN_WHY_CPU_FULL, now_ns) ||
+		    (moved && c->memory_most != most))
+			kn_tuner_tell(t, class, from, c->limiter.why);
+		return;
+	}
+	if (s.cpu >= CPU_SHARE_MIN && c->kind != KNEE_KIND_UNKNOWN) {
+		unsigned room = (unsigned)ceil(CPU_ROOM * t->machine.cores / s.cores) + 1;
+
+		most = most < room ? most : room;
+	}
+	c->limiter.cpu_share = s.cpu;
+	if (kn_limiter_bounds(&c->limiter, 1, most, KN_WHY_BOUND, now_ns) && c->memory_most != most)
+		kn_tuner_tell(t, class, from, KN_WHY_BOUND);
+	if (!searches(c->kind))
+		return;
+	few = few_number(t, c, &s);
+	from = c->limiter.limit;
+	if (few == 0 || (few <= from && c->kind != KNEE_KIND_MIXED))
+		return;
+	if (kn_limiter_set(&c->limiter, few, KN_WHY_MODEL, now_ns))
+		kn_tuner_tell(t, class, from, KN_WHY_MODEL);
+}

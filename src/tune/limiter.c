@@ -1,0 +1,832 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The law of one limit.
+ *
+ * What is wanted is not the knee of the curve but the smallest number whose throughput is within
+ * 2 % of the best. Where tasks wait and nothing is busy one step too few costs a factor and one too
+ * many a percent; so evidence is asked for to stop, and little to go on.
+ *
+ *	BASE     measure the start
+ *	RAMP     a step up (twice, or as many as the idle cores could feed); a sequential test says:
+ *	         helped (stand there, go on), did not, or made it worse (back at once)
+ *	CONFIRM  it did not: measure the lower number once more; if the gain was hidden by drift, go on
+ *	REFINE   measure the middle of the widest gap beside the best number
+ *	HOLD     run at the best and watch it; now and then
+ *	PROBE    measure another number, then
+ *	BACK     the best again, and compare with the mean of before and after
+ *
+ * Throughput is the slope of the tasks' progress where that can be seen, measured in windows of a
+ * quarter second and more whose standard error comes from their own parts. Where it cannot (a sleep,
+ * a remote service) it is, by Little's law, the number at once divided by the length of a task, of
+ * tasks started since the limit was set; those that still run count by their age.
+ *
+ * Sources: the step test is Wald's sequential probability ratio; the window in which the pipe is
+ * found full, BBR's; A-B-A and paying for probes out of a budget, common practice in experiments.
+ */
+#include "limiter.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "fit.h"
+
+#define MS ((int64_t)1000000)
+
+#define WINDOW_MIN_NS (250 * MS)
+#define WINDOW_MAX_NS (10000 * MS)
+#define PART_MIN_NS (50 * MS)
+#define SETTLE_MIN_NS (100 * MS)
+#define SETTLE_MAX_NS (500 * MS)
+#define HOLD_TICK_NS (250 * MS)
+#define CEILING_NS (10000 * MS)
+
+#define RATES_MIN 5
+#define RATES_MAX 60
+#define LENGTHS_MIN 6
+#define LENGTHS_MAX 64
+#define ENDED_SHARE 0.4
+
+/* Standard errors wanted, of ln throughput. */
+#define NEED_RAMP 0.06
+#define NEED_REFINE 0.03
+#define NEED_HOLD 0.02
+#define SE_MIN 0.02
+/* Parts of a window are not independent. */
+#define AUTOCORRELATION 1.3
+
+/* A step by factor g has to give a tenth of what g promises. */
+#define GAIN_SHARE 0.1
+#define ACCEPT 1.5
+#define REJECT (-2.9)
+#define HARM 0.05
+
+/* Numbers this close to the best throughput are as good. */
+#define SAME 0.02
+
+/* Without a single end to go by, waiting tasks are raised to this. */
+#define BLIND_MAX 50
+#define BLIND_NS (500 * MS)
+
+#define CPU_FULL 0.97
+#define HOLD_FIRST 6
+#define HOLD_MAX 64
+#define BUDGET_FRAC 0.04
+
+static double
+random_unit(struct kn_limiter *l)
+{
+	l->seed ^= l->seed << 13;
+	l->seed ^= l->seed >> 7;
+	l->seed ^= l->seed << 17;
+	return (double)(l->seed >> 11) / 9007199254740992.0;
+}
+
+static int64_t
+clamp_ns(double ns, int64_t least, int64_t most)
+{
+	if (ns < (double)least)
+		return least;
+	return ns > (double)most ? most : (int64_t)ns;
+}
+
+static unsigned
+clamp(unsigned n, unsigned least, unsigned most)
+{
+	if (n > most)
+		n = most;
+	return n < least ? least : n;
+}
+
+/* ---- the table of levels -------------------------------------------------- */
+
+const struct kn_level *
+kn_limiter_level(const struct kn_limiter *l, unsigned n)
+{
+	for (unsigned i = 0; i < l->nlevels; i++)
+		if (l->levels[i].n == n)
+			return &l->levels[i];
+	return NULL;
+}
+
+const struct kn_level *
+kn_limiter_best(const struct kn_limiter *l)
+{
+	double most = -INFINITY;
+
+	for (unsigned i = 0; i < l->nlevels; i++)
+		if (l->levels[i].n <= l->max && l->levels[i].lnx > most)
+			most = l->levels[i].lnx;
+	for (unsigned i = 0; i < l->nlevels; i++)
+		if (l->levels[i].n <= l->max && l->levels[i].lnx >= most - SAME)
+			return &l->levels[i];
+	return NULL;
+}
+
+static void
+level_remove(struct kn_limiter *l, unsigned i)
+{
+	l->nlevels--;
+	memmove(&l->levels[i], &l->levels[i + 1], (l->nlevels - i) * sizeof(l->levels[0]));
+}
+
+static void
+level_put(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_ns)
+{
+	unsigned i = 0;
+
+	while (i < l->nlevels && l->levels[i].n < n)
+		i++;
+	if (i == l->nlevels || l->levels[i].n != n) {
+		if (l->nlevels == KN_LEVELS) {
+			unsigned oldest = 0;
+
+			for (unsigned j = 1; j < l->nlevels; j++)
+				if (l->levels[j].at_ns < l->levels[oldest].at_ns)
+					oldest = j;
+			level_remove(l, oldest);
+			i -= oldest < i;
+		}
+		memmove(&l->levels[i + 1], &l->levels[i], (l->nlevels - i) * sizeof(l->levels[0]));
+		l->nlevels++;
+	}
+	l->levels[i] = (struct kn_level){ .n = n, .lnx = lnx, .se = se, .at_ns = now_ns };
+}
+
+/* ---- windows ---------------------------------------------------------------- */
+
+static void
+window_reset(struct kn_limiter *l, double need, int64_t now_ns)
+{
+	struct kn_window *w = &l->window;
+
+	w->begin_ns = 0;
+	w->asked_ns = now_ns;
+	w->n = w->nlengths = w->ended = 0;
+	w->sum = w->sum2 = w->area = w->time = w->cpu = 0;
+	w->need = need;
+	w->factor = 0.8 + 0.4 * random_unit(l);
+}
+
+static void
+move(struct kn_limiter *l, unsigned limit, enum kn_phase phase, double need, int64_t now_ns)
+{
+	l->limit = clamp(limit, l->min, l->max);
+	l->phase = phase;
+	window_reset(l, need, now_ns);
+}
+
+static bool
+say(struct kn_limiter *l, enum kn_why why, double a, double b, double c)
+{
+	l->why = why;
+	l->figure[0] = a;
+	l->figure[1] = b;
+	l->figure[2] = c;
+	return true;
+}
+
+static int64_t
+window_ns(const struct kn_limiter *l, const struct kn_tick *t)
+{
+	return (
+	    int64_t)(l->window.factor * (double)clamp_ns(0.25 * t->runtime_ns, WINDOW_MIN_NS, WINDOW_MAX_NS));
+}
+
+/* Is the limit in force: as many run as it says, and what a change stirs up is over? */
+static bool
+window_begins(const struct kn_limiter *l, const struct kn_tick *t)
+{
+	int64_t since_ns = t->now_ns - l->window.asked_ns;
+	int64_t settle_ns = clamp_ns(t->runtime_ns, SETTLE_MIN_NS, SETTLE_MAX_NS);
+	double limit = l->limit;
+
+	if (t->running_now > limit * 1.1 + 0.5)
+		return false;
+	if (t->running_now + 0.5 < limit * 0.9 && (t->starved || since_ns < 2 * settle_ns))
+		return false;
+	/* Lengths count from the moment of the change: old tasks are not among them. */
+	return t->work < 0 || since_ns >= settle_ns;
+}
+
+/* Take this tick into the window. False when there is none yet. */
+static bool
+window_gather(struct kn_limiter *l, const struct kn_tick *t)
+{
+	struct kn_window *w = &l->window;
+	double rate;
+
+	if (w->begin_ns == 0) {
+		if (window_begins(l, t))
+			w->begin_ns = t->now_ns;
+		return false;
+	}
+	if (t->starved && t->running < 0.8 * l->limit) {
+		window_reset(l, w->need, t->now_ns); /* what it shows is the input's pace */
+		return false;
+	}
+	w->area += t->running * (double)t->elapsed_ns;
+	w->time += (double)t->elapsed_ns;
+	if (t->cpu_frac >= 0)
+		w->cpu += t->cpu_frac * (double)t->elapsed_ns;
+	if (t->work >= 0 && t->elapsed_ns > 0) {
+		rate = t->work / (double)t->elapsed_ns;
+		w->n++;
+		w->sum += rate;
+		w->sum2 += rate * rate;
+	}
+	return true;
+}
+
+struct estimate {
+	double lnx, se;
+	bool some;   /* shows the gross of it */
+	bool enough; /* may be judged */
+	bool full;   /* as good as it will get */
+};
+
+static bool
+estimate_rates(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
+{
+	const struct kn_window *w = &l->window;
+	double mean, var;
+
+	if (w->n < 2 || w->sum <= 0)
+		return false;
+	mean = w->sum / w->n;
+	var = (w->sum2 - w->sum * mean) / (w->n - 1);
+	ret->lnx = log(mean);
+	ret->se = var > 0 ? AUTOCORRELATION * sqrt(var / w->n) / mean : 0;
+	ret->se = fmax(ret->se, SE_MIN);
+	ret->some = w->n >= 3;
+	ret->enough = w->n >= RATES_MIN && t->now_ns - w->begin_ns >= window_ns(l, t);
+	ret->full = ret->enough && w->n >= RATES_MAX;
+	return true;
+}
+
+static bool
+estimate_lengths(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
+{
+	const struct kn_window *w = &l->window;
+	struct kn_fit fit;
+	unsigned least;
+	bool half;
+
+	if (w->nlengths < 2 || w->time <= 0 || w->area <= 0 ||
+	    kn_fit_lognormal(w->lengths, w->nlengths, t->ages, t->nages, &fit) < 0)
+		return false;
+	ret->lnx = log(w->area / w->time) - fit.mu;
+	ret->se = fmax(fit.se, SE_MIN);
+	/* Before most have ended, those that did are the short ones. */
+	half = (double)w->ended >= ENDED_SHARE * ((double)w->ended + (double)t->nages_all);
+	ret->some = w->ended >= LENGTHS_MIN;
+	least = clamp(l->limit, LENGTHS_MIN, LENGTHS_MAX / 2);
+	ret->enough = half && w->ended >= least && t->now_ns - w->asked_ns >= WINDOW_MIN_NS;
+	ret->full = ret->enough && w->ended >= clamp(2 * l->limit, LENGTHS_MAX, KN_LENGTHS);
+	return true;
+}
+
+static bool
+estimate(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
+{
+	return t->work >= 0 ? estimate_rates(l, t, ret) : estimate_lengths(l, t, ret);
+}
+
+static double
+window_cpu(const struct kn_limiter *l, const struct kn_tick *t)
+{
+	if (t->cpu_frac < 0 || l->window.time <= 0)
+		return -1;
+	return l->window.cpu / l->window.time;
+}
+
+/* ---- the search --------------------------------------------------------------- */
+
+static bool
+cores_full(const struct kn_limiter *l, const struct kn_tick *t)
+{
+	return l->cpu_share > 0.1 && window_cpu(l, t) > CPU_FULL;
+}
+
+/* The factor of the next step up. */
+static double
+growth(const struct kn_limiter *l, const struct kn_tick *t)
+{
+	double cpu = window_cpu(l, t);
+
+	if (l->cpu_share > 0.1 && cpu > 0.1)
+		return fmin(4, fmax(1.25, 1.1 / cpu));
+	if (t->runtime_ns > 30e9 && t->work >= 0 && !t->waits)
+		return 1.125;
+	return 2;
+}
+
+static unsigned
+highest(const struct kn_limiter *l)
+{
+	unsigned most = l->max;
+
+	if (l->top > 0 && l->top - 1 < most)
+		most = l->top - 1;
+	if (l->ceiling > 0 && l->ceiling < most)
+		most = l->ceiling;
+	return most > l->min ? most : l->min;
+}
+
+/* What the window at the present limit has cost against the best one known. */
+static void
+pay(struct kn_limiter *l, double lnx, int64_t now_ns)
+{
+	const struct kn_level *best = kn_limiter_best(l);
+	double share = best != NULL ? 1 - exp(lnx - best->lnx) : 0;
+
+	if (share > 0)
+		l->lost_ns += share * (double)(now_ns - l->window.asked_ns);
+}
+
+static bool
+hold(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
+{
+	const struct kn_level *best = kn_limiter_best(l);
+	const struct kn_level *above = NULL, *below = NULL;
+	double a = -1, b = -1;
+
+	if (best == NULL) {
+		move(l, l->limit, KN_PHASE_BASE, NEED_RAMP, t->now_ns);
+		return false;
+	}
+	for (unsigned i = 0; i < l->nlevels; i++) {
+		if (l->levels[i].n > best->n && above == NULL)
+			above = &l->levels[i];
+		if (l->levels[i].n < best->n)
+			below = &l->levels[i];
+	}
+	if (above != NULL)
+		a = exp(above->lnx - best->lnx);
+	if (below != NULL)
+		b = exp(below->lnx - best->lnx);
+	l->base = best->n;
+	move(l, best->n, KN_PHASE_HOLD, NEED_HOLD, t->now_ns);
+	l->hold_windows = 0;
+	if (l->hold_wait == 0)
+		l->hold_wait = HOLD_FIRST;
+	return say(l, why, a, b, 0);
+}
+
+/* Between lo and hi, by their geometric mean; 0 when nothing is between them. */
+static unsigned
+between(unsigned lo, unsigned hi)
+{
+	unsigned n;
+
+	if (hi < lo + 2 || (double)hi / lo <= 1.3)
+		return 0;
+	n = (unsigned)lround(sqrt((double)lo * hi));
+	return clamp(n, lo + 1, hi - 1);
+}
+
+/* The number to measure next around the best one; 0: none is worth it. */
+static unsigned
+refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
+{
+	const struct kn_level *best = kn_limiter_best(l);
+	unsigned i, lo, hi, up = 0, down = 0;
+	double slope = 0;
+
+	if (best == NULL || l->lost_ns > l->lost_max_ns || t->left < 4 * (uint64_t)best->n)
+		return 0;
+	i = (unsigned)(best - l->levels);
+	if (i + 1 < l->nlevels && l->levels[i + 1].n <= l->max) {
+		hi = l->levels[i + 1].n;
+		if (l->ceiling == 0 || hi <= l->ceiling + 1)
+			up = between(best->n, hi);
+	}
+	lo = i > 0 ? l->levels[i - 1].n : 0;
+	if (lo > 0)
+		slope = (best->lnx - l->levels[i - 1].lnx) / log((double)best->n / lo);
+	else if (best->n > l->min)
+		lo = clamp(best->n / 4, l->min, best->n);
+	/* Where it rises in proportion up to the best, nothing below can be as good. */
+	if (lo > 0 && slope < 0.7)
+		down = lo == best->n - 1 && kn_limiter_level(l, lo) == NULL ? lo : between(lo, best->n);
+	if (up > 0 && down > 0) {
+		hi = l->levels[i + 1].n;
+		return (double)hi / best->n >= (double)best->n / lo ? up : down;
+	}
+	return up > 0 ? up : down;
+}
+
+static bool
+refine(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
+{
+	unsigned n = refine_choose(l, t);
+
+	if (n == 0)
+		return hold(l, why == KN_WHY_CONFIRM || why == KN_WHY_REFINE ? KN_WHY_SETTLED : why, t);
+	move(l, n, KN_PHASE_REFINE, NEED_REFINE, t->now_ns);
+	return say(l, why == KN_WHY_CONFIRM ? KN_WHY_REFINE : why, 0, 0, 0);
+}
+
+/* The present limit is measured and stands: try the next step up. */
+static bool
+rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct kn_tick *t)
+{
+	unsigned most = highest(l), next;
+
+	l->base = l->limit;
+	if (cores_full(l, t))
+		return refine(l, KN_WHY_CPU_FULL, t) && say(l, KN_WHY_CPU_FULL, window_cpu(l, t), 0, 0);
+	if (l->base >= most)
+		return refine(l, l->base >= l->max ? KN_WHY_BOUND : KN_WHY_SETTLED, t);
+	if (t->left < 3 * (uint64_t)l->base && !(t->waits && t->left > 0))
+		return refine(l, KN_WHY_SETTLED, t);
+	if (!t->may_raise) {
+		window_reset(l, NEED_RAMP, t->now_ns);
+		l->phase = KN_PHASE_BASE;
+		return false;
+	}
+	l->growth = growth(l, t);
+	next = (unsigned)lround(l->base * l->growth);
+	next = clamp(next, l->base + 1, most);
+	l->growth = (double)next / l->base;
+	move(l, next, KN_PHASE_RAMP, NEED_RAMP, t->now_ns);
+	return say(l, why, gain, se, 0);
+}
+
+/* What is measured now is so far below the best that no more precision is needed. */
+static bool
+clearly_worse(const struct kn_limiter *l, const struct estimate *e)
+{
+	const struct kn_level *best = kn_limiter_best(l);
+	double d = best != NULL ? e->lnx - best->lnx : 0;
+
+	return e->some && d < -2 * HARM && d / hypot(e->se, best->se) < -3;
+}
+
+static bool
+ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+{
+	const struct kn_level *base = kn_limiter_level(l, l->base);
+	double d, sd, th, ratio;
+
+	if (base == NULL) {
+		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		return rise(l, KN_WHY_RISE, 0, 0, t);
+	}
+	d = e->lnx - base->lnx;
+	sd = hypot(e->se, base->se);
+	th = log(1 + GAIN_SHARE * (l->growth - 1));
+	/* A small step that seems to harm is more often noise: it is measured again. */
+	if (e->some && d < (l->growth < 1.5 ? -3 * HARM : -HARM) && d / sd < -2) {
+		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		l->top = l->limit;
+		pay(l, e->lnx, t->now_ns);
+		return refine(l, KN_WHY_HARM, t) && say(l, KN_WHY_HARM, 1 - exp(d), (double)l->top, 0);
+	}
+	if (!e->enough)
+		return false;
+	ratio = (d - th) * 2 * th / (sd * sd);
+	if (ratio > ACCEPT || (e->full && d > th / 2)) {
+		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
+	}
+	if (ratio > REJECT && !e->full)
+		return false;
+	level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+	l->probe = l->limit;
+	l->probe_lnx = e->lnx;
+	l->probe_se = e->se;
+	move(l, l->base, KN_PHASE_CONFIRM, NEED_RAMP / 2, t->now_ns);
+	return say(l, KN_WHY_CONFIRM, exp(d) - 1, sd, 0);
+}
+
+static bool
+confirm_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+{
+	double gain = l->probe_lnx - e->lnx;
+
+	pay(l, e->lnx, t->now_ns);
+	level_put(l, l->base, e->lnx, e->se, t->now_ns);
+	if (gain > 0.03 && gain > hypot(e->se, l->probe_se) && l->probe <= highest(l)) {
+		l->limit = l->probe;
+		(void)rise(l, KN_WHY_DRIFT, exp(gain) - 1, 0, t);
+		return true;
+	}
+	l->top = l->probe;
+	return refine(l, KN_WHY_CONFIRM, t);
+}
+
+/* ---- holding and probing -------------------------------------------------------- */
+
+/* Throughput has moved with the number unchanged: the work did, and all numbers with it. */
+static void
+levels_shift(struct kn_limiter *l, double by)
+{
+	for (unsigned i = 0; i < l->nlevels; i++)
+		l->levels[i].lnx += by;
+}
+
+static unsigned
+probe_choose(struct kn_limiter *l)
+{
+	unsigned n = l->limit, up = 0, down = 0;
+	unsigned most = highest(l);
+
+	if (n < most)
+		up = clamp(l->top > 0 ? (unsigned)lround(sqrt((double)n * l->top)) : 2 * n, n + 1, most);
+	if (n > l->min)
+		down = clamp((unsigned)lround(n / 1.25), l->min, n - 1);
+	if (l->probe_up == 0)
+		l->probe_up = 1;
+	if (up == 0 || (l->probe_up < 0 && down > 0))
+		return down;
+	return up;
+}
+
+static bool
+hold_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+{
+	const struct kn_level *known = kn_limiter_level(l, l->limit);
+	double lnx = e->lnx, by;
+
+	if (known != NULL) {
+		by = e->lnx - known->lnx;
+		l->shifted = fabs(by) > 3 * hypot(e->se, known->se) && fabs(by) > 0.1 ? l->shifted + 1 : 0;
+		if (l->shifted >= 2) {
+			levels_shift(l, by);
+			l->shifted = 0;
+		} else {
+			lnx = 0.7 * known->lnx + 0.3 * e->lnx;
+		}
+	}
+	level_put(l, l->limit, lnx, e->se, t->now_ns);
+	l->before = e->lnx;
+	l->before_se = e->se;
+	l->hold_windows++;
+	if (l->hold_windows < l->hold_wait || t->left < 10 * (uint64_t)l->limit || !t->may_raise ||
+	    l->lost_ns > l->lost_max_ns || cores_full(l, t)) {
+		window_reset(l, NEED_HOLD, t->now_ns);
+		l->window.begin_ns = t->now_ns;
+		return false;
+	}
+	l->probe = probe_choose(l);
+	if (l->probe == 0) {
+		window_reset(l, NEED_HOLD, t->now_ns);
+		return false;
+	}
+	l->base = l->limit;
+	move(l, l->probe, KN_PHASE_PROBE, NEED_REFINE, t->now_ns);
+	return say(l, KN_WHY_PROBE, 0, 0, 0);
+}
+
+static bool
+probe_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+{
+	double d = e->lnx - l->before, sd = hypot(e->se, l->before_se);
+	bool bad = e->some && d < -2 * HARM && d / sd < -3;
+
+	if (!bad && (!e->enough || (e->se > l->window.need && !e->full)))
+		return false;
+	l->probe_lnx = e->lnx;
+	l->probe_se = e->se;
+	pay(l, e->lnx, t->now_ns);
+	move(l, l->base, KN_PHASE_BACK, NEED_REFINE, t->now_ns);
+	return say(l, KN_WHY_PROBE_BACK, exp(d) - 1, sd, 0);
+}
+
+static bool
+back_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+{
+	double ref = (l->before + e->lnx) / 2;
+	double ref_se = hypot(l->before_se, e->se) / 2;
+	double d = l->probe_lnx - ref, sd = hypot(l->probe_se, ref_se);
+	bool up = l->probe > l->base, won;
+
+	won = up ? d > 0.01 + 0.01 * log((double)l->probe / l->base) && d > 1.64 * sd : d > -SAME / 2;
+	level_put(l, l->base, ref, ref_se, t->now_ns);
+	l->hold_windows = 0;
+	if (!won) {
+		level_put(l, l->probe, ref + d, sd, t->now_ns);
+		l->contradicted = 0;
+		l->probe_up = -l->probe_up;
+		l->hold_wait = clamp((unsigned)(l->hold_wait * 1.6), HOLD_FIRST, HOLD_MAX);
+		move(l, l->base, KN_PHASE_HOLD, NEED_HOLD, t->now_ns);
+		return false;
+	}
+	/* The table is of another time: what it says around here does not hold any more. */
+	l->nlevels = 0;
+	level_put(l, l->base, ref, ref_se, t->now_ns);
+	level_put(l, l->probe, ref + d, sd, t->now_ns);
+	l->top = up ? 0 : l->top;
+	l->hold_wait = HOLD_FIRST;
+	if (++l->contradicted >= 2 && up) {
+		l->contradicted = 0;
+		l->limit = l->probe;
+		l->window.cpu = 0;
+		return rise(l, KN_WHY_PROBE_WON, exp(d) - 1, 0, t);
+	}
+	move(l, l->probe, KN_PHASE_HOLD, NEED_HOLD, t->now_ns);
+	return say(l, KN_WHY_PROBE_WON, exp(d) - 1, 0, 0);
+}
+
+/* ---- a tick ------------------------------------------------------------------------ */
+
+/* Tasks that wait, nothing has ended, nothing is busy: start more without waiting for proof. */
+static bool
+blind(struct kn_limiter *l, const struct kn_tick *t)
+{
+	unsigned most = clamp(highest(l), 1, BLIND_MAX);
+
+	if (!t->waits || t->work >= 0 || !t->may_raise || l->window.nlengths > 0 || l->limit >= most)
+		return false;
+	if (l->phase != KN_PHASE_BASE && l->phase != KN_PHASE_RAMP)
+		return false;
+	if (t->now_ns - l->window.asked_ns < BLIND_NS || t->running_now < l->limit || t->left == 0)
+		return false;
+	l->base = 0;
+	move(l, clamp(l->limit * 2, 1, most), KN_PHASE_BASE, NEED_RAMP, t->now_ns);
+	return say(l, KN_WHY_BLIND, 0, 0, 0);
+}
+
+static void
+budget(struct kn_limiter *l, const struct kn_tick *t)
+{
+	double elapsed = (double)(t->now_ns - l->begin_ns);
+	double rest = elapsed;
+
+	if (t->left != UINT64_MAX && t->done > 0)
+		rest = elapsed * (double)t->left / (double)t->done;
+	l->lost_max_ns = BUDGET_FRAC * (elapsed + rest);
+	if (l->ceiling > 0 && t->now_ns >= l->ceiling_until_ns)
+		l->ceiling = 0;
+}
+
+static void
+next_tick(struct kn_limiter *l, const struct kn_tick *t)
+{
+	int64_t part = window_ns(l, t) / RATES_MIN;
+
+	if (part < PART_MIN_NS)
+		part = PART_MIN_NS;
+	if ((l->phase == KN_PHASE_HOLD || l->phase == KN_PHASE_MODEL) && part < HOLD_TICK_NS)
+		part = HOLD_TICK_NS;
+	l->due_ns = t->now_ns + part;
+}
+
+bool
+kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
+{
+	struct estimate e = { 0 };
+
+	budget(l, t);
+	next_tick(l, t);
+	if (l->phase == KN_PHASE_MODEL)
+		return false;
+	if (blind(l, t))
+		return true;
+	if (!window_gather(l, t) || !estimate(l, t, &e))
+		return false;
+	if (l->phase == KN_PHASE_RAMP)
+		return ramp_judge(l, &e, t);
+	if (l->phase == KN_PHASE_PROBE)
+		return probe_judge(l, &e, t);
+	if (l->phase == KN_PHASE_REFINE && clearly_worse(l, &e)) {
+		pay(l, e.lnx, t->now_ns);
+		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		return refine(l, KN_WHY_REFINE, t);
+	}
+	if (!e.enough || (e.se > l->window.need && !e.full))
+		return false;
+	switch (l->phase) {
+	case KN_PHASE_BASE:
+		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		return rise(l, KN_WHY_RISE, 0, e.se, t);
+	case KN_PHASE_CONFIRM:
+		return confirm_judge(l, &e, t);
+	case KN_PHASE_REFINE:
+		pay(l, e.lnx, t->now_ns);
+		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		return refine(l, KN_WHY_REFINE, t);
+	case KN_PHASE_HOLD:
+		return hold_judge(l, &e, t);
+	case KN_PHASE_BACK:
+		return back_judge(l, &e, t);
+	case KN_PHASE_MODEL:
+	case KN_PHASE_RAMP:
+	case KN_PHASE_PROBE:
+		break;
+	}
+	return false;
+}
+
+/* ---- from outside ------------------------------------------------------------------- */
+
+void
+kn_limiter_init(struct kn_limiter *l, const struct kn_limiter_start *s, int64_t now_ns)
+{
+	*l = (struct kn_limiter){
+		.min = s->min > 0 ? s->min : 1,
+		.max = s->max > s->min ? s->max :
+		    s->min > 0         ? s->min :
+					 1,
+		.phase = !s->search ? KN_PHASE_MODEL :
+		    s->known        ? KN_PHASE_HOLD :
+				      KN_PHASE_BASE,
+		.why = s->why,
+		.cpu_share = s->cpu_share,
+		.begin_ns = now_ns,
+		.due_ns = now_ns,
+		.hold_wait = s->known ? 2 : HOLD_FIRST,
+		.seed = s->seed != 0 ? s->seed : 88172645463325252,
+	};
+	l->limit = clamp(s->start, l->min, l->max);
+	window_reset(l, s->known ? NEED_HOLD : NEED_RAMP, now_ns);
+}
+
+bool
+kn_limiter_bounds(struct kn_limiter *l, unsigned min, unsigned max, enum kn_why why, int64_t now_ns)
+{
+	unsigned limit;
+
+	l->min = min > 0 ? min : 1;
+	l->max = max > l->min ? max : l->min;
+	limit = clamp(l->limit, l->min, l->max);
+	if (l->base > l->max)
+		l->base = 0;
+	if (limit == l->limit)
+		return false;
+	l->limit = limit;
+	if (l->phase != KN_PHASE_MODEL)
+		move(l, limit, KN_PHASE_BASE, NEED_RAMP, now_ns);
+	return say(l, why, 0, 0, 0);
+}
+
+bool
+kn_limiter_set(struct kn_limiter *l, unsigned limit, enum kn_why why, int64_t now_ns)
+{
+	limit = clamp(limit, l->min, l->max);
+	l->phase = KN_PHASE_MODEL;
+	if (limit == l->limit)
+		return false;
+	move(l, limit, KN_PHASE_MODEL, NEED_HOLD, now_ns);
+	return say(l, why, 0, 0, 0);
+}
+
+void
+kn_limiter_length(struct kn_limiter *l, int64_t started_ns, int64_t runtime_ns)
+{
+	struct kn_window *w = &l->window;
+
+	if (started_ns < w->asked_ns || runtime_ns <= 0)
+		return;
+	w->lengths[w->ended % KN_LENGTHS] = log((double)runtime_ns);
+	w->ended++;
+	w->nlengths = w->ended < KN_LENGTHS ? w->ended : KN_LENGTHS;
+}
+
+void
+kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t now_ns)
+{
+	unsigned before = l->limit;
+	int64_t wait_ns = CEILING_NS;
+
+	if (l->phase == KN_PHASE_MODEL) {
+		l->limit = clamp(to, l->min, l->max);
+		(void)say(l, why, 0, 0, 0);
+		return;
+	}
+	/* Again at the same height: wait longer each time. */
+	if (l->ceiling_until_ns > 0 && before <= l->ceiling + 1 + l->ceiling / 4)
+		wait_ns = clamp_ns(4 * (double)(now_ns - l->begin_ns), CEILING_NS, 60 * CEILING_NS);
+	while (l->nlevels > 0 && l->levels[l->nlevels - 1].n >= before)
+		level_remove(l, l->nlevels - 1);
+	l->ceiling = before > 1 ? before - 1 : 1;
+	l->ceiling_until_ns = now_ns + wait_ns;
+	l->base = 0;
+	move(l, to, KN_PHASE_BASE, NEED_RAMP, now_ns);
+	(void)say(l, why, 0, 0, 0);
+}
+
+void
+kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns)
+{
+	l->nlevels = 0;
+	l->base = l->top = 0;
+	l->contradicted = l->shifted = 0;
+	l->hold_wait = HOLD_FIRST;
+	if (l->phase != KN_PHASE_MODEL)
+		move(l, l->limit, KN_PHASE_BASE, NEED_RAMP, now_ns);
+	(void)say(l, why, 0, 0, 0);
+}
+
+int64_t
+kn_limiter_window_ns(const struct kn_limiter *l)
+{
+	return l->window.asked_ns;
+}
+
+bool
+kn_limiter_settled(const struct kn_limiter *l)
+{
+	return l->phase == KN_PHASE_MODEL || l->phase == KN_PHASE_HOLD || l->phase == KN_PHASE_PROBE ||
+	    l->phase == KN_PHASE_BACK;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* What a tuner is made of: for tuner*.c alone. */
+#ifndef KN_TUNER_STATE_H
+#define KN_TUNER_STATE_H
+
+#include "classify.h"
+#include "tuner.h"
+
+#define KN_AGES 256
+#define KN_CHANGES 32
+
+/* Of something that changes by steps, its integral over time. */
+struct kn_area {
+	double sum;                 /* since it was last taken, in units times ns */
+	int64_t at_ns;              /* up to when */
+};
+
+/* By what a class's throughput is measured. */
+enum kn_signal {
+	KN_SIGNAL_LENGTHS,          /* how long its tasks take */
+	KN_SIGNAL_BYTES,            /* what they read and write */
+	KN_SIGNAL_CPU,              /* what they compute */
+};
+
+struct kn_key {
+	struct kn_key_name name;
+	unsigned class;
+	enum knee_kind kind;        /* where it is sorted in now */
+	enum knee_kind next;        /* what the last looks say */
+	unsigned agreed;            /* how many in a row */
+	bool measured;              /* kind is of this run's tasks */
+	struct kn_shares shares;
+	struct kn_traits traits;
+	struct kn_area area;        /* of running */
+	struct kn_prior prior;      /* kind UNKNOWN: none */
+
+	struct kn_peaks peaks;
+	double rss, rss_before;     /* mean of its running tasks at the last sample, and 250 ms before */
+	double rss_sum, rss_n, needed_sum;  /* of this sample's looks */
+	double needed;              /* bytes its tasks may still take, of those that ran at the last vitals */
+	unsigned fresh;             /* started since */
+	int64_t rss_ns;
+	bool growing;
+
+	uint64_t queued, head_seq, started, done;
+	unsigned running;
+	int64_t first_ns;           /* of the first start; 0: none yet */
+	double runtime_ns, cpu_ns, bytes;   /* means of ended tasks, the latest weigh more */
+};
+
+struct kn_class {
+	enum knee_kind kind;
+	char resource[64];
+	struct kn_limiter limiter;
+	enum kn_signal signal, signal_next;
+	unsigned signal_agreed;
+	double work;                /* progress since the last tick, by the signal */
+	struct kn_area area;        /* of running, since the last tick */
+	int64_t ticked_ns;
+	unsigned running, peak;
+	uint64_t queued, done;
+	double runtime_ns;          /* mean of ended tasks; 0: none */
+	int64_t oldest_ns;          /* start of the oldest task looked at */
+	double ages[KN_AGES];
+	size_t nages;
+	double looked, fresh_looked;        /* running tasks looked at; of those, started in the window */
+	unsigned memory_most;       /* memory allowed no more; 0: it did */
+	unsigned blocked_most;      /* the most that ran since the limit was last reached */
+	unsigned blocked;           /* samples since then in which memory forbade the next start */
+	int64_t reached_ns;         /* when that was */
+	struct kn_tries here, below;
+	unsigned tries_limit;
+	int64_t backed_ns;          /* tasks that started before tell of a limit that is gone */
+	bool must_search;           /* no model: a guard has spoken */
+	double runtime_sum, alone_sum;
+	double busy_frac;           /* of the resource; < 0: unknown */
+};
+
+struct kn_tuner {
+	struct kn_tuner_options options;
+	struct kn_machine machine;
+	struct kn_guard guard;
+	struct kn_key keys[KN_KEYS];
+	unsigned nkeys;
+	struct kn_class classes[KN_CLASSES];
+	unsigned nclasses;
+	unsigned running, suspended;
+	uint64_t left;
+	bool left_known;
+	bool fixed;
+	unsigned cap;               /* of all classes: descriptors, refusals, the user's bound */
+	unsigned cap_most;          /* it recovers to this after refusals */
+	int64_t cap_due_ns, pause_ns;
+	int64_t due_ns, guard_due_ns;
+	double cpu_frac;            /* < 0: unknown */
+	struct kn_vitals vitals;
+	enum kn_act act;
+	enum kn_guard_state said;   /* the guard's state that was told */
+	int direction;
+	struct kn_change changes[KN_CHANGES];
+	unsigned change_first, nchanges;
+};
+
+/* An area up to now, of a value that was `value` since the last call. */
+void kn_area_flow(struct kn_area *a, double value, int64_t now_ns);
+void kn_tuner_tell(struct kn_tuner *t, unsigned class, unsigned from, enum kn_why why);
+/* Means over a class's keys, weighted by what runs. */
+struct kn_shares kn_class_shares(const struct kn_tuner *t, unsigned class);
+/* Sort every key by what was seen, and give new classes their limits. */
+void kn_tuner_sort(struct kn_tuner *t, int64_t now_ns);
+/* The class for work of this kind at this place, made when missing. */
+unsigned kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, int64_t now_ns);
+/* Move a key with its running and waiting tasks. */
+void kn_tuner_move(struct kn_tuner *t, struct kn_key *k, unsigned class, int64_t now_ns);
+/* The given number or the bounds of a class, by the model. */
+void kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns);
+
+#endif
