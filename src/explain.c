@@ -41,7 +41,7 @@ why_guard(const struct kn_change *c, char *ret, size_t size)
 		    100 * f[1]);
 		break;
 	case KN_WHY_BUSY:
-		add(ret, size, "a task was told that %.0f at once are too many", f[0]);
+		add(ret, size, "a task was told that about %.0f are too many", f[0]);
 		break;
 	case KN_WHY_SEEKS:
 		add(ret, size, "more reads move fewer bytes: the disk seeks");
@@ -139,6 +139,9 @@ why_text(const struct kn_change *c, const struct knee_work *w, char *ret, size_t
 		break;
 	case KN_WHY_CPU_FULL:
 		add(ret, size, "the cores are busy");
+		break;
+	case KN_WHY_CORES:
+		add(ret, size, "so many keep the cores busy");
 		break;
 	case KN_WHY_MODEL:
 		add(ret, size, "too few tasks for a search");

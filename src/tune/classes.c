@@ -8,6 +8,9 @@
 /* A key changes its kind after so many samples in a row that say the same. */
 #define AGREE 3
 
+/* A number of the model is taken when it stays so long. */
+#define MODEL_STAYS_NS ((int64_t)2000000000)
+
 /* So many tasks and less are not searched with. */
 #define FEW_WAITING 32
 #define FEW 50
@@ -267,27 +270,43 @@ few_number(const struct kn_tuner *t, const struct kn_class *c, const struct kn_s
 	return 0;
 }
 
+/* Has the model said the same number for long enough? A share that lies between two numbers would
+ * else change the limit with every breath. */
+static bool
+model_stays(struct kn_class *c, unsigned number, int64_t now_ns)
+{
+	if (number != c->model_next) {
+		c->model_next = number;
+		c->model_ns = now_ns;
+	}
+	return now_ns - c->model_ns >= MODEL_STAYS_NS;
+}
+
 void
 kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
 {
 	struct kn_class *c = &t->classes[class];
 	struct kn_shares s = kn_class_shares(t, class);
 	unsigned from = c->limiter.limit, most = most_of(t), few;
-	bool moved;
+	bool moved, set;
 
 	if (c->memory_most > 0 && c->memory_most < most)
 		most = c->memory_most;
 
 	if (c->kind == KNEE_KIND_CPU) {
 		moved = kn_limiter_bounds(&c->limiter, 1, most, KN_WHY_BOUND, now_ns);
-		if (kn_limiter_set(&c->limiter, cpu_slots(t, s.cores), KN_WHY_CPU_FULL, now_ns) ||
-		    (moved && c->memory_most != most))
+		set = model_stays(c, cpu_slots(t, s.cores), now_ns) &&
+		    kn_limiter_set(&c->limiter, c->model_next, KN_WHY_CORES, now_ns);
+		if (set || (moved && c->memory_most != most))
 			kn_tuner_tell(t, class, from, c->limiter.why);
 		return;
 	}
 	if (s.cpu >= CPU_SHARE_MIN && c->kind != KNEE_KIND_UNKNOWN) {
 		unsigned room = (unsigned)ceil(CPU_ROOM * t->machine.cores / s.cores) + 1;
 
+		/* It bounds the search; what runs already is not taken back for it. */
+		if (room < from)
+			room = from;
 		most = most < room ? most : room;
 	}
 	c->limiter.cpu_share = s.cpu;

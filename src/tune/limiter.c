@@ -446,6 +446,9 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 	}
 	l->growth = growth(l, t);
 	next = (unsigned)lround(l->base * l->growth);
+	/* Near a number that is known to harm: not right below it, but half way. */
+	if (next > most && (l->top > 0 || l->ceiling > 0))
+		next = (unsigned)lround(sqrt((double)l->base * (most + 1)));
 	next = clamp(next, l->base + 1, most);
 	l->growth = (double)next / l->base;
 	move(l, next, KN_PHASE_RAMP, NEED_RAMP, t->now_ns);
@@ -656,8 +659,10 @@ budget(struct kn_limiter *l, const struct kn_tick *t)
 	if (t->left != UINT64_MAX && t->done > 0)
 		rest = elapsed * (double)t->left / (double)t->done;
 	l->lost_max_ns = BUDGET_FRAC * (elapsed + rest);
-	if (l->ceiling > 0 && t->now_ns >= l->ceiling_until_ns)
+	if (l->ceiling > 0 && t->now_ns >= l->ceiling_until_ns) {
 		l->ceiling = 0;
+		l->top += l->top / 4 + 1;
+	}
 }
 
 static void
@@ -800,6 +805,7 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 	while (l->nlevels > 0 && l->levels[l->nlevels - 1].n >= before)
 		level_remove(l, l->nlevels - 1);
 	l->ceiling = before > 1 ? before - 1 : 1;
+	l->top = before > 1 ? before : 2;
 	l->ceiling_until_ns = now_ns + wait_ns;
 	l->base = 0;
 	move(l, to, KN_PHASE_BASE, NEED_RAMP, now_ns);

@@ -351,7 +351,7 @@ kn_tuner_progress(struct kn_tuner *t, unsigned key, int64_t started_ns, const st
 }
 
 static void
-back_off(struct kn_tuner *t, unsigned class, enum kn_why why, int64_t now_ns)
+back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b, int64_t now_ns)
 {
 	struct kn_class *c = &t->classes[class];
 	unsigned from = c->limiter.limit, to;
@@ -361,14 +361,11 @@ back_off(struct kn_tuner *t, unsigned class, enum kn_why why, int64_t now_ns)
 		to = 1;
 	c->backed_ns = now_ns;
 	c->must_search = true;
-	if (c->limiter.phase == KN_PHASE_MODEL && c->kind != KNEE_KIND_CPU && c->kind != KNEE_KIND_UNKNOWN) {
-		double figure[3];
-
-		memcpy(figure, c->limiter.figure, sizeof(figure));
+	if (c->limiter.phase == KN_PHASE_MODEL && c->kind != KNEE_KIND_CPU && c->kind != KNEE_KIND_UNKNOWN)
 		c->limiter.phase = KN_PHASE_BASE;
-		memcpy(c->limiter.figure, figure, sizeof(figure));
-	}
 	kn_limiter_back_off(&c->limiter, to, why, now_ns);
+	c->limiter.figure[0] = a;
+	c->limiter.figure[1] = b;
 	c->tries_limit = c->limiter.limit;
 	c->here = (struct kn_tries){ 0 };
 	kn_tuner_tell(t, class, from, why);
@@ -394,14 +391,11 @@ failures(struct kn_tuner *t, struct kn_key *k, const struct kn_end *end)
 		return;
 	c->here.done++;
 	c->here.failed += end->failed;
-	if (end->busy) {
-		c->limiter.figure[0] = c->running;
-		back_off(t, k->class, KN_WHY_BUSY, end->now_ns);
-	} else if (end->failed && kn_tries_worse(c->here, c->below)) {
-		c->limiter.figure[0] = (double)c->here.failed / c->here.done;
-		c->limiter.figure[1] = c->below.done > 0 ? (double)c->below.failed / c->below.done : 0;
-		back_off(t, k->class, KN_WHY_FAILURES, end->now_ns);
-	}
+	if (end->busy)
+		back_off(t, k->class, KN_WHY_BUSY, c->running + 1, 0, end->now_ns);
+	else if (end->failed && kn_tries_worse(c->here, c->below))
+		back_off(t, k->class, KN_WHY_FAILURES, (double)c->here.failed / c->here.done,
+		    c->below.done > 0 ? (double)c->below.failed / c->below.done : 0, end->now_ns);
 }
 
 static void
@@ -431,6 +425,22 @@ alone_ns(const struct kn_key *k, const struct kn_class *c, const struct kn_end *
 	return fmax(alone, fmin(runtime, (double)end->usage.cpu_ns / fmax(1, k->shares.cores)));
 }
 
+/* What an ended task used is free again, before the machine is read the next time. */
+static void
+memory_given_back(struct kn_tuner *t, struct kn_key *k, int64_t started_ns)
+{
+	unsigned older = k->running - (k->fresh < k->running ? k->fresh : k->running);
+
+	if (started_ns >= t->vitals_ns) {
+		k->fresh -= k->fresh > 0;
+		return;
+	}
+	if (older > 0)
+		k->needed *= (double)(older - 1) / older;
+	if (t->guard.free_bytes < UINT64_MAX - (uint64_t)k->rss)
+		t->guard.free_bytes += (uint64_t)k->rss;
+}
+
 void
 kn_tuner_ended(struct kn_tuner *t, unsigned key, const struct kn_end *end)
 {
@@ -440,6 +450,7 @@ kn_tuner_ended(struct kn_tuner *t, unsigned key, const struct kn_end *end)
 	bool first = k->done == 0;
 
 	flow(t, k, end->now_ns);
+	memory_given_back(t, k, end->started_ns);
 	k->running--;
 	c->running--;
 	t->running--;
@@ -615,7 +626,7 @@ memory_bound(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		c->reached_ns = now_ns;
 		c->blocked = c->blocked_most = 0;
 		if (c->memory_most > 0 && c->running >= c->memory_most && !memory_forbids(t, class))
-			c->memory_most++;
+			c->memory_most += 1 + c->memory_most / 3;
 		return;
 	}
 	c->blocked += memory_forbids(t, class);
@@ -693,6 +704,7 @@ guard_sample(struct kn_tuner *t, int64_t now_ns, const struct kn_vitals *v)
 	enum kn_guard_state before = t->guard.state;
 
 	t->vitals = *v;
+	t->vitals_ns = now_ns;
 	t->cpu_frac = v->known & KN_VITALS_CPU ? v->cpu_busy / t->machine.cores : -1;
 	kn_guard_vitals(&t->guard, now_ns, v, t->running - t->suspended, t->suspended);
 	if (t->guard.resume && t->suspended > 0)
@@ -710,17 +722,16 @@ guard_sample(struct kn_tuner *t, int64_t now_ns, const struct kn_vitals *v)
 		if (c->running == 0 || (!t->fixed && c->running > c->limiter.limit) ||
 		    (c->backed_ns > 0 && now_ns - c->backed_ns < BACK_OFF_AGAIN_NS))
 			continue;
-		c->limiter.figure[0] = t->guard.figure;
 		if (t->guard.state >= KN_GUARD_BACK_OFF && t->guard.reason != KN_GUARD_BY_LOAD && !t->fixed) {
-			back_off(t, i, guard_why(t->guard.reason), now_ns);
-			c->limiter.figure[0] = t->guard.figure;
-		} else {
-			kn_tuner_tell(t, i, c->limiter.limit, guard_why(t->guard.reason));
+			back_off(t, i, guard_why(t->guard.reason), t->guard.figure, 0, now_ns);
+			continue;
 		}
+		c->limiter.figure[0] = t->guard.figure;
+		kn_tuner_tell(t, i, c->limiter.limit, guard_why(t->guard.reason));
 	}
 }
 
-/* A class that waits for memory alone is told once: its limit cannot be reached. */
+/* Some key runs of which it is not known yet what it needs. */
 static bool
 unmeasured(const struct kn_tuner *t, int64_t now_ns)
 {

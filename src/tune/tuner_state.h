@@ -71,6 +71,8 @@ struct kn_class {
 	struct kn_tries here, below;
 	unsigned tries_limit;
 	int64_t backed_ns;          /* tasks that started before tell of a limit that is gone */
+	unsigned model_next;        /* what the model says now, if it is another number */
+	int64_t model_ns;           /* since when */
 	bool must_search;           /* no model: a guard has spoken */
 	double runtime_sum, alone_sum;
 	double busy_frac;           /* of the resource; < 0: unknown */
@@ -94,6 +96,7 @@ struct kn_tuner {
 	int64_t due_ns, guard_due_ns;
 	double cpu_frac;            /* < 0: unknown */
 	struct kn_vitals vitals;
+	int64_t vitals_ns;
 	enum kn_act act;
 	enum kn_guard_state said;   /* the guard's state that was told */
 	int direction;

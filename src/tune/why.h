@@ -19,6 +19,7 @@ enum kn_why {
 	KN_WHY_PROBE_WON,           /* it was not: gain */
 	KN_WHY_HARM,                /* more made it worse: loss */
 	KN_WHY_CPU_FULL,            /* the cores are busy: busy share */
+	KN_WHY_CORES,               /* so many keep the cores busy: the model of what computes */
 	KN_WHY_MODEL,               /* few tasks: no search */
 	KN_WHY_BOUND,               /* the most that is allowed */
 	KN_WHY_MEMORY,              /* memory allows no more: bytes a task, bytes free */

@@ -244,13 +244,14 @@ sim_driver_next(struct sim_driver *d, int64_t now_ns, uint32_t *ret)
 	return true;
 }
 
+/* task was started: whose tasks stand before it and still wait, with none running? */
 static void
-starving_count(struct sim_driver *d)
+starving_count(struct sim_driver *d, uint32_t task)
 {
 	for (unsigned i = 0; i < d->nqueues; i++) {
 		if (d->running[i] > 0 || fifo_len(&d->queues[i]) == 0)
 			d->skipped[i] = 0;
-		else if (++d->skipped[i] > d->skipped_most)
+		else if (fifo_head(&d->queues[i]) < task && ++d->skipped[i] > d->skipped_most)
 			d->skipped_most = d->skipped[i];
 	}
 }
@@ -286,7 +287,7 @@ sim_driver_started(struct sim_driver *d, uint32_t task, int64_t now_ns)
 	d->running[key]++;
 	d->running_all++;
 	if (d->nqueues > 1)
-		starving_count(d);
+		starving_count(d, task);
 	if (d->tuner == NULL)
 		return;
 	queue_tell(d, key);

@@ -46,7 +46,7 @@ struct sim_driver {
 	unsigned nqueues;
 	unsigned key[SIM_TYPES];    /* queue of a type's tasks */
 	unsigned running[KN_KEYS], running_all;
-	uint64_t skipped[KN_KEYS];  /* starts of others while it had tasks waiting and none running */
+	uint64_t skipped[KN_KEYS];  /* later tasks started while it had some waiting and none running */
 	uint64_t skipped_most;
 	uint32_t next;              /* task that is read next */
 	uint64_t waiting;           /* in the queues */

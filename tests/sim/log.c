@@ -54,8 +54,8 @@ sim_log_recall(FILE *f, unsigned key, const struct kn_prior *p)
 	if (f == NULL)
 		return;
 	fprintf(f, "recall\t%u\t%u\t%u\t%.17g\t%.17g\t%.17g\t%.17g\t%.17g\t%.17g\t%.17g\t%.17g\t%.17g\n", key,
-	    p->kind, p->limit, p->cpu_share, p->disk_share, p->net_share, p->wait_share, p->cores_per_task,
-	    p->runtime_ns, p->cpu_ns, p->bytes, p->rss_bytes);
+	    (unsigned)p->kind, p->limit, p->cpu_share, p->disk_share, p->net_share, p->wait_share,
+	    p->cores_per_task, p->runtime_ns, p->cpu_ns, p->bytes, p->rss_bytes);
 }
 
 void
@@ -145,14 +145,42 @@ void
 sim_log_change(FILE *f, const struct kn_change *c)
 {
 	if (f != NULL)
-		fprintf(f, "change\t%u\t%u\t%u\t%u\t%.17g\t%.17g\t%.17g\n", c->class, c->from, c->to, c->why,
-		    c->figure[0], c->figure[1], c->figure[2]);
+		fprintf(f, "change\t%u\t%u\t%u\t%u\t%.17g\t%.17g\t%.17g\n", c->class, c->from, c->to,
+		    (unsigned)c->why, c->figure[0], c->figure[1], c->figure[2]);
 }
 
-static const char *const why_names[] = { "start", "remembered", "hint", "kind", "rise", "blind", "confirm",
-	"drift", "refine", "settled", "probe", "probe back", "probe won", "harm", "cpu full", "model",
-	"bound", "memory", "pressure", "swap", "failures", "busy", "seeks", "load", "fds", "refused",
-	"recovered", "hand", "changed" };
+static const char *const why_names[] = {
+	[KN_WHY_START] = "start",
+	[KN_WHY_REMEMBERED] = "remembered",
+	[KN_WHY_HINT] = "hint",
+	[KN_WHY_KIND] = "kind",
+	[KN_WHY_RISE] = "rise",
+	[KN_WHY_BLIND] = "blind",
+	[KN_WHY_CONFIRM] = "confirm",
+	[KN_WHY_DRIFT] = "drift",
+	[KN_WHY_REFINE] = "refine",
+	[KN_WHY_SETTLED] = "settled",
+	[KN_WHY_PROBE] = "probe",
+	[KN_WHY_PROBE_BACK] = "probe back",
+	[KN_WHY_PROBE_WON] = "probe won",
+	[KN_WHY_HARM] = "harm",
+	[KN_WHY_CPU_FULL] = "cpu full",
+	[KN_WHY_CORES] = "cores",
+	[KN_WHY_MODEL] = "model",
+	[KN_WHY_BOUND] = "bound",
+	[KN_WHY_MEMORY] = "memory",
+	[KN_WHY_PRESSURE] = "pressure",
+	[KN_WHY_SWAP] = "swap",
+	[KN_WHY_FAILURES] = "failures",
+	[KN_WHY_BUSY] = "busy",
+	[KN_WHY_SEEKS] = "seeks",
+	[KN_WHY_LOAD] = "load",
+	[KN_WHY_FDS] = "fds",
+	[KN_WHY_REFUSED] = "refused",
+	[KN_WHY_RECOVERED] = "recovered",
+	[KN_WHY_HAND] = "hand",
+	[KN_WHY_CHANGED] = "changed",
+};
 
 _Static_assert(sizeof(why_names) / sizeof(why_names[0]) == KN_WHYS, "a name for every reason");
 

@@ -329,11 +329,10 @@ world_event(struct sim_world *w, enum sim_event event)
 }
 
 static void
-world_machine(struct sim_world *w, const struct recipe *r, uint64_t seed)
+world_machine(struct sim_world *w, const struct recipe *r)
 {
 	unsigned cores = r->cores > 0 ? r->cores : CORES;
 
-	(void)seed;
 	w->pools[0] = stuffs[STUFF_CPU];
 	curve_fill(&w->pools[0], CURVE_CORES, 0, cores);
 	w->npools = 1;
@@ -496,7 +495,7 @@ sim_world_new(const struct sim_case *c, uint64_t seed, struct sim_world **ret)
 	w = calloc(1, sizeof(*w));
 	if (w == NULL)
 		return -ENOMEM;
-	world_machine(w, r, seed);
+	world_machine(w, r);
 	world_parts(w, r, c);
 	world_event(w, c->event);
 	w->noise_frac = c->noise_frac;
