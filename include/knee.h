@@ -354,6 +354,7 @@ void knee_wake(knee *k);
 void knee_adjust(knee *k, int by);
 
 /* End the youngest task that has printed nothing, and run it again later; it counts as no attempt.
+ * With KNEE_ORDER_NONE nobody sees what a task prints: it may have printed.
  * 1, or 0 when there is none. */
 int knee_requeue_youngest(knee *k);
 

@@ -104,8 +104,10 @@ knee_stop(knee *k, enum knee_stop how)
 void
 knee_signal(knee *k, int sig)
 {
+	/* What is stopped for want of memory is not woken by the way. */
 	for (struct kn_task *t = k->sched.running.first; t != NULL; t = t->next)
-		k->exec.ops->signal(&k->exec, t, sig);
+		if (sig != SIGCONT || t->suspended_ns == 0)
+			k->exec.ops->signal(&k->exec, t, sig);
 }
 
 void

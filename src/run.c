@@ -286,8 +286,8 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 		return;
 	}
 	k->sched.cancelling = true;
-	queue_drop(k);
 	err = list_event(k, &k->sched.ready, event);
+	queue_drop(k); /* and tells the tuner that nothing waits */
 	if (err == 0)
 		err = list_event(k, &k->sched.waiting, event);
 	if (err == 0)
@@ -322,7 +322,7 @@ static void
 suspend(struct knee *k, struct kn_task *t)
 {
 	k->exec.ops->signal(&k->exec, t, SIGSTOP);
-	t->suspended_ns = k->loop.now_ns;
+	kn_sched_stand(&k->sched, t, k->loop.now_ns);
 	kn_tuner_suspended(k->meter.tuner, ++k->suspended);
 }
 
@@ -330,8 +330,7 @@ static void
 resume(struct knee *k, struct kn_task *t)
 {
 	k->exec.ops->signal(&k->exec, t, SIGCONT);
-	kn_sched_shift_task(&k->sched, t, k->loop.now_ns - t->suspended_ns);
-	t->suspended_ns = 0;
+	kn_sched_go_on(&k->sched, t, k->loop.now_ns);
 	kn_tuner_suspended(k->meter.tuner, --k->suspended);
 }
 
@@ -617,6 +616,7 @@ task_start(struct knee *k, struct kn_task *t)
 	t->result = (struct knee_result){ .attempt = t->result.attempt };
 	t->result.start_time_ns = kn_loop_time_ns();
 	t->usage = t->told = (struct kn_usage){ 0 };
+	t->busy = false;
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
 	err = k->exec.ops->start(&k->exec, t);
@@ -793,6 +793,10 @@ kn_run_work(const struct knee *k, struct knee_work *ret, size_t max)
 	for (unsigned i = 0; i < kn_tuner_nclasses(k->meter.tuner); i++) {
 		kn_tuner_work(k->meter.tuner, i, &work);
 		if (work.done == 0 && work.running == 0)
+			continue;
+		/* What ended before it was known what it needs tells nothing beside the rest. */
+		if (work.kind == KNEE_KIND_UNKNOWN && work.running == 0 &&
+		    kn_tuner_nclasses(k->meter.tuner) > 1)
 			continue;
 		kn_tuner_why(k->meter.tuner, i, &why);
 		kn_explain_work(&why, &work);

@@ -124,7 +124,7 @@ median_changed(struct kn_sched *s)
 	if (n < MEDIAN_MIN_RESULTS || (n > MEDIAN_MIN_RESULTS && (n & (n - 1)) != 0))
 		return;
 	for (struct kn_task *t = s->running.first; t != NULL; t = t->next)
-		if (t->state == KN_RUNNING)
+		if (t->state == KN_RUNNING && t->suspended_ns == 0)
 			deadline_set(s, t, t->started_ns + timeout_ns(s));
 }
 
@@ -177,6 +177,8 @@ kn_sched_may_retry(const struct kn_sched *s, const struct kn_task *t)
 {
 	unsigned most = s->rules.attempts;
 
+	if (t->state == KN_ENDING && t->reason == KN_BY_REQUEUE)
+		return !s->cancelling;
 	/* As long as it runs it may still say that it was too many. */
 	if (s->rules.busy_attempts > most && (t->state != KN_WAITING || t->busy))
 		most = s->rules.busy_attempts;
@@ -194,7 +196,7 @@ may_retry(const struct kn_sched *s, const struct kn_task *t)
 	return t->result.attempt < most && !s->cancelling;
 }
 
-/* What was ended to free memory goes back to the head of those that are ready. */
+/* What was ended to free memory goes back to those that are ready. */
 static struct kn_step
 requeued(struct kn_sched *s, struct kn_task *t)
 {
@@ -376,19 +378,40 @@ kn_sched_prepare(struct kn_sched *s, struct kn_task *t)
 	return slot_find(s, &t->slot);
 }
 
-void
-kn_sched_shift_task(struct kn_sched *s, struct kn_task *t, int64_t ns)
+static void
+shift(struct kn_sched *s, struct kn_task *t, int64_t ns)
 {
+	if (t->suspended_ns != 0) /* it stands still already: only from when does not count any more */
+		t->suspended_ns += ns;
 	t->started_ns += ns;
 	if (t->deadline.index != 0)
 		deadline_set(s, t, t->deadline.key + ns);
 }
 
 void
+kn_sched_stand(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	t->suspended_ns = now_ns;
+	kn_heap_remove(&s->deadlines, &t->deadline);
+}
+
+void
+kn_sched_go_on(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	int64_t bound = timeout_ns(s);
+
+	t->started_ns += now_ns - t->suspended_ns;
+	t->suspended_ns = 0;
+	/* The deadline of one that is being ended is of its next signal, and stays. */
+	if (t->state == KN_RUNNING && bound > 0)
+		deadline_set(s, t, t->started_ns + bound);
+}
+
+void
 kn_sched_shift(struct kn_sched *s, int64_t ns)
 {
 	for (struct kn_task *t = s->running.first; t != NULL; t = t->next)
-		kn_sched_shift_task(s, t, ns);
+		shift(s, t, ns);
 }
 
 struct kn_task *

@@ -89,9 +89,11 @@ int kn_sched_prepare(struct kn_sched *s, struct kn_task *t);
  * KN_EXIT: result filled but for attempt and runtime. */
 struct kn_step kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64_t now_ns);
 
-/* Time that does not count has passed: move the starts and deadlines of what runs, or of one task. */
+/* Time that does not count has passed: move the starts and deadlines of what runs. */
 void kn_sched_shift(struct kn_sched *s, int64_t ns);
-void kn_sched_shift_task(struct kn_sched *s, struct kn_task *t, int64_t ns);
+/* t is stopped (SIGSTOP), and goes on: the time in between does not count for its time-out. */
+void kn_sched_stand(struct kn_sched *s, struct kn_task *t, int64_t now_ns);
+void kn_sched_go_on(struct kn_sched *s, struct kn_task *t, int64_t now_ns);
 
 /* A task whose deadline has passed, or NULL; give it KN_DEADLINE. */
 struct kn_task *kn_sched_due(const struct kn_sched *s, int64_t now_ns);

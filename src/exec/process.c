@@ -254,6 +254,9 @@ proc_finish(struct proc *p)
 	 * not been waited for. */
 	if (p->task->state == KN_ENDING)
 		kn_child_signal(&p->child, SIGKILL);
+	/* Its group may hold processes that were stopped with it. */
+	if (p->task->suspended_ns != 0)
+		kn_child_signal(&p->child, SIGCONT);
 	kn_probe_last(&p->probe);
 	p->task->usage = p->probe.usage;
 	kn_probe_done(&p->probe);

@@ -23,6 +23,9 @@
 #define START_LOCK 2
 #define START_FLASH 4
 
+/* What was found to compute does so while its share is above this. */
+#define CPU_STAYS 0.55
+
 /* A share of the cores above this bounds how many can be of use. */
 #define CPU_SHARE_MIN 0.1
 #define CPU_ROOM 1.25
@@ -74,6 +77,17 @@ most_of(const struct kn_tuner *t)
 	unsigned most = t->cap < MOST ? t->cap : MOST;
 
 	return most > 0 ? most : 1;
+}
+
+/* The user's own lower bound: also of each class, so that it is what people see. */
+static unsigned
+least_of(const struct kn_tuner *t)
+{
+	unsigned most = most_of(t);
+
+	if (t->options.least == 0)
+		return 1;
+	return t->options.least < most ? t->options.least : most;
 }
 
 /* Cores, rounded up: the number for tasks that do nothing but compute on one. */
@@ -152,7 +166,7 @@ kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, 
 	bool recalled = !k->measured && k->prior.kind == kind && k->prior.limit > 0;
 	struct kn_limiter_start start = {
 		.start = recalled ? k->prior.limit : start_number(t, k, kind),
-		.min = 1,
+		.min = least_of(t),
 		.max = most_of(t),
 		.search = searches(kind),
 		.known = recalled,
@@ -176,6 +190,7 @@ kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, 
 	c = &t->classes[t->nclasses++];
 	*c = (struct kn_class){ .kind = kind, .busy_frac = -1, .ticked_ns = now_ns };
 	memcpy(c->resource, resource, sizeof(c->resource));
+	memcpy(c->program, k->name.program, sizeof(c->program));
 	kn_limiter_init(&c->limiter, &start, now_ns);
 	c->area.at_ns = now_ns;
 	c->tries_limit = c->limiter.limit;
@@ -215,6 +230,9 @@ key_sort(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
 	if (!kn_traits_shares(&k->traits, &shares))
 		return;
 	kind = kn_classify(&shares);
+	/* Between two kinds it stays what it was. */
+	if (k->measured && k->kind == KNEE_KIND_CPU && shares.cpu >= CPU_STAYS)
+		kind = KNEE_KIND_CPU;
 	k->agreed = kind == k->next ? k->agreed + 1 : 1;
 	k->next = kind;
 	k->shares = shares;
@@ -294,7 +312,7 @@ kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		most = c->memory_most;
 
 	if (c->kind == KNEE_KIND_CPU) {
-		moved = kn_limiter_bounds(&c->limiter, 1, most, KN_WHY_BOUND, now_ns);
+		moved = kn_limiter_bounds(&c->limiter, least_of(t), most, KN_WHY_BOUND, now_ns);
 		set = model_stays(c, cpu_slots(t, s.cores), now_ns) &&
 		    kn_limiter_set(&c->limiter, c->model_next, KN_WHY_CORES, now_ns);
 		if (set || (moved && c->memory_most != most))
@@ -310,13 +328,15 @@ kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		most = most < room ? most : room;
 	}
 	c->limiter.cpu_share = s.cpu;
-	if (kn_limiter_bounds(&c->limiter, 1, most, KN_WHY_BOUND, now_ns) && c->memory_most != most)
+	if (kn_limiter_bounds(&c->limiter, least_of(t), most, KN_WHY_BOUND, now_ns) && c->memory_most != most)
 		kn_tuner_tell(t, class, from, KN_WHY_BOUND);
 	if (!searches(c->kind))
 		return;
 	few = few_number(t, c, &s);
 	from = c->limiter.limit;
-	if (few == 0 || (few <= from && c->kind != KNEE_KIND_MIXED))
+	if (few == 0 || (few <= from && c->limiter.phase == KN_PHASE_MODEL))
+		return;
+	if (c->kind == KNEE_KIND_MIXED && !model_stays(c, few, now_ns))
 		return;
 	if (kn_limiter_set(&c->limiter, few, KN_WHY_MODEL, now_ns))
 		kn_tuner_tell(t, class, from, KN_WHY_MODEL);

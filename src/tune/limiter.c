@@ -316,7 +316,7 @@ growth(const struct kn_limiter *l, const struct kn_tick *t)
 	if (l->cpu_share > 0.1 && cpu > 0.1)
 		return fmin(4, fmax(1.25, 1.1 / cpu));
 	if (t->runtime_ns > 30e9 && t->work >= 0 && !t->waits)
-		return 1.125;
+		return 1.25;
 	return 2;
 }
 
@@ -415,15 +415,26 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 	return up > 0 ? up : down;
 }
 
+static bool rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct kn_tick *t);
+
 static bool
 refine(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 {
-	unsigned n = refine_choose(l, t);
+	const struct kn_level *best = kn_limiter_best(l);
+	bool was_blind = l->blind;
+	unsigned n;
 
+	l->blind = false;
+	/* The raise without proof was right: go on from there. */
+	if (was_blind && best != NULL && best == &l->levels[l->nlevels - 1] && l->nlevels > 1) {
+		l->limit = best->n;
+		return rise(l, KN_WHY_RISE, exp(best->lnx - best[-1].lnx) - 1, best->se, t);
+	}
+	n = refine_choose(l, t);
 	if (n == 0)
 		return hold(l, why == KN_WHY_CONFIRM || why == KN_WHY_REFINE ? KN_WHY_SETTLED : why, t);
 	move(l, n, KN_PHASE_REFINE, NEED_REFINE, t->now_ns);
-	return say(l, why == KN_WHY_CONFIRM ? KN_WHY_REFINE : why, 0, 0, 0);
+	return say(l, KN_WHY_REFINE, 0, 0, 0);
 }
 
 /* The present limit is measured and stands: try the next step up. */
@@ -434,7 +445,7 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 
 	l->base = l->limit;
 	if (cores_full(l, t))
-		return refine(l, KN_WHY_CPU_FULL, t) && say(l, KN_WHY_CPU_FULL, window_cpu(l, t), 0, 0);
+		return refine(l, KN_WHY_CPU_FULL, t);
 	if (l->base >= most)
 		return refine(l, l->base >= l->max ? KN_WHY_BOUND : KN_WHY_SETTLED, t);
 	if (t->left < 3 * (uint64_t)l->base && !(t->waits && t->left > 0))
@@ -646,6 +657,7 @@ blind(struct kn_limiter *l, const struct kn_tick *t)
 	if (t->now_ns - l->window.asked_ns < BLIND_NS || t->running_now < l->limit || t->left == 0)
 		return false;
 	l->base = 0;
+	l->blind = true;
 	move(l, clamp(l->limit * 2, 1, most), KN_PHASE_BASE, NEED_RAMP, t->now_ns);
 	return say(l, KN_WHY_BLIND, 0, 0, 0);
 }
@@ -704,6 +716,11 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 	switch (l->phase) {
 	case KN_PHASE_BASE:
 		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		/* What was raised without proof has nothing below to compare with: half of it first. */
+		if (l->blind && l->limit > 2 * l->min) {
+			move(l, l->limit / 2, KN_PHASE_REFINE, NEED_RAMP, t->now_ns);
+			return say(l, KN_WHY_REFINE, 0, 0, 0);
+		}
 		return rise(l, KN_WHY_RISE, 0, e.se, t);
 	case KN_PHASE_CONFIRM:
 		return confirm_judge(l, &e, t);
@@ -815,6 +832,11 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 void
 kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns)
 {
+	if (l->phase == KN_PHASE_HOLD && l->nlevels == 0) {
+		/* What was learnt in an earlier run and is not measured yet: only the unit is another. */
+		window_reset(l, NEED_HOLD, now_ns);
+		return;
+	}
 	l->nlevels = 0;
 	l->base = l->top = 0;
 	l->contradicted = l->shifted = 0;

@@ -81,6 +81,7 @@ struct kn_limiter {
 
 	unsigned base;              /* the number that the search stands on; 0: none measured */
 	double growth;              /* of the present step */
+	bool blind;                 /* raised without proof, and not compared with less yet */
 	unsigned top;               /* known not to help or to harm: the ramp stays below; 0: none */
 	double cpu_share;           /* of a task's time: steps grow to what the cores still hold */
 	struct kn_window window;

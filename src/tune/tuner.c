@@ -14,6 +14,7 @@
 /* After a refusal: wait this long before starting more, and twice as long each time again. */
 #define PAUSE_NS (50 * MS)
 #define PAUSE_MAX_NS (5000 * MS)
+#define REFUSALS_SAME 3
 
 /* No machine here runs more at once than this (pid_max on 64-bit Linux is 4 Mi). */
 #define LIMIT_MAX 65536
@@ -73,6 +74,10 @@ kn_tuner_new(const struct kn_tuner_options *o, const struct kn_machine *m, struc
 		want = fit > 0 ? fit : 1;
 	t->cap = t->cap_most = want;
 	kn_guard_init(&t->guard, &guard);
+	/* What the user forbids holds from the first start on. */
+	t->guarded = o->load_max > 0 || o->memfree_bytes > 0 || o->memsuspend_bytes > 0 || o->noswap;
+	if (t->guarded)
+		t->due_ns = 0;
 	*ret = t;
 	return 0;
 }
@@ -257,7 +262,7 @@ kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
 	int best = -1;
 
 	(void)now_ns;
-	if (t->running >= t->cap || t->guard.state >= KN_GUARD_NO_START)
+	if (t->running >= t->cap || t->guard.state >= KN_GUARD_NO_START || (t->guarded && !t->sampled))
 		return -1;
 	c = class_next(t);
 	if (c == NULL)
@@ -377,8 +382,10 @@ failures(struct kn_tuner *t, struct kn_key *k, const struct kn_end *end)
 {
 	struct kn_class *c = &t->classes[k->class];
 
-	if (end->cut || t->fixed || end->started_ns < c->backed_ns)
+	if (end->cut || t->fixed || end->started_ns <= c->backed_ns)
 		return;
+	if (end->busy && c->running >= c->limiter.limit)
+		return; /* the limit is lower already, and comes into force as tasks end */
 	if (c->limiter.limit != c->tries_limit) {
 		if (c->limiter.limit > c->tries_limit) {
 			c->below.done += c->here.done;
@@ -477,6 +484,16 @@ kn_tuner_refused(struct kn_tuner *t, int err, int64_t now_ns)
 {
 	unsigned from = kn_tuner_limit(t);
 
+	/* The third time that files run out at about the same number, it is the number. */
+	if (err == -EMFILE && t->refused_at > 0 && t->running <= t->refused_at + 1 &&
+	    t->running + 1 >= t->refused_at)
+		t->refusals++;
+	else
+		t->refusals = 1;
+	t->refused_at = t->running;
+	if (err == -EMFILE && t->refusals >= REFUSALS_SAME && t->running > 0)
+		t->cap_most = t->running;
+	t->refused_ns = now_ns;
 	t->cap = t->running > 0 ? t->running : 1;
 	t->cap_due_ns = now_ns + t->pause_ns;
 	if (t->pause_ns < PAUSE_MAX_NS)
@@ -501,8 +518,11 @@ cap_recover(struct kn_tuner *t, int64_t now_ns)
 	if (now_ns < t->cap_due_ns)
 		return;
 	if (t->cap >= t->cap_most) {
-		t->cap_due_ns = INT64_MAX;
-		t->pause_ns = PAUSE_NS;
+		/* Refused at the same number again soon, it waits longer than before. */
+		if (now_ns - t->refused_ns > 4 * t->pause_ns) {
+			t->cap_due_ns = INT64_MAX;
+			t->pause_ns = PAUSE_NS;
+		}
 		return;
 	}
 	if (t->running >= t->cap) {
@@ -760,13 +780,14 @@ due_set(struct kn_tuner *t, int64_t now_ns)
 	if (t->cap_due_ns < due)
 		due = t->cap_due_ns;
 	t->due_ns = due;
-	if (t->running == 0 && t->guard.state < KN_GUARD_NO_START && t->suspended == 0)
+	if (t->running == 0 && t->guard.state < KN_GUARD_NO_START && t->suspended == 0 && !t->guarded)
 		t->due_ns = t->cap_due_ns;
 }
 
 void
 kn_tuner_sample(struct kn_tuner *t, const struct kn_sample *s)
 {
+	t->sampled = true;
 	t->left = s->left;
 	t->left_known = s->left_known;
 	cap_recover(t, s->now_ns);

@@ -34,7 +34,7 @@ class_name(const struct kn_tuner *t, unsigned class, char *ret, size_t size)
 
 		if (t->keys[i].class != class || at != NULL)
 			continue;
-		if (n + len + 6 > size) {
+		if (n + 2 + len + 6 > size) {
 			memcpy(ret + n, ", ...", 6);
 			return;
 		}
@@ -45,6 +45,8 @@ class_name(const struct kn_tuner *t, unsigned class, char *ret, size_t size)
 		memcpy(ret + n, program, len + 1);
 		n += len;
 	}
+	if (n == 0)
+		memcpy(ret, t->classes[class].program, sizeof(t->classes[class].program));
 }
 
 /* Measured levels, rising; when there are too many those near the best stay. */

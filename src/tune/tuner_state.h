@@ -51,6 +51,7 @@ struct kn_key {
 struct kn_class {
 	enum knee_kind kind;
 	char resource[64];
+	char program[48];           /* of its first key, which may have moved since */
 	struct kn_limiter limiter;
 	enum kn_signal signal, signal_next;
 	unsigned signal_agreed;
@@ -92,6 +93,10 @@ struct kn_tuner {
 	bool fixed;
 	unsigned cap;               /* of all classes: descriptors, refusals, the user's bound */
 	unsigned cap_most;          /* it recovers to this after refusals */
+	bool guarded;               /* the user forbids starts under some condition */
+	bool sampled;               /* ... which has been looked at */
+	unsigned refusals, refused_at;      /* in a row at about the same number of running tasks */
+	int64_t refused_ns;
 	int64_t cap_due_ns, pause_ns;
 	int64_t due_ns, guard_due_ns;
 	double cpu_frac;            /* < 0: unknown */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""-j auto, the default, as a user meets it: how many tasks are in flight at once, and what --explain
-says of it. Alone, since how many are right depends on cores that others take.
+"""-j auto, the default, as a user meets it: how many tasks are in flight at once, and what
+--explain says of it. Alone, since how many are right depends on cores that others take.
 
 Tasks write a line when they begin and one before they end; the order of the lines, not the clock,
 tells how many were in flight together. What a task takes to start and to go is not counted."""
@@ -32,7 +32,8 @@ BEGIN, END = 'echo "+ $1" >>"$LOG"\n', 'echo "- $1" >>"$LOG"; echo "$1"\n'
 LOOP = 'i=0; while [ $i -lt 180000 ]; do i=$((i+1)); done\n'
 WAIT = script('wait', BEGIN + 'sleep "${2:-0.3}"\n' + END)
 BURN = script('burn', BEGIN + LOOP + END)
-TURN = script('turn', BEGIN + f'if [ "$1" -le 20 ]; then {LOOP[:-1].replace("180", "60")}; else sleep 0.3; fi\n' + END)
+TURN = script('turn', BEGIN + 'if [ "$1" -le 20 ]; then\n' + LOOP.replace('180000', '60000') +
+              'else sleep 0.3; fi\n' + END)
 FAIL = script('fail', BEGIN + '[ "$1" -eq 6 ] && exit 3\nexec sleep 1000\n')
 # A service with eight places: whoever finds none free is told so.
 BUSY = script('busy', '''for place in 1 2 3 4 5 6 7 8; do

@@ -280,6 +280,9 @@ take(struct world *w, struct kn_task *t, struct kn_step step)
 	case KN_RETRY:
 		w->ready_at[seq] = w->now + w->s.rules.backoff_ns;
 		break;
+	case KN_AGAIN:
+		w->wrong = "again without a requeue";
+		break;
 	case KN_RESULT:
 		w->results[seq]++;
 		w->tasks[seq] = NULL;
