@@ -522,6 +522,8 @@ cap_recover(struct kn_tuner *t, int64_t now_ns)
 		if (now_ns - t->refused_ns > 4 * t->pause_ns) {
 			t->cap_due_ns = INT64_MAX;
 			t->pause_ns = PAUSE_NS;
+		} else {
+			t->cap_due_ns = now_ns + t->pause_ns;
 		}
 		return;
 	}
