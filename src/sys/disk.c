@@ -118,8 +118,11 @@ static void
 last_part(const char *path, char ret[KN_NAME_BYTES])
 {
 	const char *slash = strrchr(path, '/');
+	const char *last = slash != NULL ? slash + 1 : path;
+	size_t n = strnlen(last, KN_NAME_BYTES - 1);
 
-	(void)snprintf(ret, KN_NAME_BYTES, "%s", slash != NULL ? slash + 1 : path);
+	memcpy(ret, last, n);
+	ret[n] = '\0';
 }
 
 int

@@ -35,6 +35,9 @@ struct slope {
 	double dd, dg, gg;
 };
 
+/* A step is halved until it goes uphill; after so many it is none. */
+#define HALVINGS 30
+
 /* The hazard of the standard normal distribution, phi(z) / Q(z), and the logarithm of Q. */
 static double
 hazard(double z, double *log_tail)
@@ -107,7 +110,7 @@ step(const struct data *d, double *delta, double *gamma, struct slope *s)
 		part = (1 / SIGMA_LEAST - *gamma) / by_gamma;
 	else if (*gamma + by_gamma < *gamma / 8)
 		part = *gamma * 0.875 / -by_gamma;
-	for (; part > 1e-9; part /= 2) {
+	for (int halved = 0; halved < HALVINGS; halved++, part /= 2) {
 		double g = fmin(*gamma + part * by_gamma, 1 / SIGMA_LEAST);
 
 		slope_at(d, *delta + part * by_delta, g, &next);

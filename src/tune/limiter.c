@@ -471,9 +471,12 @@ static bool
 clearly_worse(const struct kn_limiter *l, const struct estimate *e)
 {
 	const struct kn_level *best = kn_limiter_best(l);
-	double d = best != NULL ? e->lnx - best->lnx : 0;
+	double d;
 
-	return e->some && d < -2 * HARM && d / hypot(e->se, best->se) < -3;
+	if (best == NULL || !e->some)
+		return false;
+	d = e->lnx - best->lnx;
+	return d < -2 * HARM && d / hypot(e->se, best->se) < -3;
 }
 
 static bool
