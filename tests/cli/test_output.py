@@ -88,7 +88,7 @@ class Color(unittest.TestCase):
                                        ('--tag', {}, True, False)):
             with self.subTest(option=option, env=env, tty=tty):
                 if tty:
-                    with Pty(option, 'echo', ':::', 'x', env=env) as t:
+                    with Pty(option, '--no-progress', 'echo', ':::', 'x', env=env) as t:
                         t.finish()
                     out = t.data
                 else:

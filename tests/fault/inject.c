@@ -74,7 +74,6 @@ WRAP(void *, realloc, NULL, (void *p, size_t n), (p, n))
 WRAP(void *, reallocarray, NULL, (void *p, size_t n, size_t size), (p, n, size))
 WRAP(char *, strdup, NULL, (const char *s), (s))
 WRAP(int, pidfd_open, -1, (pid_t pid, unsigned flags), (pid, flags))
-WRAP(int, epoll_ctl, -1, (int e, int op, int fd, struct epoll_event *ev), (e, op, fd, ev))
 WRAP(int, epoll_create1, -1, (int flags), (flags))
 WRAP(int, pipe2, -1, (int fds[2], int flags), (fds, flags))
 WRAP(int, timerfd_create, -1, (int clock, int flags), (clock, flags))
@@ -90,4 +89,13 @@ WRAP(int, posix_spawn, plan.number,
     (pid_t * pid, const char *path, const posix_spawn_file_actions_t *a, const posix_spawnattr_t *attr,
 	char *const argv[], char *const env[]),
     (pid, path, a, attr, argv, env))
+/* Taking a descriptor out needs no memory and no place: that the kernel never refuses. */
+int __real_epoll_ctl(int e, int op, int fd, struct epoll_event *ev);
+int __wrap_epoll_ctl(int e, int op, int fd, struct epoll_event *ev);
+int
+__wrap_epoll_ctl(int e, int op, int fd, struct epoll_event *ev)
+{
+	return op != EPOLL_CTL_DEL && fails("epoll_ctl") ? -1 : __real_epoll_ctl(e, op, fd, ev);
+}
+
 WRAP(pid_t, fork, -1, (void), ())
