@@ -43,14 +43,8 @@ why_guard(const struct kn_change *c, char *ret, size_t size)
 	case KN_WHY_BUSY:
 		add(ret, size, "a task was told that about %.0f are too many", f[0]);
 		break;
-	case KN_WHY_SEEKS:
-		add(ret, size, "more reads move fewer bytes: the disk seeks");
-		break;
 	case KN_WHY_LOAD:
 		add(ret, size, "%.0f processes want to run: nothing starts until they are fewer", f[0]);
-		break;
-	case KN_WHY_FDS:
-		add(ret, size, "no more files may be open: raise that with ulimit -n");
 		break;
 	case KN_WHY_REFUSED:
 		add(ret, size, "the machine refuses more: %s", strerror((int)f[0]));
@@ -62,6 +56,39 @@ why_guard(const struct kn_change *c, char *ret, size_t size)
 		add(ret, size, "as you said");
 		break;
 	default:
+		break;
+	}
+}
+
+/* The figure that shows why more at once is of no use. */
+static void
+finding_text(const struct kn_finding *f, char *ret, size_t size)
+{
+	switch (f->symptom) {
+	case KN_SYMPTOM_SWAP:
+		add(ret, size, "; %.1f MB/s are swapped", f->to / 1e6);
+		break;
+	case KN_SYMPTOM_RETRANS:
+		add(ret, size, "; %.1f %% of TCP segments are sent again, not %.1f", 100 * f->to, 100 * f->from);
+		break;
+	case KN_SYMPTOM_LINK:
+		add(ret, size, "; the link is %.0f %% busy", 100 * f->to);
+		break;
+	case KN_SYMPTOM_LATENCY:
+		add(ret, size, "; the disk takes %.1f ms for an operation, not %.1f", f->to / 1e6, f->from / 1e6);
+		break;
+	case KN_SYMPTOM_SMALL:
+		add(ret, size, "; the disk moves %.0f KiB an operation, not %.0f", f->to / 1024, f->from / 1024);
+		break;
+	case KN_SYMPTOM_DELAY:
+		add(ret, size, "; tasks wait for a core %.0f %% of their time, not %.0f", 100 * f->to,
+		    100 * f->from);
+		break;
+	case KN_SYMPTOM_SWITCHES:
+		add(ret, size, "; %.0f context switches a second, not %.0f", f->to, f->from);
+		break;
+	case KN_SYMPTOM_NONE:
+	case KN_SYMPTOMS:
 		break;
 	}
 }
@@ -170,6 +197,7 @@ kn_explain_change(const struct kn_change *c, const struct knee_work *w, char *re
 	else
 		add(ret, size, "%u at once: ", c->to);
 	why_text(c, w, ret, size);
+	finding_text(&c->finding, ret, size);
 }
 
 bool

@@ -139,8 +139,7 @@ sweep(struct kn_meter *m, const struct kn_sched *s)
 		m->exec->ops->look(m->exec, t, deep);
 		usage_delta(&t->usage, &t->told, &delta);
 		t->told = t->usage;
-		/* Its progress since it was last looked at, however long ago: no weight is needed. */
-		kn_tuner_progress(m->tuner, t->key, t->started_ns, &delta, &t->usage, 1);
+		kn_tuner_progress(m->tuner, t->key, t->started_ns, &delta, &t->usage);
 	}
 }
 

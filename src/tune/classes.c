@@ -135,7 +135,7 @@ start_number(const struct kn_tuner *t, const struct kn_key *k, enum knee_kind ki
 	case KNEE_KINDS:
 		break;
 	}
-	return whole_cores(t) > 4 ? whole_cores(t) / 2 : 2;
+	return 2;
 }
 
 static bool
@@ -279,10 +279,8 @@ few_number(const struct kn_tuner *t, const struct kn_class *c, const struct kn_s
 		return 0;
 	if (waits)
 		return total <= FEW_WAITING && total > 0 ? (unsigned)total : 0;
-	if (total >= FEW || (c->signal != KN_SIGNAL_LENGTHS && c->runtime_ns * (double)total > 40e9))
+	if (total >= FEW)
 		return 0;
-	if (c->kind == KNEE_KIND_DISK)
-		return c->limiter.limit >= 4 ? c->limiter.limit : 2 * c->limiter.limit;
 	if (c->kind == KNEE_KIND_MIXED)
 		return cpu_slots(t, s->cores);
 	return 0;

@@ -18,13 +18,13 @@
 #define DEVICE_MIN 0.25
 
 void
-kn_traits_add(struct kn_traits *t, const struct kn_usage *delta, double weight)
+kn_traits_add(struct kn_traits *t, const struct kn_usage *delta)
 {
-	t->cpu_ns += weight * (double)delta->cpu_ns;
-	t->bytes += weight * (double)delta->bytes;
-	t->disk_bytes += weight * (double)delta->disk_bytes;
+	t->cpu_ns += (double)delta->cpu_ns;
+	t->bytes += (double)delta->bytes;
+	t->disk_bytes += (double)delta->disk_bytes;
 	if (delta->known & KN_USAGE_DELAY) {
-		t->delay_ns += weight * (double)delta->delay_ns;
+		t->delay_ns += (double)delta->delay_ns;
 		t->delay_known = true;
 	}
 	t->looks += delta->looks;

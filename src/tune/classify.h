@@ -28,9 +28,8 @@ struct kn_shares {
 	double cores;               /* used on average while it lives; > 1 for several threads */
 };
 
-/* What was seen of a task since the last look; it stands for `weight` tasks. The time of their lives
- * is added apart: traits.time_ns. */
-void kn_traits_add(struct kn_traits *t, const struct kn_usage *delta, double weight);
+/* What was seen of a task since the last look. The time of its life is added apart: traits.time_ns. */
+void kn_traits_add(struct kn_traits *t, const struct kn_usage *delta);
 /* Let the past fade: halves the sums once a second, if enough is left to go by. */
 void kn_traits_fade(struct kn_traits *t, int64_t now_ns);
 /* The shares; false when too little was seen. */

@@ -47,9 +47,12 @@
 #define ENDED_SHARE 0.4
 
 /* Standard errors wanted, of ln throughput. */
+#define NEED_BASE 0.1
 #define NEED_RAMP 0.06
 #define NEED_REFINE 0.03
 #define NEED_HOLD 0.02
+/* ... by the lengths of tasks, of which there are far fewer than moments of progress. */
+#define NEED_LENGTHS 2.5
 #define SE_MIN 0.02
 /* Parts of a window are not independent. */
 #define AUTOCORRELATION 1.3
@@ -60,12 +63,35 @@
 #define REJECT (-2.9)
 #define HARM 0.05
 
-/* Numbers this close to the best throughput are as good. */
+/* Numbers this close to the best throughput are as good; where measuring is coarse, so many standard
+ * errors, but not more than SAME_MOST. */
 #define SAME 0.02
+#define SAME_ERRORS 0.7
+#define SAME_MOST 0.08
 
-/* Without a single end to go by, waiting tasks are raised to this. */
+/* Without a single end to go by, waiting tasks are raised to this: soon where few are left, whose
+ * end is what is waited for; else ever more slowly, since what runs then can only be waited out. */
 #define BLIND_MAX 50
 #define BLIND_NS (500 * MS)
+#define BLIND_SLOW_NS (4000 * MS)
+#define BLIND_FEW 8
+/* What it is compared with then. */
+#define BLIND_FALL 8
+
+/* A standard error above which a number is measured again before it is settled on. */
+#define COARSE 0.12
+
+/* From here on the steps of what waits, and still gains in proportion, are fourfold. */
+#define FAST_FROM 16
+
+/* Of d ln throughput / d ln number: it rises nearly in proportion. */
+#define STEEP 0.7
+
+/* Fewer at once, where tasks only wait, has to be shown not to cost more than this. */
+#define LOSS_MOST 0.05
+
+/* What is held follows the latest window by this share. */
+#define FOLLOW 0.3
 
 #define CPU_FULL 0.97
 #define HOLD_FIRST 6
@@ -111,14 +137,18 @@ kn_limiter_level(const struct kn_limiter *l, unsigned n)
 const struct kn_level *
 kn_limiter_best(const struct kn_limiter *l)
 {
-	double most = -INFINITY;
+	const struct kn_level *most = NULL;
 
 	for (unsigned i = 0; i < l->nlevels; i++)
-		if (l->levels[i].n <= l->max && l->levels[i].lnx > most)
-			most = l->levels[i].lnx;
-	for (unsigned i = 0; i < l->nlevels; i++)
-		if (l->levels[i].n <= l->max && l->levels[i].lnx >= most - SAME)
-			return &l->levels[i];
+		if (l->levels[i].n <= l->max && (most == NULL || l->levels[i].lnx > most->lnx))
+			most = &l->levels[i];
+	for (unsigned i = 0; i < l->nlevels; i++) {
+		const struct kn_level *v = &l->levels[i];
+		double same = SAME_ERRORS * hypot(v->se, most != NULL ? most->se : 0);
+
+		if (v->n <= l->max && v->lnx >= most->lnx - fmin(fmax(SAME, same), SAME_MOST))
+			return v;
+	}
 	return NULL;
 }
 
@@ -150,6 +180,21 @@ level_put(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_n
 		l->nlevels++;
 	}
 	l->levels[i] = (struct kn_level){ .n = n, .lnx = lnx, .se = se, .at_ns = now_ns };
+}
+
+/* ... with what was measured of it before, unless that is of another time. */
+static void
+level_add(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_ns)
+{
+	const struct kn_level *old = kn_limiter_level(l, n);
+	double w = 1 / (se * se), v;
+
+	if (old != NULL && fabs(old->lnx - lnx) < 3 * hypot(old->se, se)) {
+		v = 1 / (old->se * old->se);
+		lnx = (w * lnx + v * old->lnx) / (w + v);
+		se = fmax(sqrt(1 / (w + v)), SE_MIN);
+	}
+	level_put(l, n, lnx, se, now_ns);
 }
 
 /* ---- windows ---------------------------------------------------------------- */
@@ -242,6 +287,7 @@ struct estimate {
 	bool some;   /* shows the gross of it */
 	bool enough; /* may be judged */
 	bool full;   /* as good as it will get */
+	bool fine;   /* ... or as good as is wanted */
 };
 
 static bool
@@ -260,6 +306,7 @@ estimate_rates(const struct kn_limiter *l, const struct kn_tick *t, struct estim
 	ret->some = w->n >= 3;
 	ret->enough = w->n >= RATES_MIN && t->now_ns - w->begin_ns >= window_ns(l, t);
 	ret->full = ret->enough && w->n >= RATES_MAX;
+	ret->fine = ret->full || (ret->enough && ret->se <= w->need);
 	return true;
 }
 
@@ -268,7 +315,8 @@ estimate_lengths(const struct kn_limiter *l, const struct kn_tick *t, struct est
 {
 	const struct kn_window *w = &l->window;
 	struct kn_fit fit;
-	unsigned least;
+	unsigned least, most;
+	double need;
 	bool half;
 
 	if (w->nlengths < 2 || w->time <= 0 || w->area <= 0 ||
@@ -281,7 +329,10 @@ estimate_lengths(const struct kn_limiter *l, const struct kn_tick *t, struct est
 	ret->some = w->ended >= LENGTHS_MIN;
 	least = clamp(l->limit, LENGTHS_MIN, LENGTHS_MAX / 2);
 	ret->enough = half && w->ended >= least && t->now_ns - w->asked_ns >= WINDOW_MIN_NS;
-	ret->full = ret->enough && w->ended >= clamp(2 * l->limit, LENGTHS_MAX, KN_LENGTHS);
+	most = l->phase == KN_PHASE_PROBE ? KN_LENGTHS : LENGTHS_MAX;
+	ret->full = ret->enough && w->ended >= clamp(2 * l->limit, most, KN_LENGTHS);
+	need = t->waits ? w->need : fmin(w->need, NEED_RAMP);
+	ret->fine = ret->full || (ret->enough && ret->se <= NEED_LENGTHS * need);
 	return true;
 }
 
@@ -307,6 +358,14 @@ cores_full(const struct kn_limiter *l, const struct kn_tick *t)
 	return l->cpu_share > 0.1 && window_cpu(l, t) > CPU_FULL;
 }
 
+bool
+kn_limiter_steep(const struct kn_limiter *l, unsigned n)
+{
+	const struct kn_level *v = kn_limiter_level(l, n);
+
+	return v != NULL && v > l->levels && v->lnx - v[-1].lnx > STEEP * log((double)n / v[-1].n);
+}
+
 /* The factor of the next step up. */
 static double
 growth(const struct kn_limiter *l, const struct kn_tick *t)
@@ -316,7 +375,10 @@ growth(const struct kn_limiter *l, const struct kn_tick *t)
 	if (l->cpu_share > 0.1 && cpu > 0.1)
 		return fmin(4, fmax(1.25, 1.1 / cpu));
 	if (t->runtime_ns > 30e9 && t->work >= 0 && !t->waits)
-		return 1.25;
+		return 1.5; /* what is too much can only be waited out */
+	if (t->waits && l->base >= FAST_FROM && l->top == 0 && l->refused == 0 &&
+	    kn_limiter_steep(l, l->base))
+		return 4;
 	return 2;
 }
 
@@ -351,7 +413,7 @@ hold(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 	double a = -1, b = -1;
 
 	if (best == NULL) {
-		move(l, l->limit, KN_PHASE_BASE, NEED_RAMP, t->now_ns);
+		move(l, l->limit, KN_PHASE_BASE, NEED_BASE, t->now_ns);
 		return false;
 	}
 	for (unsigned i = 0; i < l->nlevels; i++) {
@@ -384,6 +446,21 @@ between(unsigned lo, unsigned hi)
 	return clamp(n, lo + 1, hi - 1);
 }
 
+/* What is best is known coarsely, and another number may be as good. */
+static bool
+doubtful(const struct kn_limiter *l, const struct kn_level *best)
+{
+	if (best->se <= COARSE)
+		return false;
+	for (unsigned i = 0; i < l->nlevels; i++) {
+		const struct kn_level *v = &l->levels[i];
+
+		if (v != best && v->n <= l->max && best->lnx - v->lnx < 2 * hypot(best->se, v->se))
+			return true;
+	}
+	return false;
+}
+
 /* The number to measure next around the best one; 0: none is worth it. */
 static unsigned
 refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
@@ -394,6 +471,8 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 
 	if (best == NULL || l->lost_ns > l->lost_max_ns || t->left < 4 * (uint64_t)best->n)
 		return 0;
+	if (doubtful(l, best))
+		return best->n;
 	i = (unsigned)(best - l->levels);
 	if (i + 1 < l->nlevels && l->levels[i + 1].n <= l->max) {
 		hi = l->levels[i + 1].n;
@@ -406,7 +485,7 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 	else if (best->n > l->min)
 		lo = clamp(best->n / 4, l->min, best->n);
 	/* Where it rises in proportion up to the best, nothing below can be as good. */
-	if (lo > 0 && slope < 0.7)
+	if (lo > 0 && slope < STEEP)
 		down = lo == best->n - 1 && kn_limiter_level(l, lo) == NULL ? lo : between(lo, best->n);
 	if (up > 0 && down > 0) {
 		hi = l->levels[i + 1].n;
@@ -426,7 +505,8 @@ refine(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 
 	l->blind = false;
 	/* The raise without proof was right: go on from there. */
-	if (was_blind && best != NULL && best == &l->levels[l->nlevels - 1] && l->nlevels > 1) {
+	if (was_blind && best != NULL && best == &l->levels[l->nlevels - 1] && l->nlevels > 1 &&
+	    best->lnx - best[-1].lnx > 0.5 * log((double)best->n / best[-1].n)) {
 		l->limit = best->n;
 		return rise(l, KN_WHY_RISE, exp(best->lnx - best[-1].lnx) - 1, best->se, t);
 	}
@@ -446,6 +526,12 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 	l->base = l->limit;
 	if (cores_full(l, t))
 		return refine(l, KN_WHY_CPU_FULL, t);
+	if (l->base >= most && l->base < l->refused) {
+		for (unsigned i = 0; i < l->nlevels; i++)
+			if (l->levels[i].n < l->base)
+				level_remove(l, i--);
+		return hold(l, KN_WHY_SETTLED, t);
+	}
 	if (l->base >= most)
 		return refine(l, l->base >= l->max ? KN_WHY_BOUND : KN_WHY_SETTLED, t);
 	if (t->left < 3 * (uint64_t)l->base && !(t->waits && t->left > 0))
@@ -484,6 +570,7 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 {
 	const struct kn_level *base = kn_limiter_level(l, l->base);
 	double d, sd, th, ratio;
+	bool beyond;
 
 	if (base == NULL) {
 		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
@@ -492,8 +579,10 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	d = e->lnx - base->lnx;
 	sd = hypot(e->se, base->se);
 	th = log(1 + GAIN_SHARE * (l->growth - 1));
-	/* A small step that seems to harm is more often noise: it is measured again. */
-	if (e->some && d < (l->growth < 1.5 ? -3 * HARM : -HARM) && d / sd < -2) {
+	/* A small step that seems to harm is more often noise: it is measured again. So is what few ends
+	 * say, looked at again and again. */
+	if (e->some && d < (l->growth < 1.5 ? -3 * HARM : -HARM) &&
+	    d / sd < (t->work < 0 && !e->full ? -3 : -2)) {
 		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
 		l->top = l->limit;
 		pay(l, e->lnx, t->now_ns);
@@ -501,8 +590,15 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	}
 	if (!e->enough)
 		return false;
+	/* Below a number that was refused: what is not refused is taken, unless it is slower. */
+	if (l->limit < l->refused && d > -sd) {
+		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
+	}
 	ratio = (d - th) * 2 * th / (sd * sd);
-	if (ratio > ACCEPT || (e->full && d > th / 2)) {
+	/* What is left in doubt is the lower number's fault: the next higher one tells more. */
+	beyond = d > 2 * th && t->waits && t->work < 0 && e->se <= base->se;
+	if (ratio > ACCEPT || beyond || (e->full && d > th / 2 && d > sd)) {
 		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
 	}
@@ -512,7 +608,7 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	l->probe = l->limit;
 	l->probe_lnx = e->lnx;
 	l->probe_se = e->se;
-	move(l, l->base, KN_PHASE_CONFIRM, NEED_RAMP / 2, t->now_ns);
+	move(l, l->base, KN_PHASE_CONFIRM, t->work < 0 ? NEED_RAMP : NEED_RAMP / 2, t->now_ns);
 	return say(l, KN_WHY_CONFIRM, exp(d) - 1, sd, 0);
 }
 
@@ -542,16 +638,44 @@ levels_shift(struct kn_limiter *l, double by)
 		l->levels[i].lnx += by;
 }
 
+/* The next number up: twice, or half way to the lowest that is clearly worse. */
+static unsigned
+probe_up(const struct kn_limiter *l)
+{
+	const struct kn_level *here = kn_limiter_level(l, l->limit);
+	unsigned most = l->ceiling > 0 && l->ceiling < l->max ? l->ceiling : l->max, hi = 0;
+
+	for (unsigned i = 0; i < l->nlevels && here != NULL && hi == 0; i++) {
+		const struct kn_level *v = &l->levels[i];
+
+		if (v->n > l->limit && here->lnx - v->lnx > 2 * hypot(here->se, v->se))
+			hi = v->n;
+	}
+	if (l->refused > l->limit && (hi == 0 || l->refused < hi))
+		hi = l->refused;
+	if (hi > 0 && hi - 1 < most)
+		most = hi - 1;
+	if (l->limit >= most)
+		return 0;
+	if (hi == 0)
+		return clamp(2 * l->limit, l->limit + 1, most);
+	return clamp((unsigned)lround(sqrt((double)l->limit * hi)), l->limit + 1, most);
+}
+
+/* ... and down: not where throughput rises in proportion up to here. */
+static unsigned
+probe_down(const struct kn_limiter *l)
+{
+	if (l->limit <= l->min || kn_limiter_steep(l, l->limit))
+		return 0;
+	return clamp((unsigned)lround(l->limit / 1.25), l->min, l->limit - 1);
+}
+
 static unsigned
 probe_choose(struct kn_limiter *l)
 {
-	unsigned n = l->limit, up = 0, down = 0;
-	unsigned most = highest(l);
+	unsigned up = probe_up(l), down = probe_down(l);
 
-	if (n < most)
-		up = clamp(l->top > 0 ? (unsigned)lround(sqrt((double)n * l->top)) : 2 * n, n + 1, most);
-	if (n > l->min)
-		down = clamp((unsigned)lround(n / 1.25), l->min, n - 1);
 	if (l->probe_up == 0)
 		l->probe_up = 1;
 	if (up == 0 || (l->probe_up < 0 && down > 0))
@@ -563,7 +687,7 @@ static bool
 hold_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
 {
 	const struct kn_level *known = kn_limiter_level(l, l->limit);
-	double lnx = e->lnx, by;
+	double lnx = e->lnx, se = e->se, by;
 
 	if (known != NULL) {
 		by = e->lnx - known->lnx;
@@ -572,12 +696,13 @@ hold_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 			levels_shift(l, by);
 			l->shifted = 0;
 		} else {
-			lnx = 0.7 * known->lnx + 0.3 * e->lnx;
+			lnx = (1 - FOLLOW) * known->lnx + FOLLOW * e->lnx;
+			se = hypot((1 - FOLLOW) * known->se, FOLLOW * e->se);
 		}
 	}
-	level_put(l, l->limit, lnx, e->se, t->now_ns);
-	l->before = e->lnx;
-	l->before_se = e->se;
+	level_put(l, l->limit, lnx, fmax(se, SE_MIN), t->now_ns);
+	l->before = lnx;
+	l->before_se = fmax(se, SE_MIN);
 	l->hold_windows++;
 	if (l->hold_windows < l->hold_wait || t->left < 10 * (uint64_t)l->limit || !t->may_raise ||
 	    l->lost_ns > l->lost_max_ns || cores_full(l, t)) {
@@ -601,7 +726,7 @@ probe_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick
 	double d = e->lnx - l->before, sd = hypot(e->se, l->before_se);
 	bool bad = e->some && d < -2 * HARM && d / sd < -3;
 
-	if (!bad && (!e->enough || (e->se > l->window.need && !e->full)))
+	if (!bad && !e->fine)
 		return false;
 	l->probe_lnx = e->lnx;
 	l->probe_se = e->se;
@@ -618,11 +743,12 @@ back_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	double d = l->probe_lnx - ref, sd = hypot(l->probe_se, ref_se);
 	bool up = l->probe > l->base, won;
 
-	won = up ? d > 0.01 + 0.01 * log((double)l->probe / l->base) && d > 1.64 * sd : d > -SAME / 2;
+	won = up ? d > 0.01 + 0.01 * log((double)l->probe / l->base) && d > 1.64 * sd :
+		   d > -SAME / 2 && (!t->waits || d - sd > -LOSS_MOST);
 	level_put(l, l->base, ref, ref_se, t->now_ns);
 	l->hold_windows = 0;
 	if (!won) {
-		level_put(l, l->probe, ref + d, sd, t->now_ns);
+		level_add(l, l->probe, ref + d, sd, t->now_ns);
 		l->contradicted = 0;
 		l->probe_up = -l->probe_up;
 		l->hold_wait = clamp((unsigned)(l->hold_wait * 1.6), HOLD_FIRST, HOLD_MAX);
@@ -635,7 +761,8 @@ back_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	level_put(l, l->probe, ref + d, sd, t->now_ns);
 	l->top = up ? 0 : l->top;
 	l->hold_wait = HOLD_FIRST;
-	if (++l->contradicted >= 2 && up) {
+	/* Far from the top: do not wait for a second time. */
+	if (up && (++l->contradicted >= 2 || d > 0.25 * log((double)l->probe / l->base))) {
 		l->contradicted = 0;
 		l->limit = l->probe;
 		l->window.cpu = 0;
@@ -652,16 +779,20 @@ static bool
 blind(struct kn_limiter *l, const struct kn_tick *t)
 {
 	unsigned most = clamp(highest(l), 1, BLIND_MAX);
+	int64_t patience_ns;
 
 	if (!t->waits || t->work >= 0 || !t->may_raise || l->window.nlengths > 0 || l->limit >= most)
 		return false;
-	if (l->phase != KN_PHASE_BASE && l->phase != KN_PHASE_RAMP)
+	if (l->phase != KN_PHASE_BASE || l->nlevels > 0)
 		return false;
-	if (t->now_ns - l->window.asked_ns < BLIND_NS || t->running_now < l->limit || t->left == 0)
+	patience_ns = t->left < BLIND_FEW * (uint64_t)l->limit ? BLIND_NS :
+	    l->blind                                           ? 2 * (l->window.asked_ns - l->begin_ns) :
+								 BLIND_SLOW_NS;
+	if (t->now_ns - l->window.asked_ns < patience_ns || t->running_now < l->limit || t->left == 0)
 		return false;
 	l->base = 0;
 	l->blind = true;
-	move(l, clamp(l->limit * 2, 1, most), KN_PHASE_BASE, NEED_RAMP, t->now_ns);
+	move(l, clamp(l->limit * 2, 1, most), KN_PHASE_BASE, NEED_BASE, t->now_ns);
 	return say(l, KN_WHY_BLIND, 0, 0, 0);
 }
 
@@ -711,17 +842,17 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 		return probe_judge(l, &e, t);
 	if (l->phase == KN_PHASE_REFINE && clearly_worse(l, &e)) {
 		pay(l, e.lnx, t->now_ns);
-		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
 	}
-	if (!e.enough || (e.se > l->window.need && !e.full))
+	if (!e.fine)
 		return false;
 	switch (l->phase) {
 	case KN_PHASE_BASE:
 		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
-		/* What was raised without proof has nothing below to compare with: half of it first. */
-		if (l->blind && l->limit > 2 * l->min) {
-			move(l, l->limit / 2, KN_PHASE_REFINE, NEED_RAMP, t->now_ns);
+		/* What was raised without proof has nothing below to compare with: a part of it first. */
+		if (l->blind && l->limit >= 2 * BLIND_FALL && l->limit >= 4 * l->min) {
+			move(l, l->limit / BLIND_FALL, KN_PHASE_REFINE, NEED_RAMP, t->now_ns);
 			return say(l, KN_WHY_REFINE, 0, 0, 0);
 		}
 		return rise(l, KN_WHY_RISE, 0, e.se, t);
@@ -729,7 +860,7 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 		return confirm_judge(l, &e, t);
 	case KN_PHASE_REFINE:
 		pay(l, e.lnx, t->now_ns);
-		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
 	case KN_PHASE_HOLD:
 		return hold_judge(l, &e, t);
@@ -764,7 +895,7 @@ kn_limiter_init(struct kn_limiter *l, const struct kn_limiter_start *s, int64_t 
 		.seed = s->seed != 0 ? s->seed : 88172645463325252,
 	};
 	l->limit = clamp(s->start, l->min, l->max);
-	window_reset(l, s->known ? NEED_HOLD : NEED_RAMP, now_ns);
+	window_reset(l, s->known ? NEED_HOLD : NEED_BASE, now_ns);
 }
 
 bool
@@ -775,13 +906,17 @@ kn_limiter_bounds(struct kn_limiter *l, unsigned min, unsigned max, enum kn_why 
 	l->min = min > 0 ? min : 1;
 	l->max = max > l->min ? max : l->min;
 	limit = clamp(l->limit, l->min, l->max);
-	if (l->base > l->max)
+	if (l->base > l->max) {
 		l->base = 0;
+		/* What a probe would go back to is forbidden: stay. */
+		if (l->phase == KN_PHASE_PROBE || l->phase == KN_PHASE_BACK)
+			move(l, limit, KN_PHASE_HOLD, NEED_HOLD, now_ns);
+	}
 	if (limit == l->limit)
 		return false;
 	l->limit = limit;
 	if (l->phase != KN_PHASE_MODEL)
-		move(l, limit, KN_PHASE_BASE, NEED_RAMP, now_ns);
+		move(l, limit, KN_PHASE_BASE, NEED_BASE, now_ns);
 	return say(l, why, 0, 0, 0);
 }
 
@@ -828,8 +963,19 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 	l->top = before > 1 ? before : 2;
 	l->ceiling_until_ns = now_ns + wait_ns;
 	l->base = 0;
-	move(l, to, KN_PHASE_BASE, NEED_RAMP, now_ns);
+	l->refused = why == KN_WHY_BUSY ? before : 0;
+	move(l, to, KN_PHASE_BASE, NEED_BASE, now_ns);
 	(void)say(l, why, 0, 0, 0);
+}
+
+unsigned
+kn_limiter_proven(const struct kn_limiter *l, unsigned below)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < l->nlevels && l->levels[i].n < below; i++)
+		n = l->levels[i].n;
+	return n;
 }
 
 void
@@ -841,11 +987,11 @@ kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns)
 		return;
 	}
 	l->nlevels = 0;
-	l->base = l->top = 0;
+	l->base = l->top = l->refused = 0;
 	l->contradicted = l->shifted = 0;
 	l->hold_wait = HOLD_FIRST;
 	if (l->phase != KN_PHASE_MODEL)
-		move(l, l->limit, KN_PHASE_BASE, NEED_RAMP, now_ns);
+		move(l, l->limit, KN_PHASE_BASE, NEED_BASE, now_ns);
 	(void)say(l, why, 0, 0, 0);
 }
 

@@ -83,6 +83,7 @@ struct kn_limiter {
 	double growth;              /* of the present step */
 	bool blind;                 /* raised without proof, and not compared with less yet */
 	unsigned top;               /* known not to help or to harm: the ramp stays below; 0: none */
+	unsigned refused;           /* a service said that it is too many; 0: none did */
 	double cpu_share;           /* of a task's time: steps grow to what the cores still hold */
 	struct kn_window window;
 	struct kn_level levels[KN_LEVELS];
@@ -123,6 +124,8 @@ bool kn_limiter_set(struct kn_limiter *l, unsigned limit, enum kn_why why, int64
 void kn_limiter_length(struct kn_limiter *l, int64_t started_ns, int64_t runtime_ns);
 /* Decide; true when there is something to say: limit, why and figure. */
 bool kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *tick);
+/* The highest number below `below` that was measured; 0: none. */
+unsigned kn_limiter_proven(const struct kn_limiter *l, unsigned below);
 /* A guard asks to run at most `to`, and to stay below the present number for a while. */
 void kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t now_ns);
 /* The work has changed: forget what was measured and search again from the present limit. */
@@ -134,6 +137,8 @@ int64_t kn_limiter_window_ns(const struct kn_limiter *l);
 const struct kn_level *kn_limiter_level(const struct kn_limiter *l, unsigned n);
 /* The smallest number within 2 % of the best, NULL when none was measured. */
 const struct kn_level *kn_limiter_best(const struct kn_limiter *l);
+/* Does throughput rise nearly in proportion from the number measured below n up to n? */
+bool kn_limiter_steep(const struct kn_limiter *l, unsigned n);
 bool kn_limiter_settled(const struct kn_limiter *l);
 
 #endif

@@ -103,6 +103,8 @@ kn_tuner_tell(struct kn_tuner *t, unsigned class, unsigned from, enum kn_why why
 		.now_ns = c->area.at_ns, .class = class, .from = from, .to = c->limiter.limit, .why = why
 	};
 	memcpy(change->figure, c->limiter.figure, sizeof(change->figure));
+	if (why == KN_WHY_HARM || why == KN_WHY_CONFIRM)
+		change->finding = kn_signs_compare(&c->signs_base, &c->signs);
 	if (from > 0 && change->to != from)
 		t->direction = change->to > from ? 1 : -1;
 }
@@ -322,23 +324,25 @@ kn_tuner_started(struct kn_tuner *t, unsigned key, int64_t now_ns)
 }
 
 static void
-class_progress(struct kn_class *c, const struct kn_usage *delta, double weight)
+class_progress(struct kn_class *c, const struct kn_usage *delta)
 {
+	if (delta->known & KN_USAGE_DELAY)
+		c->delay_ns += (double)delta->delay_ns;
 	if (c->signal == KN_SIGNAL_BYTES)
-		c->work += weight * (double)delta->bytes;
+		c->work += (double)delta->bytes;
 	else if (c->signal == KN_SIGNAL_CPU)
-		c->work += weight * (double)delta->cpu_ns;
+		c->work += (double)delta->cpu_ns;
 }
 
 void
 kn_tuner_progress(struct kn_tuner *t, unsigned key, int64_t started_ns, const struct kn_usage *delta,
-    const struct kn_usage *total, double weight)
+    const struct kn_usage *total)
 {
 	struct kn_key *k = &t->keys[key];
 	struct kn_class *c = &t->classes[k->class];
 
-	kn_traits_add(&k->traits, delta, weight);
-	class_progress(c, delta, weight);
+	kn_traits_add(&k->traits, delta);
+	class_progress(c, delta);
 	if (total->known & KN_USAGE_RSS) {
 		k->rss_sum += (double)total->rss_bytes;
 		k->needed_sum += fmax(0, (double)expected_bytes(k) - (double)total->rss_bytes);
@@ -359,9 +363,13 @@ static void
 back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b, int64_t now_ns)
 {
 	struct kn_class *c = &t->classes[class];
-	unsigned from = c->limiter.limit, to;
+	unsigned from = c->limiter.limit, before = c->running < from ? c->running : from;
+	unsigned proven = kn_limiter_proven(&c->limiter, before), to;
 
-	to = (unsigned)(BACK_OFF * (c->running < from ? c->running : from));
+	to = (unsigned)(BACK_OFF * before);
+	/* What a service took a while ago it takes again. */
+	if (why == KN_WHY_BUSY && proven > to)
+		to = proven;
 	if (to < 1)
 		to = 1;
 	c->backed_ns = now_ns;
@@ -461,8 +469,8 @@ kn_tuner_ended(struct kn_tuner *t, unsigned key, const struct kn_end *end)
 	k->running--;
 	c->running--;
 	t->running--;
-	kn_traits_add(&k->traits, &end->delta, 1);
-	class_progress(c, &end->delta, 1);
+	kn_traits_add(&k->traits, &end->delta);
+	class_progress(c, &end->delta);
 	k->traits.ends++;
 	if (!end->cut && !end->busy) {
 		k->done++;
@@ -667,6 +675,18 @@ memory_bound(struct kn_tuner *t, unsigned class, int64_t now_ns)
 	kn_tuner_tell(t, class, from, KN_WHY_MEMORY);
 }
 
+/* What the machine showed since the last tick, at the limit that was in force. */
+static void
+signs_gather(struct kn_tuner *t, struct kn_class *c, double elapsed_ns, int64_t now_ns)
+{
+	const char *disk = c->kind == KNEE_KIND_DISK ? c->resource : NULL;
+
+	kn_signs_delay(&c->signs, c->delay_ns, c->area.sum);
+	c->delay_ns = 0;
+	if (t->vitals_ns == now_ns)
+		kn_signs_vitals(&c->signs, &t->vitals, disk, elapsed_ns);
+}
+
 static void
 class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 {
@@ -696,11 +716,16 @@ class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		tick.runtime_ns = (double)(now_ns - c->oldest_ns);
 	for (size_t i = 0; i < c->nages; i++)
 		c->ages[i] = log(fmax(1, (double)now_ns - c->ages[i]));
+	signs_gather(t, c, (double)tick.elapsed_ns, now_ns);
 	c->area.sum = 0;
 	c->ticked_ns = now_ns;
 	c->work = 0;
 	if (kn_limiter_tick(&c->limiter, &tick))
 		kn_tuner_tell(t, class, from, c->limiter.why);
+	if (c->limiter.limit != from) {
+		c->signs_base = c->signs;
+		c->signs = (struct kn_signs){ 0 };
+	}
 }
 
 static enum kn_why

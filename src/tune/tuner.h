@@ -22,6 +22,7 @@
 #include "../core/reading.h"
 #include "guard.h"
 #include "limiter.h"
+#include "symptom.h"
 #include "why.h"
 
 /* More different keys than this share the last one. */
@@ -79,6 +80,7 @@ struct kn_change {
 	unsigned from, to;
 	enum kn_why why;
 	double figure[3];
+	struct kn_finding finding;  /* what got worse with more at once, where more did not help */
 };
 
 /* What the machine is asked to do with running tasks, for want of memory. */
@@ -108,10 +110,10 @@ int kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns);
 bool kn_tuner_hungry(const struct kn_tuner *t);
 
 void kn_tuner_started(struct kn_tuner *t, unsigned key, int64_t now_ns);
-/* A running task was looked at: what it used since the last time, and since when it runs. weight:
- * it stands for so many running tasks (a sample of all; 1: every one is looked at). */
+/* A running task was looked at: what it used since the last look, however long ago, and since when
+ * it runs. Where there are too many, each is looked at in its turn. */
 void kn_tuner_progress(struct kn_tuner *t, unsigned key, int64_t started_ns,
-    const struct kn_usage *delta, const struct kn_usage *total, double weight);
+    const struct kn_usage *delta, const struct kn_usage *total);
 void kn_tuner_ended(struct kn_tuner *t, unsigned key, const struct kn_end *end);
 /* A start was refused with -errno err: no start before the time returned. */
 int64_t kn_tuner_refused(struct kn_tuner *t, int err, int64_t now_ns);

@@ -20,6 +20,16 @@ kn_tuner_cpu_frac(const struct kn_tuner *t)
 	return t->cpu_frac;
 }
 
+/* Is word one of the comma-separated names? */
+static bool
+named(const char *names, const char *word, size_t len)
+{
+	for (const char *s = names; (s = strstr(s, word)) != NULL; s++)
+		if ((s == names || s[-1] == ' ') && (s[len] == ',' || s[len] == '\0'))
+			return true;
+	return false;
+}
+
 /* The programs of a class: "gzip", or "gzip, cat". */
 static void
 class_name(const struct kn_tuner *t, unsigned class, char *ret, size_t size)
@@ -30,9 +40,8 @@ class_name(const struct kn_tuner *t, unsigned class, char *ret, size_t size)
 	for (unsigned i = 0; i < t->nkeys; i++) {
 		const char *program = t->keys[i].name.program;
 		size_t len = strlen(program);
-		const char *at = len > 0 ? strstr(ret, program) : ret;
 
-		if (t->keys[i].class != class || at != NULL)
+		if (t->keys[i].class != class || len == 0 || named(ret, program, len))
 			continue;
 		if (n + 2 + len + 6 > size) {
 			memcpy(ret + n, ", ...", 6);
@@ -185,7 +194,9 @@ kn_tuner_learnt(const struct kn_tuner *t, unsigned key, struct kn_prior *ret)
 		.rss_bytes = (double)kn_peaks_expect(&k->peaks) / 1.2,
 	};
 	/* A search that was cut short, or never needed, tells the number only when it measured one. */
-	if (best != NULL && best->n >= c->limiter.base)
+	if (best != NULL && c->limiter.phase == KN_PHASE_RAMP && kn_limiter_steep(&c->limiter, c->limiter.base))
+		ret->limit = c->limiter.limit; /* it was still rising */
+	else if (best != NULL && best->n >= c->limiter.base)
 		ret->limit = best->n;
 	else if (best != NULL)
 		ret->limit = c->limiter.base;

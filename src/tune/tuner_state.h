@@ -77,6 +77,8 @@ struct kn_class {
 	bool must_search;           /* no model: a guard has spoken */
 	double runtime_sum, alone_sum;
 	double busy_frac;           /* of the resource; < 0: unknown */
+	struct kn_signs signs, signs_base;  /* at the present limit, and where the search stands */
+	double delay_ns;            /* that its tasks waited for a core, since the last tick */
 };
 
 struct kn_tuner {

@@ -27,9 +27,7 @@ enum kn_why {
 	KN_WHY_SWAP,                /* memory is being swapped */
 	KN_WHY_FAILURES,            /* failures rise with the limit: share now, share below */
 	KN_WHY_BUSY,                /* tasks say "too many": share */
-	KN_WHY_SEEKS,               /* bytes fall while reads rise */
 	KN_WHY_LOAD,                /* the machine's load is above what was allowed: load */
-	KN_WHY_FDS,                 /* the limit of open files */
 	KN_WHY_REFUSED,             /* the machine refuses to start more: figure[0] is the errno */
 	KN_WHY_RECOVERED,           /* it no longer does */
 	KN_WHY_HAND,                /* the user's own hand */

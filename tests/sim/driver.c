@@ -353,12 +353,12 @@ sim_driver_looks(const struct sim_driver *d)
 
 void
 sim_driver_progress(struct sim_driver *d, uint32_t task, int64_t started_ns, const struct kn_usage *delta,
-    const struct kn_usage *total, double weight)
+    const struct kn_usage *total)
 {
 	unsigned key = d->key[d->world->type[task]];
 
-	sim_log_progress(d->options->log, key, started_ns, delta, total, weight);
-	kn_tuner_progress(d->tuner, key, started_ns, delta, total, weight);
+	sim_log_progress(d->options->log, key, started_ns, delta, total);
+	kn_tuner_progress(d->tuner, key, started_ns, delta, total);
 }
 
 enum kn_act

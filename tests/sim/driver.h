@@ -71,7 +71,7 @@ int sim_driver_again(struct sim_driver *d, uint32_t task);
 int64_t sim_driver_due_ns(const struct sim_driver *d);
 bool sim_driver_looks(const struct sim_driver *d);
 void sim_driver_progress(struct sim_driver *d, uint32_t task, int64_t started_ns,
-    const struct kn_usage *delta, const struct kn_usage *total, double weight);
+    const struct kn_usage *delta, const struct kn_usage *total);
 enum kn_act sim_driver_sample(struct sim_driver *d, int64_t now_ns, uint64_t backing_off,
     const struct kn_vitals *v);
 /* So many running tasks are stopped now. */

@@ -297,7 +297,6 @@ static void
 running_look(struct engine *e)
 {
 	unsigned n = e->nrunning < LOOKS_MAX ? e->nrunning : LOOKS_MAX;
-	double weight = n > 0 ? (double)e->nrunning / n : 1;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct kn_usage delta, total;
@@ -314,7 +313,7 @@ running_look(struct engine *e)
 		}
 		s = &e->slots[e->running[i]];
 		total = slot_read(e, s, true, &delta);
-		sim_driver_progress(&e->driver, s->task, s->started_ns, &delta, &total, weight);
+		sim_driver_progress(&e->driver, s->task, s->started_ns, &delta, &total);
 	}
 }
 

@@ -74,11 +74,11 @@ sim_log_started(FILE *f, unsigned key, int64_t now_ns)
 
 void
 sim_log_progress(FILE *f, unsigned key, int64_t started_ns, const struct kn_usage *delta,
-    const struct kn_usage *total, double weight)
+    const struct kn_usage *total)
 {
 	if (f == NULL)
 		return;
-	fprintf(f, "progress\t%u\t%" PRId64 "\t%.17g", key, started_ns, weight);
+	fprintf(f, "progress\t%u\t%" PRId64, key, started_ns);
 	usage_write(f, delta);
 	usage_write(f, total);
 	putc('\n', f);
@@ -173,9 +173,7 @@ static const char *const why_names[] = {
 	[KN_WHY_SWAP] = "swap",
 	[KN_WHY_FAILURES] = "failures",
 	[KN_WHY_BUSY] = "busy",
-	[KN_WHY_SEEKS] = "seeks",
 	[KN_WHY_LOAD] = "load",
-	[KN_WHY_FDS] = "fds",
 	[KN_WHY_REFUSED] = "refused",
 	[KN_WHY_RECOVERED] = "recovered",
 	[KN_WHY_HAND] = "hand",
@@ -392,11 +390,10 @@ static void
 read_progress(struct replay *r, struct line *l, unsigned key)
 {
 	int64_t started = take_i64(l);
-	double weight = take_double(l);
 	struct kn_usage delta = take_usage(l), total = take_usage(l);
 
 	if (!l->bad)
-		kn_tuner_progress(r->t, key, started, &delta, &total, weight);
+		kn_tuner_progress(r->t, key, started, &delta, &total);
 }
 
 static void

@@ -13,7 +13,7 @@
  *	recall   key kind limit cpu disk net wait cores_per_task runtime cpu_ns bytes rss
  *	queue    key queued head_seq
  *	started  key now
- *	progress key started weight DELTA TOTAL
+ *	progress key started DELTA TOTAL
  *	ended    key now started failed busy cut peak_rss USAGE DELTA
  *	refused  errno now
  *	sample   now left left_known 0                      without vitals
@@ -44,7 +44,7 @@ void sim_log_recall(FILE *f, unsigned key, const struct kn_prior *p);
 void sim_log_queue(FILE *f, unsigned key, uint64_t queued, uint64_t head_seq);
 void sim_log_started(FILE *f, unsigned key, int64_t now_ns);
 void sim_log_progress(FILE *f, unsigned key, int64_t started_ns, const struct kn_usage *delta,
-    const struct kn_usage *total, double weight);
+    const struct kn_usage *total);
 void sim_log_ended(FILE *f, unsigned key, const struct kn_end *end);
 void sim_log_refused(FILE *f, int err, int64_t now_ns);
 void sim_log_sample(FILE *f, const struct kn_sample *s);
