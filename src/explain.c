@@ -69,16 +69,19 @@ finding_text(const struct kn_finding *f, char *ret, size_t size)
 		add(ret, size, "; %.1f MB/s are swapped", f->to / 1e6);
 		break;
 	case KN_SYMPTOM_RETRANS:
-		add(ret, size, "; %.1f %% of TCP segments are sent again, not %.1f", 100 * f->to, 100 * f->from);
+		add(ret, size, "; %.1f %% of TCP segments are sent again, not %.1f", 100 * f->to,
+		    100 * f->from);
 		break;
 	case KN_SYMPTOM_LINK:
 		add(ret, size, "; the link is %.0f %% busy", 100 * f->to);
 		break;
 	case KN_SYMPTOM_LATENCY:
-		add(ret, size, "; the disk takes %.1f ms for an operation, not %.1f", f->to / 1e6, f->from / 1e6);
+		add(ret, size, "; the disk takes %.1f ms for an operation, not %.1f", f->to / 1e6,
+		    f->from / 1e6);
 		break;
 	case KN_SYMPTOM_SMALL:
-		add(ret, size, "; the disk moves %.0f KiB an operation, not %.0f", f->to / 1024, f->from / 1024);
+		add(ret, size, "; the disk moves %.0f KiB an operation, not %.0f", f->to / 1024,
+		    f->from / 1024);
 		break;
 	case KN_SYMPTOM_DELAY:
 		add(ret, size, "; tasks wait for a core %.0f %% of their time, not %.0f", 100 * f->to,

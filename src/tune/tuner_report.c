@@ -194,7 +194,8 @@ kn_tuner_learnt(const struct kn_tuner *t, unsigned key, struct kn_prior *ret)
 		.rss_bytes = (double)kn_peaks_expect(&k->peaks) / 1.2,
 	};
 	/* A search that was cut short, or never needed, tells the number only when it measured one. */
-	if (best != NULL && c->limiter.phase == KN_PHASE_RAMP && kn_limiter_steep(&c->limiter, c->limiter.base))
+	if (best != NULL && c->limiter.phase == KN_PHASE_RAMP &&
+	    kn_limiter_steep(&c->limiter, c->limiter.base))
 		ret->limit = c->limiter.limit; /* it was still rising */
 	else if (best != NULL && best->n >= c->limiter.base)
 		ret->limit = best->n;

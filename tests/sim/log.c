@@ -73,8 +73,8 @@ sim_log_started(FILE *f, unsigned key, int64_t now_ns)
 }
 
 void
-sim_log_progress(FILE *f, unsigned key, int64_t started_ns, const struct kn_usage *delta,
-    const struct kn_usage *total)
+sim_log_progress(
+    FILE *f, unsigned key, int64_t started_ns, const struct kn_usage *delta, const struct kn_usage *total)
 {
 	if (f == NULL)
 		return;

@@ -16,8 +16,7 @@ static FILE *record;
 	type __wrap_##name parameters; \
 	type __wrap_##name parameters
 
-REAL(int, kn_tuner_new,
-    (const struct kn_tuner_options *o, const struct kn_machine *m, struct kn_tuner **ret))
+REAL(int, kn_tuner_new, (const struct kn_tuner_options *o, const struct kn_machine *m, struct kn_tuner **ret))
 {
 	const char *path = getenv("KNEE_RECORD");
 
