@@ -218,7 +218,7 @@ list_args(struct batch *b, size_t n, struct knee_input *ret)
 	b->args = args;
 	for (i = 0; i < nargs; i++, at += strlen(at) + 1)
 		args[i] = at;
-	*ret = (struct knee_input){ args, nargs };
+	*ret = (struct knee_input){ .args = args, .nargs = nargs };
 	return 0;
 }
 

@@ -281,7 +281,7 @@ gather(struct inputs *in, struct knee_input *ret)
 
 	if (in->nsources == 1) {
 		c = &in->sources[0].columns;
-		*ret = (struct knee_input){ c->args, c->nargs };
+		*ret = (struct knee_input){ .args = c->args, .nargs = c->nargs };
 		return 1;
 	}
 	for (i = 0; i < in->nsources; i++)
@@ -295,7 +295,7 @@ gather(struct inputs *in, struct knee_input *ret)
 		memcpy(args, c->args, c->nargs * sizeof(*args));
 		args += c->nargs;
 	}
-	*ret = (struct knee_input){ in->args, n };
+	*ret = (struct knee_input){ .args = in->args, .nargs = n };
 	return 1;
 }
 

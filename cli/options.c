@@ -57,6 +57,7 @@ options_state_init(struct options_state *s, struct cli_options *o, const char *f
 	*o = (struct cli_options){
 		.face = face,
 		.delimiter = '\n',
+		.json_fd = -1,
 		.color = WHEN_NEVER,
 		.progress = WHEN_AUTO,
 	};

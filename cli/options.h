@@ -117,6 +117,15 @@ struct cli_options {
 	struct knee_term_step *term_seq;   /* NULL: the default */
 	size_t nterm_seq;
 
+	/* the log */
+	const char *journal;        /* --journal FILE, or NULL */
+	bool sync;                  /* each result on disk before it counts */
+	enum knee_resume resume;    /* --resume, --resume-failed, --retry-failed */
+	const char *output;         /* --output FILE: stdout goes there, or NULL */
+	const char *joblog;         /* --joblog FILE, or NULL */
+	const char *results;        /* --results DIR, F.csv, F.tsv or F.json; or NULL */
+	int json_fd;                /* --json[=FD]: events go there; -1: nowhere */
+
 	const char *slot_var;
 
 	struct options_text *texts; /* owned: strings that are neither argv's nor the environment's */

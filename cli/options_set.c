@@ -635,3 +635,25 @@ options_set_term_seq(struct options_state *s, const struct option *option, const
 	s->o->nterm_seq = n;
 	return 0;
 }
+
+/* ---- the log ------------------------------------------------------------------- */
+
+int
+options_set_resume(struct options_state *s, const struct option *option, const char *value)
+{
+	(void)value;
+	s->o->resume = (enum knee_resume)option->to;
+	return 0;
+}
+
+int
+options_set_json(struct options_state *s, const struct option *option, const char *value)
+{
+	uint64_t fd = STDERR_FILENO;
+
+	(void)option;
+	if (value != NULL && value_count(value, INT_MAX, &fd) < 0)
+		return options_bad(s, "'%s' is no descriptor: give its number, such as 3", value);
+	s->o->json_fd = (int)fd;
+	return 0;
+}

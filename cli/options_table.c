@@ -147,6 +147,25 @@ static const struct option options[] = {
 	{ "term-seq", "", "LIST", "end tasks by: TERM,200,TERM,100,TERM,50,KILL", OPTION_FAILURE,
 	    .set = options_set_term_seq },
 
+	{ "journal", "", "FILE", "write all down in FILE, to go on from after a crash", OPTION_LOG,
+	    .set = options_set_text, AT(journal), .to = 1 },
+	{ "sync", "", NULL, "each result is on the disk before it counts", OPTION_LOG,
+	    .set = options_set_flag, AT(sync) },
+	{ "resume", "", NULL, "leave out tasks that --journal or --joblog has", OPTION_LOG,
+	    .set = options_set_resume, .to = KNEE_RESUME },
+	{ "resume-failed", "", NULL, "the same, but run again those that failed", OPTION_LOG,
+	    .set = options_set_resume, .to = KNEE_RESUME_FAILED },
+	{ "retry-failed", "", NULL, "run again those that failed, and no others", OPTION_LOG,
+	    .set = options_set_resume, .to = KNEE_RETRY_FAILED },
+	{ "output", "", "FILE", "write to FILE, not standard output", OPTION_LOG,
+	    .set = options_set_text, AT(output), .to = 1 },
+	{ "joblog", "jl", "FILE", "add a line to FILE for each task that ends", OPTION_LOG,
+	    .set = options_set_text, AT(joblog), .to = 1 },
+	{ "results", "result res", "DIR|FILE", "keep outputs under DIR, or in FILE.csv .tsv .json",
+	    OPTION_LOG, .set = options_set_text, AT(results), .to = 1 },
+	{ "json", "", "[FD]", "events as lines of JSON on descriptor FD, or stderr", OPTION_LOG,
+	    .set = options_set_json },
+
 	{ "h help", "", NULL, "print this", OPTION_OTHER, .set = options_set_show, .to = SHOW_HELP },
 	{ "V version", "", NULL, "print the version", OPTION_OTHER, .set = options_set_show,
 	    .to = SHOW_VERSION },
@@ -163,9 +182,8 @@ static const struct option options[] = {
 /* Later versions of knee have these. */
 static const char later[] =
     "plus pipe spreadstdin pipe-part block block-size recstart recend regexp regex "
-    "remove-rec-sep rrs cat fifo round-robin round tee results result res compress json "
-    "combine journal resume resume-failed "
-    "retry-failed joblog jl sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
+    "remove-rec-sep rrs cat fifo round-robin round tee compress "
+    "combine sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
     "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
     "filter-host worker plugin semaphore semaphore-name id semaphore-timeout st fg bg wait "
     "profile J";
@@ -203,6 +221,7 @@ options_group_name(enum option_group group)
 		[OPTION_LIMIT] = "How many at once",
 		[OPTION_OUTPUT] = "Output",
 		[OPTION_FAILURE] = "Failure",
+		[OPTION_LOG] = "The log, and going on from it",
 		[OPTION_OTHER] = "Other",
 	};
 	_Static_assert(sizeof(names) / sizeof(*names) == OPTION_GROUPS, "a name for each group");

@@ -99,5 +99,5 @@ profile_inputs_next(struct profile_inputs *in)
 {
 	const struct profile_input *input = &in->list[in->given++ % in->n];
 
-	return (struct knee_input){ (const char *const *)input->args, input->nargs };
+	return (struct knee_input){ .args = (const char *const *)input->args, .nargs = input->nargs };
 }

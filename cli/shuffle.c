@@ -219,6 +219,6 @@ shuffle_next(struct shuffle *s, struct knee_input *ret)
 	for (i = 0; i < head.nargs; i++, text += strlen(text) + 1)
 		args[i] = text;
 	s->at++;
-	*ret = (struct knee_input){ args, head.nargs };
+	*ret = (struct knee_input){ .args = args, .nargs = head.nargs };
 	return 1;
 }

@@ -35,6 +35,7 @@ typedef struct knee knee;
 struct knee_input {
 	const char *const *args;
 	size_t nargs;
+	const struct knee_stored *stored;   /* what an earlier run has of it; NULL: it is to run */
 };
 
 /*
@@ -48,6 +49,21 @@ struct knee_source {
 	void *self;
 	int (*next)(void *self, struct knee_input *ret);
 	int (*fd)(void *self);
+};
+
+enum knee_stream { KNEE_STDOUT = 1, KNEE_STDERR = 2 };
+
+/* The n-th piece of some output, from 0 on and each once, in order: 1 and the rest filled, 0 at the
+ * end, or -errno. The piece is borrowed until the next call. */
+typedef int knee_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, size_t *size);
+
+/* An input that needs to run no more: its result, counted like any other, and its output, which
+ * takes its turn. Borrowed until the source's next() is called again. */
+struct knee_stored {
+	const struct knee_result *result;
+	int printed;                /* its output is where it belongs already: read is not called */
+	knee_read *read;
+	void *self;
 };
 
 /* ---- command templates -------------------------------------------------- */
@@ -127,6 +143,8 @@ struct knee_result {
 	int64_t runtime_ns;
 	int64_t cpu_user_ns, cpu_sys_ns;
 	int64_t peak_rss_bytes;     /* of the largest process (getrusage) */
+	uint64_t disk_read_bytes, disk_written_bytes;   /* from and to block devices (getrusage) */
+	uint64_t waits, switches;   /* context switches: it waited; it was made to (getrusage) */
 	uint64_t output_bytes;
 	/* Of tasks that ran long enough to be looked at; 0: not known. Source: /proc/PID/io,
 	 * /proc/PID/schedstat, over the tree of its processes. */
@@ -149,8 +167,6 @@ enum knee_event_kind {
 	KNEE_EVENTS
 };
 
-enum knee_stream { KNEE_STDOUT = 1, KNEE_STDERR = 2 };
-
 /* All pointers are borrowed until the sink returns. */
 struct knee_event {
 	enum knee_event_kind kind;
@@ -162,7 +178,12 @@ struct knee_event {
 	const char *data;           /* OUTPUT: size bytes, any */
 	size_t size;
 	const struct knee_result *result;  /* RESULT, RETRY */
+	const char *const *args;    /* START, RETRY, RESULT of live sinks: nargs, the input */
+	size_t nargs;
+	knee_read *read;            /* RESULT of live sinks: the output, when all of it waits for its turn */
+	void *read_self;            /* ... NULL when some or all of it went to the text sinks, or goes now */
 	unsigned limit;             /* LIMIT: tasks at once from now on, of all kinds */
+	const struct knee_work *work;       /* LIMIT: the kind whose number it is; work->limit is that */
 	const char *reason;         /* LIMIT, NOTE: a sentence */
 };
 
@@ -171,6 +192,7 @@ struct knee_stats {
 	uint64_t started;           /* tasks whose first attempt was started */
 	uint64_t done;              /* tasks with a result, failed ones too */
 	uint64_t failed;
+	uint64_t stored;            /* of all of these, results that an earlier run had */
 	uint64_t total;             /* tasks in all; valid when total_known */
 	int total_known;
 	unsigned running;           /* in flight now */
@@ -288,6 +310,7 @@ struct knee_options {
 	uint64_t memsuspend_bytes;  /* suspend the youngest tasks while less than twice this is free */
 	int noswap;                 /* start none while memory is being swapped in and out */
 	int measure;                /* look at tasks even when limit is given: knee_get_work, io_bytes */
+	int resumable;              /* after a stop, print nothing behind a task that was cut short */
 	int read_late;              /* ask for an input only when a task can start with it */
 	/* Asked before every start: 1, or 0: not now; knee_wake() makes the engine ask again. May be NULL. */
 	int (*may_start)(void *self);
@@ -316,6 +339,54 @@ struct knee_options {
 	int (*confirm)(void *self, const char *command);
 	void *confirm_self;
 };
+
+/* ---- the journal -------------------------------------------------------- */
+
+/*
+ * What happened, in an SQLite file (its format: knee-journal(5)), so that a run that died goes on
+ * from there with the same output as if it had not. A task counts as finished when its result is in
+ * the journal together with its output, or with where that was printed.
+ */
+typedef struct knee_journal knee_journal;
+
+enum knee_resume {
+	KNEE_RESUME_NO,             /* a new journal: -EEXIST when it holds a run */
+	KNEE_RESUME,                /* run what has no result; a missing journal is made */
+	KNEE_RESUME_FAILED,         /* and once more what failed */
+	KNEE_RETRY_FAILED,          /* only what failed; what never ran stays so */
+};
+
+/* All pointers are borrowed until knee_journal_open returns. */
+struct knee_journal_options {
+	const char *path;
+	enum knee_resume resume;
+	int sync;                   /* a result is on the disk before it counts */
+	const char *command;        /* of the run; with another one a resume is refused */
+	const char *const *argv;    /* the whole command line, for people; argc words */
+	size_t argc;
+	enum knee_order order;      /* as in knee_options */
+	int out, err;               /* where the text sink writes; -1: nowhere */
+};
+
+/*
+ * Open the journal and take its lock; what a run that died left half written in out and err, when
+ * they are the same files as then, is cut off. -EEXIST; -EBUSY: another run has it; -EINVAL: another
+ * command, or no journal of this version; -EUCLEAN: damaged; or what SQLite met. With text in err
+ * then, and the file as it was.
+ */
+int knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char *err, size_t errsize);
+/* Takes the run down, live: put it behind the sinks that print. */
+struct knee_sink knee_journal_sink(knee_journal *j);
+/* The inputs of inner, in the same order as ever, with what the journal knows of them. Ends with
+ * -ESTALE (text in knee_journal_error) at an input that is not what it was. */
+struct knee_source knee_journal_source(knee_journal *j, const struct knee_source *inner);
+/* All of task seq's output is written: out and err bytes by this run so far, its own included. To be
+ * called in the order of printing. */
+void knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err);
+/* Text of the last error, "" when none. */
+const char *knee_journal_error(const knee_journal *j);
+/* The run has ended with this exit status. Frees; takes NULL. 0 or -errno. */
+int knee_journal_close(knee_journal *j, int status);
 
 /* ---- a run -------------------------------------------------------------- */
 

@@ -486,7 +486,9 @@ print_ended(struct kn_merge *m, struct kn_task *t, bool *done)
 	int err;
 
 	/* What was cut short before its turn came is not shown. */
-	if (t->result.outcome == KNEE_CANCELLED && !t->printing) {
+	if (t->result.outcome == KNEE_CANCELLED && m->resumable && m->order == KNEE_ORDER_INPUT)
+		m->mute = true;
+	if (m->mute || (t->result.outcome == KNEE_CANCELLED && !t->printing)) {
 		held_drop(m, t);
 		*done = true;
 		return 0;
@@ -641,6 +643,69 @@ kn_merge_output(struct kn_merge *m, struct kn_task *t, enum knee_stream stream, 
 	if (passes(m, t))
 		return print_data(m, t, stream, data, n);
 	return hold(m, t, &t->held[0], stream, data, n);
+}
+
+bool
+kn_merge_waits(const struct kn_merge *m, const struct kn_task *t)
+{
+	return m->order == KNEE_ORDER_INPUT && t->seq != m->head;
+}
+
+/* A piece of the chunk that the reader stands in, from the spill file. */
+static int
+read_extent(struct kn_merge *m, const struct kn_task *t, const char **data, size_t *size)
+{
+	struct kn_reader *r = &m->reader;
+	const struct kn_extent *x = &t->held[0].extents[r->extent];
+	struct kn_chunk chunk;
+	int err = 0;
+
+	if (r->left == 0) {
+		err = kn_fd_read_at(m->spill_fd, &chunk, sizeof(chunk), x->offset + r->offset);
+		if (err < 0)
+			return err;
+		r->offset += sizeof(chunk);
+		r->left = chunk.size;
+		r->stream = (enum knee_stream)chunk.stream;
+	}
+	*size = r->left < BUFFER_BYTES ? r->left : BUFFER_BYTES;
+	*data = m->buffer;
+	err = kn_fd_read_at(m->spill_fd, m->buffer, *size, x->offset + r->offset);
+	r->offset += *size;
+	r->left -= *size;
+	if (r->left == 0 && r->offset == x->size) {
+		r->extent++;
+		r->offset = 0;
+	}
+	return err;
+}
+
+int
+kn_merge_read(struct kn_merge *m, const struct kn_task *t, uint64_t n, enum knee_stream *stream,
+    const char **data, size_t *size)
+{
+	const struct kn_held *h = &t->held[0];
+	struct kn_reader *r = &m->reader;
+	struct kn_chunk chunk;
+	int err;
+
+	if (n == 0)
+		*r = (struct kn_reader){ 0 };
+	if (r->extent < h->nextents) {
+		err = read_extent(m, t, data, size);
+		if (err < 0)
+			return spill_failed(m, err, t->seq);
+	} else if (r->offset < h->mem.len) {
+		memcpy(&chunk, h->mem.data + r->offset, sizeof(chunk));
+		r->stream = (enum knee_stream)chunk.stream;
+		*data = h->mem.data + r->offset + sizeof(chunk);
+		*size = chunk.size;
+		r->offset += sizeof(chunk) + chunk.size;
+	} else {
+		return 0;
+	}
+	*stream = r->stream;
+	return 1;
 }
 
 void

@@ -40,6 +40,13 @@ struct kn_cursor {
 	uint64_t offset;            /* in it, or in memory when all extents are done */
 };
 
+/* Of the task that is being read: where, and what of a chunk is left. */
+struct kn_reader {
+	size_t extent;
+	uint64_t offset, left;
+	enum knee_stream stream;
+};
+
 /* Invariant: ring holds the tasks with head <= seq < next; an entry is a struct kn_task *,
  * or the place of a parked one in the spill file times two plus one, 2 for one that was read but not
  * started yet, or 0 for none. */
@@ -57,6 +64,9 @@ struct kn_merge {
 
 	struct kn_cursor cursor;        /* of the task that is being printed */
 	bool slow;                      /* the last emit said -EAGAIN */
+	bool resumable;                 /* print nothing behind what was cut short */
+	bool mute;                      /* ... that has come */
+	struct kn_reader reader;
 
 	int spill_fd;
 	uint64_t spill_end, spill_live; /* bytes of it: used up to, still wanted */
@@ -76,6 +86,11 @@ int kn_merge_reserve(struct kn_merge *m, uint64_t seq);
 void kn_merge_add(struct kn_merge *m, struct kn_task *t);
 int kn_merge_output(struct kn_merge *m, struct kn_task *t, enum knee_stream stream,
     const char *data, size_t n);
+/* Does all of t's output wait for its turn? t has ended, and kn_merge_result was not called yet. */
+bool kn_merge_waits(const struct kn_merge *m, const struct kn_task *t);
+/* The n-th piece of what is held of t, as knee_read. */
+int kn_merge_read(struct kn_merge *m, const struct kn_task *t, uint64_t n, enum knee_stream *stream,
+    const char **data, size_t *size);
 /* The attempt failed: forget its output. */
 void kn_merge_retry(struct kn_merge *m, struct kn_task *t);
 /* t has its result and belongs to merge from now on. */

@@ -32,6 +32,8 @@
 /* Inputs read ahead in one turn, and bytes of them in all: of one kind of work, and of several (a
  * hundred thousand inputs or more: where they are sorted by kind, all kinds should be in sight). */
 #define AHEAD_PER_TURN 256
+/* ... and of those that an earlier run has finished. */
+#define STORED_PER_TURN 2048
 #define AHEAD_BYTES ((size_t)1 << 20)
 #define AHEAD_BYTES_MIXED ((size_t)16 << 20)
 
@@ -78,9 +80,25 @@ event_live(struct knee *k, const struct knee_event *ev)
 	return 0;
 }
 
+struct held_task {
+	struct kn_merge *merge;
+	const struct kn_task *task;
+};
+
+/* knee_event.read */
+static int
+held_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, size_t *size)
+{
+	struct held_task *h = self;
+
+	return kn_merge_read(h->merge, h->task, n, stream, data, size);
+}
+
 static int
 event_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t)
 {
+	struct held_task held = { .merge = &k->merge, .task = t };
+	bool waits = kind == KNEE_EVENT_RESULT && kn_merge_waits(&k->merge, t);
 	const struct knee_event ev = {
 		.kind = kind,
 		.seq = t->seq,
@@ -88,6 +106,10 @@ event_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t)
 		.command = t->command,
 		.tag = t->tag,
 		.result = kind == KNEE_EVENT_START ? NULL : &t->result,
+		.args = t->args,
+		.nargs = t->nargs,
+		.read = waits ? held_read : NULL,
+		.read_self = &held,
 	};
 
 	return event_live(k, &ev);
@@ -465,40 +487,111 @@ source_wait(struct knee *k)
 		k->source_waiting = !k->source_watch.always;
 }
 
-/* Read the next input into the queue. 1, 0: there is none now or ever; or an error in k->err. */
+/* The texts that follow from the slot: anew for every attempt. */
+static int
+task_texts(struct knee *k, struct kn_task *t)
+{
+	const struct knee_options *o = &k->options;
+
+	free(t->command);
+	free(t->tag);
+	t->command = t->tag = NULL;
+	if (o->want_text &&
+	    knee_template_expand(o->command, t->args, t->nargs, t->seq, t->slot, &t->command) < 0)
+		return -ENOMEM;
+	if (o->tag != NULL && knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* Hand out what an earlier run has of a task, as if it had ended just now. */
+static int
+stored_print(struct knee *k, struct kn_task *t, const struct knee_stored *stored)
+{
+	enum knee_stream stream;
+	const char *data;
+	size_t size;
+	int err, n;
+
+	err = task_texts(k, t);
+	for (uint64_t i = 0; err == 0; i++) {
+		n = stored->read(stored->self, i, &stream, &data, &size);
+		if (n <= 0) {
+			err = n;
+			break;
+		}
+		err = merge_error(k, kn_merge_output(&k->merge, t, stream, data, size));
+	}
+	return err < 0 ? err : merge_error(k, kn_merge_result(&k->merge, t));
+}
+
+/* An input that needs to run no more: it goes straight to the output. */
+static int
+input_stored(struct knee *k, const struct knee_input *input)
+{
+	const struct knee_stored *stored = input->stored;
+	struct kn_task *t;
+	int err;
+
+	kn_sched_stored(&k->sched, stored->result);
+	if (stored->printed) {
+		kn_merge_drop(&k->merge, k->seq);
+		return 0;
+	}
+	t = kn_task_new(k->seq, input, 0);
+	if (t == NULL)
+		return fail(k, -ENOMEM, "%s", strerror(ENOMEM));
+	t->state = KN_DONE;
+	t->slot = 1;
+	t->result = *stored->result;
+	kn_merge_add(&k->merge, t);
+	err = stored_print(k, t, stored);
+	return err < 0 ?
+	    fail(k, err, "the stored output of task %llu: %s", (unsigned long long)k->seq, strerror(-err)) :
+	    0;
+}
+
+enum { INPUT_NONE, INPUT_QUEUED, INPUT_STORED };
+
+/* Read the next input into the queue, unless an earlier run has its result. INPUT_NONE: there is none
+ * now or ever; or an error in k->err. */
 static int
 input_next(struct knee *k)
 {
 	const struct knee_source *source = &k->options.source;
-	struct knee_input input;
+	struct knee_input input = { 0 };
 	unsigned key = 0;
 	int n, err;
 
 	if (k->source_ended || k->source_waiting)
-		return 0;
+		return INPUT_NONE;
 	n = source->next(source->self, &input);
 	if (n == -EAGAIN) {
 		source_wait(k);
-		return 0;
+		return INPUT_NONE;
 	}
 	if (n <= 0) {
 		/* An error is one of the inputs that follow: those before it are finished. */
 		k->source_ended = true;
 		k->source_err = n;
-		return 0;
+		return INPUT_NONE;
 	}
-	err = kn_meter_key(&k->meter, &input, &key);
+	err = kn_merge_reserve(&k->merge, k->seq + 1);
+	if (err == 0 && input.stored != NULL) {
+		k->seq++;
+		return input_stored(k, &input) < 0 ? INPUT_NONE : INPUT_STORED;
+	}
 	if (err == 0)
-		err = kn_merge_reserve(&k->merge, k->seq + 1);
+		err = kn_meter_key(&k->meter, &input, &key);
 	if (err == 0)
 		err = kn_queue_push(&k->queue, key, k->seq + 1, &input);
 	if (err < 0) { /* and the place, if there is one, stays empty: the run is over */
 		(void)fail(k, -ENOMEM, "%s", strerror(ENOMEM));
-		return 0;
+		return INPUT_NONE;
 	}
 	k->seq++;
 	queue_tell(k, key);
-	return 1;
+	return INPUT_QUEUED;
 }
 
 /* May another input be read now? */
@@ -521,7 +614,7 @@ read_ahead(struct knee *k)
 	if (k->options.limit != 0 || k->options.read_late || k->options.confirm != NULL)
 		return;
 	for (int i = 0; i < AHEAD_PER_TURN; i++)
-		if (!may_read(k) || k->queue.bytes >= most || input_next(k) == 0)
+		if (!may_read(k) || k->queue.bytes >= most || input_next(k) == INPUT_NONE)
 			return;
 	k->read_more = may_read(k) && k->queue.bytes < most;
 }
@@ -537,29 +630,13 @@ source_readable(struct kn_watch *w, uint32_t events)
 	return 0;
 }
 
-/* The texts that follow from the slot: anew for every attempt. */
-static int
-task_texts(struct knee *k, struct kn_task *t)
-{
-	const struct knee_options *o = &k->options;
-
-	free(t->command);
-	free(t->tag);
-	t->command = t->tag = NULL;
-	if (o->want_text &&
-	    knee_template_expand(o->command, t->args, t->nargs, t->seq, t->slot, &t->command) < 0)
-		return -ENOMEM;
-	if (o->tag != NULL && knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
-		return -ENOMEM;
-	return 0;
-}
-
 /* Tell what the tuner has changed, and why. */
 static int
 changes_tell(struct knee *k)
 {
 	struct kn_tuner *tuner = k->meter.tuner;
 	struct kn_change change;
+	struct knee_event ev;
 	struct knee_work work;
 	char text[512];
 	int err = 0;
@@ -568,7 +645,13 @@ changes_tell(struct knee *k)
 	while (err == 0 && kn_tuner_change(tuner, &change)) {
 		kn_tuner_work(tuner, change.class, &work);
 		kn_explain_change(&change, &work, text, sizeof(text));
-		err = note(k, kn_explain_urgent(change.why) ? KNEE_EVENT_NOTE : KNEE_EVENT_LIMIT, "%s", text);
+		ev = (struct knee_event){
+			.kind = kn_explain_urgent(change.why) ? KNEE_EVENT_NOTE : KNEE_EVENT_LIMIT,
+			.limit = k->limit,
+			.work = &work,
+			.reason = text,
+		};
+		err = event_live(k, &ev);
 	}
 	return err;
 }
@@ -693,6 +776,21 @@ may_start(struct knee *k)
 	return !k->held;
 }
 
+/* The key whose next task starts now, from an input that is read for it when there is none yet; -1:
+ * none. Inputs that are finished already are passed over, many in a turn. */
+static int
+pick_or_read(struct knee *k)
+{
+	int key = pick(k), n = INPUT_STORED;
+
+	for (int i = 0; i < STORED_PER_TURN && key < 0 && n == INPUT_STORED && wants_start(k); i++) {
+		n = input_next(k);
+		key = n == INPUT_QUEUED ? pick(k) : -1;
+	}
+	k->read_more = n == INPUT_STORED && key < 0;
+	return key;
+}
+
 static int
 start_some(struct knee *k)
 {
@@ -701,9 +799,7 @@ start_some(struct knee *k)
 
 	k->read_more = false;
 	for (int i = 0; i < STARTS_PER_TURN && wants_start(k); i++) {
-		key = pick(k);
-		if (key < 0 && input_next(k) > 0)
-			key = pick(k);
+		key = pick_or_read(k);
 		/* Only now for the delay: the end of the input does not wait for it. */
 		if (key < 0 || start_wait_ns(k) > 0 || !may_start(k))
 			return k->err;
@@ -714,7 +810,7 @@ start_some(struct knee *k)
 		if (err < 0)
 			return err;
 	}
-	if (k->err == 0)
+	if (k->err == 0 && !k->read_more)
 		read_ahead(k);
 	return 0;
 }
@@ -870,9 +966,10 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 	const struct kn_sched *s = &k->sched;
 
 	*ret = (struct knee_stats){
-		.started = s->started,
-		.done = s->done,
-		.failed = s->failed,
+		.started = s->started + s->stored,
+		.done = s->done + s->stored,
+		.failed = s->failed + s->stored_failed,
+		.stored = s->stored,
 		.total = k->seq,
 		.total_known = k->source_ended,
 		.running = (unsigned)s->running.len,
@@ -882,7 +979,7 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 		.runtime_sum_ns = s->runtime_sum_ns,
 		.held_bytes = k->merge.memory + k->merge.spill_live,
 		.sink_blocked = k->slow,
-		.left = k->seq - s->started,
+		.left = k->seq - s->started - s->stored,
 		.stopped = s->stopped,
 		.rising = kn_tuner_direction(k->meter.tuner),
 		.one_at_a_time_ns = kn_tuner_one_at_a_time_ns(k->meter.tuner),
@@ -966,7 +1063,7 @@ static void
 source_peek(struct knee *k)
 {
 	const struct knee_source *source = &k->options.source;
-	struct knee_input input;
+	struct knee_input input = { 0 };
 	int n;
 
 	if (k->source_ended || k->source_waiting || k->err != 0)
@@ -1052,6 +1149,7 @@ kn_run_init(struct knee *k)
 		err = sinks_init(k);
 	if (err < 0)
 		return err;
+	k->merge.resumable = o->resumable != 0;
 	k->exec = (struct kn_exec){
 		.options = o,
 		.loop = &k->loop,

@@ -204,7 +204,7 @@ kn_queue_pop(struct kn_queue *q, unsigned key, size_t exec_bytes, struct kn_task
 	at = record + HEAD_BYTES;
 	for (size_t i = 0; i < nargs; i++, at += strlen(at) + 1)
 		args[i] = at;
-	t = kn_task_new(record_seq(record), &(struct knee_input){ args, nargs }, exec_bytes);
+	t = kn_task_new(record_seq(record), &(struct knee_input){ .args = args, .nargs = nargs }, exec_bytes);
 	if (args != few)
 		free(args);
 	if (t == NULL)

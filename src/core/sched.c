@@ -357,6 +357,13 @@ kn_sched_add(struct kn_sched *s, struct kn_task *t)
 	s->ready_of[t->key]++;
 }
 
+void
+kn_sched_stored(struct kn_sched *s, const struct knee_result *r)
+{
+	s->stored++;
+	s->stored_failed += knee_failed(r) != 0;
+}
+
 struct kn_task *
 kn_sched_next(const struct kn_sched *s, unsigned key)
 {
@@ -465,7 +472,9 @@ kn_sched_halting(const struct kn_sched *s)
 int
 kn_sched_status(const struct kn_sched *s)
 {
+	uint64_t failed = s->failed + s->stored_failed;
+
 	if (s->halted)
 		return s->halt_status;
-	return s->failed > 100 ? 101 : (int)s->failed;
+	return failed > 100 ? 101 : (int)failed;
 }

@@ -62,6 +62,7 @@ struct kn_sched {
 	uint64_t *slots;                /* owned; a bit for each, set when taken */
 	size_t nslot_words;
 	uint64_t started, done, failed, succeeded;
+	uint64_t stored, stored_failed;     /* results of an earlier run, in none of those */
 	uint64_t ready_of[KN_QUEUE_KEYS];   /* tasks in ready, of each key */
 	unsigned peak;
 	int64_t runtime_sum_ns;
@@ -79,6 +80,8 @@ void kn_sched_done(struct kn_sched *s);
 
 /* A new task: READY. */
 void kn_sched_add(struct kn_sched *s, struct kn_task *t);
+/* A task that an earlier run has finished. */
+void kn_sched_stored(struct kn_sched *s, const struct knee_result *r);
 /* The first ready task of this key, or NULL. It stays in ready. */
 struct kn_task *kn_sched_next(const struct kn_sched *s, unsigned key);
 /* Reserve what starting t needs and choose its slot; a failed or refused start needs

@@ -233,6 +233,10 @@ result_fill(struct kn_task *t, int status, const struct rusage *usage)
 	res->cpu_user_ns = (int64_t)usage->ru_utime.tv_sec * 1000000000 + usage->ru_utime.tv_usec * 1000;
 	res->cpu_sys_ns = (int64_t)usage->ru_stime.tv_sec * 1000000000 + usage->ru_stime.tv_usec * 1000;
 	res->peak_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
+	res->disk_read_bytes = (uint64_t)usage->ru_inblock * 512;
+	res->disk_written_bytes = (uint64_t)usage->ru_oublock * 512;
+	res->waits = (uint64_t)usage->ru_nvcsw;
+	res->switches = (uint64_t)usage->ru_nivcsw;
 	/* In units of 512 bytes, for a task that ended before anyone looked. */
 	if (blocks * 512 > t->usage.disk_bytes)
 		t->usage.disk_bytes = blocks * 512;

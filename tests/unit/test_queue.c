@@ -13,7 +13,7 @@
 static int
 push(struct kn_queue *q, unsigned key, uint64_t seq, const char *text)
 {
-	return kn_queue_push(q, key, seq, &(struct knee_input){ &text, 1 });
+	return kn_queue_push(q, key, seq, &(struct knee_input){ .args = &text, .nargs = 1 });
 }
 
 static void
@@ -29,8 +29,8 @@ test_one(void)
 	ok(kn_queue_head(&q, 3) == UINT64_MAX, "nor a head");
 	kn_queue_done(&q);
 
-	is_int(kn_queue_push(&q, 3, 7, &(struct knee_input){ args, 4 }), 0, "four arguments");
-	is_int(kn_queue_push(&q, 63, 8, &(struct knee_input){ NULL, 0 }), 0, "none, of the last key");
+	is_int(kn_queue_push(&q, 3, 7, &(struct knee_input){ .args = args, .nargs = 4 }), 0, "four arguments");
+	is_int(kn_queue_push(&q, 63, 8, &(struct knee_input){ .args = NULL, .nargs = 0 }), 0, "none, of the last key");
 	is_int(q.len, 2, "both are counted");
 	is_int(q.keys[3].len, 1, "each with its key");
 	is_int(kn_queue_head(&q, 3), 7, "the head of one key");
@@ -69,7 +69,7 @@ test_large(void)
 		args[i] = text + size - 1 - i % 40;
 	is_int(push(&q, 0, 1, "before"), 0, "a small one");
 	is_int(push(&q, 0, 2, text), 0, "one that is longer than a chunk");
-	is_int(kn_queue_push(&q, 0, 3, &(struct knee_input){ args, nargs }), 0, "one of many arguments");
+	is_int(kn_queue_push(&q, 0, 3, &(struct knee_input){ .args = args, .nargs = nargs }), 0, "one of many arguments");
 	is_int(push(&q, 0, 4, "after"), 0, "and another small one");
 	ok(q.bytes > size && q.bytes < 2 * size + 300000, "%zu bytes in use", q.bytes);
 	is_int(kn_queue_drop(&q), 1, "the first");
@@ -232,7 +232,7 @@ test_failure(void)
 	is_int(push(&q, 1, 1, "x"), -ENOMEM, "no memory for a chunk");
 	ok(q.len == 0 && q.bytes == 0 && kn_queue_head(&q, 1) == UINT64_MAX, "leaves it empty");
 	alloc_fail_at = 0;
-	(void)kn_queue_push(&q, 1, 2, &(struct knee_input){ many, 40 });
+	(void)kn_queue_push(&q, 1, 2, &(struct knee_input){ .args = many, .nargs = 40 });
 	for (alloc_fail_at = 1;; alloc_fail_at++) {
 		alloc_count = 0;
 		if (kn_queue_pop(&q, 1, 0, &t) == 0)
