@@ -123,18 +123,20 @@ below(struct kn_meter *m, uint64_t n)
 }
 
 static void
-sweep(struct kn_meter *m, const struct kn_sched *s)
+sweep(struct kn_meter *m, const struct kn_sched *s, size_t most)
 {
 	bool deep = m->sweeps < DEEP_FIRST || m->sweeps % DEEP_EVERY == 0;
 	size_t left = s->running.len;
-	size_t wanted = left < LOOKS_MAX ? left : LOOKS_MAX;
+	size_t wanted = left < most ? left : most;
 	struct kn_usage delta;
 
 	m->sweeps++;
 	/* Each of the rest with the same chance, so that just as many are taken as are wanted. */
-	for (struct kn_task *t = s->running.first; t != NULL && wanted > 0; t = t->next, left--) {
-		if (below(m, left) >= wanted)
+	for (struct kn_task *t = s->running.first; t != NULL; t = t->next, left--) {
+		if (wanted == 0 || below(m, left) >= wanted) {
+			kn_tuner_alive(m->tuner, t->key, t->started_ns);
 			continue;
+		}
 		wanted--;
 		m->exec->ops->look(m->exec, t, deep);
 		usage_delta(&t->usage, &t->told, &delta);
@@ -148,10 +150,11 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 {
 	struct kn_sample sample = { .now_ns = now_ns, .left = left, .left_known = left_known };
 	int64_t before_ns = kn_loop_cpu_ns(), cost_ns;
+	unsigned looks = kn_tuner_looks(m->tuner);
 	struct kn_vitals vitals;
 
-	if (m->exec->ops->look != NULL && kn_tuner_looks(m->tuner))
-		sweep(m, s);
+	if (m->exec->ops->look != NULL && looks > 0)
+		sweep(m, s, looks < LOOKS_MAX ? looks : LOOKS_MAX);
 	if (m->vitals != NULL && now_ns - m->vitals_ns >= VITALS_NS) {
 		kn_vitals_read(m->vitals, now_ns, &vitals);
 		m->vitals_ns = now_ns;

@@ -5,8 +5,11 @@
 
 #include "tuner_state.h"
 
-/* A key changes its kind after so many samples in a row that say the same. */
+/* A key changes its kind after so many samples in a row that say the same, and over so much time, or
+ * this part of its life: a search that is begun anew with every breath finds nothing. */
 #define AGREE 3
+#define AGREE_NS ((int64_t)1000000000)
+#define AGREE_PART 4
 
 /* A number of the model is taken when it stays so long. */
 #define MODEL_STAYS_NS ((int64_t)2000000000)
@@ -217,6 +220,11 @@ kn_tuner_move(struct kn_tuner *t, struct kn_key *k, unsigned class, int64_t now_
 	if (to->runtime_ns <= 0)
 		to->runtime_ns = k->runtime_ns;
 	k->class = class;
+	/* What was being measured of either is of other tasks now. */
+	if (from != to && k->running > 0) {
+		kn_limiter_disturb(&from->limiter, now_ns);
+		kn_limiter_disturb(&to->limiter, now_ns);
+	}
 }
 
 /* ---- sorting ------------------------------------------------------------------ */
@@ -226,6 +234,7 @@ key_sort(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
 {
 	struct kn_shares shares;
 	enum knee_kind kind;
+	int64_t stays_ns;
 
 	if (!kn_traits_shares(&k->traits, &shares))
 		return;
@@ -233,10 +242,15 @@ key_sort(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
 	/* Between two kinds it stays what it was. */
 	if (k->measured && k->kind == KNEE_KIND_CPU && shares.cpu >= CPU_STAYS)
 		kind = KNEE_KIND_CPU;
+	if (kind != k->next)
+		k->next_ns = now_ns;
 	k->agreed = kind == k->next ? k->agreed + 1 : 1;
 	k->next = kind;
 	k->shares = shares;
-	if (k->measured && (kind == k->kind || k->agreed < AGREE))
+	stays_ns = (now_ns - k->first_ns) / AGREE_PART;
+	if (stays_ns > AGREE_NS)
+		stays_ns = AGREE_NS;
+	if (k->measured && (kind == k->kind || k->agreed < AGREE || now_ns - k->next_ns < stays_ns))
 		return;
 	if (k->prior.kind != KNEE_KIND_UNKNOWN && !k->measured && kind != k->kind && k->agreed < AGREE)
 		return;

@@ -97,6 +97,9 @@
 #define HOLD_FIRST 6
 #define HOLD_MAX 64
 #define BUDGET_FRAC 0.04
+/* After a number that harms, so many are free, while so many rounds of tasks are left. */
+#define FREE_PROBES 2
+#define FREE_LEFT 16
 
 static double
 random_unit(struct kn_limiter *l)
@@ -469,7 +472,11 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 	unsigned i, lo, hi, up = 0, down = 0;
 	double slope = 0;
 
-	if (best == NULL || l->lost_ns > l->lost_max_ns || t->left < 4 * (uint64_t)best->n)
+	if (best == NULL || t->left < 4 * (uint64_t)best->n)
+		return 0;
+	/* Beyond the budget only where the next number up harms: the best may well lie between. */
+	if (l->lost_ns > l->lost_max_ns &&
+	    (l->free_probes == 0 || t->left < FREE_LEFT * (uint64_t)best->n))
 		return 0;
 	if (doubtful(l, best))
 		return best->n;
@@ -513,6 +520,7 @@ refine(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 	n = refine_choose(l, t);
 	if (n == 0)
 		return hold(l, why == KN_WHY_CONFIRM || why == KN_WHY_REFINE ? KN_WHY_SETTLED : why, t);
+	l->free_probes -= l->free_probes > 0;
 	move(l, n, KN_PHASE_REFINE, NEED_REFINE, t->now_ns);
 	return say(l, KN_WHY_REFINE, 0, 0, 0);
 }
@@ -585,6 +593,7 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	    d / sd < (t->work < 0 && !e->full ? -3 : -2)) {
 		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
 		l->top = l->limit;
+		l->free_probes = FREE_PROBES;
 		pay(l, e->lnx, t->now_ns);
 		return refine(l, KN_WHY_HARM, t) && say(l, KN_WHY_HARM, 1 - exp(d), (double)l->top, 0);
 	}
@@ -993,6 +1002,13 @@ kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns)
 	if (l->phase != KN_PHASE_MODEL)
 		move(l, l->limit, KN_PHASE_BASE, NEED_BASE, now_ns);
 	(void)say(l, why, 0, 0, 0);
+}
+
+void
+kn_limiter_disturb(struct kn_limiter *l, int64_t now_ns)
+{
+	if (l->phase != KN_PHASE_MODEL)
+		window_reset(l, l->window.need, now_ns);
 }
 
 int64_t

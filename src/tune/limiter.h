@@ -102,6 +102,7 @@ struct kn_limiter {
 
 	int64_t begin_ns;
 	double lost_ns;             /* what probes have cost */
+	unsigned free_probes;       /* that may be made beyond the budget */
 	double lost_max_ns;         /* what they may cost by now */
 	uint64_t seed;
 };
@@ -131,6 +132,8 @@ void kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int
 /* The work has changed: forget what was measured and search again from the present limit. */
 void kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns);
 
+/* Other tasks count from now on: the present window begins anew. */
+void kn_limiter_disturb(struct kn_limiter *l, int64_t now_ns);
 /* Tasks whose length the window counts started at or after this. */
 int64_t kn_limiter_window_ns(const struct kn_limiter *l);
 /* The measured level of n, or NULL. */

@@ -25,6 +25,9 @@
 #define GUARD_NS (500 * MS)
 #define IDLE_NS (250 * MS)
 
+/* Where lengths are the signal, so many are looked at, to see whether the work has changed. */
+#define FEW_LOOKS 24
+
 /* Means of ended tasks follow the latest by this share. */
 #define FOLLOW 0.1
 
@@ -349,6 +352,14 @@ kn_tuner_progress(struct kn_tuner *t, unsigned key, int64_t started_ns, const st
 		k->rss_n++;
 		kn_peaks_live(&k->peaks, total->rss_bytes);
 	}
+	kn_tuner_alive(t, key, started_ns);
+}
+
+void
+kn_tuner_alive(struct kn_tuner *t, unsigned key, int64_t started_ns)
+{
+	struct kn_class *c = &t->classes[t->keys[key].class];
+
 	if (c->oldest_ns == 0 || started_ns < c->oldest_ns)
 		c->oldest_ns = started_ns;
 	c->looked++;
@@ -687,6 +698,21 @@ signs_gather(struct kn_tuner *t, struct kn_class *c, double elapsed_ns, int64_t 
 		kn_signs_vitals(&c->signs, &t->vitals, disk, elapsed_ns);
 }
 
+/* Share of the cores that is busy without what only computes, which gives way to the others. */
+static double
+cpu_taken(const struct kn_tuner *t, const struct kn_class *c)
+{
+	double cores = 0;
+
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		const struct kn_key *k = &t->keys[i];
+
+		if (&t->classes[k->class] != c && t->classes[k->class].kind == KNEE_KIND_CPU)
+			cores += k->running * k->shares.cores;
+	}
+	return t->cpu_frac < 0 ? -1 : fmax(0, t->cpu_frac - cores / t->machine.cores);
+}
+
 static void
 class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 {
@@ -697,7 +723,7 @@ class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		.now_ns = now_ns,
 		.elapsed_ns = now_ns - c->ticked_ns,
 		.running_now = c->running,
-		.cpu_frac = t->cpu_frac,
+		.cpu_frac = cpu_taken(t, c),
 		.ages = c->ages,
 		.nages = c->nages,
 		.nages_all = c->looked > 0 ? (size_t)(c->fresh_looked / c->looked * c->running) : 0,
@@ -846,10 +872,20 @@ kn_tuner_due_ns(const struct kn_tuner *t)
 	return t->due_ns;
 }
 
-bool
+unsigned
 kn_tuner_looks(const struct kn_tuner *t)
 {
-	return !t->fixed || t->options.measure;
+	if (t->fixed)
+		return t->options.measure ? UINT_MAX : 0;
+	for (unsigned i = 0; i < t->nkeys; i++) {
+		const struct kn_key *k = &t->keys[i];
+		const struct kn_class *c = &t->classes[k->class];
+
+		/* Progress is of all; so is what is not known yet, and memory that grows. */
+		if (k->running > 0 && (!k->measured || k->growing || c->signal != KN_SIGNAL_LENGTHS))
+			return UINT_MAX;
+	}
+	return FEW_LOOKS;
 }
 
 void

@@ -114,6 +114,8 @@ void kn_tuner_started(struct kn_tuner *t, unsigned key, int64_t now_ns);
  * it runs. Where there are too many, each is looked at in its turn. */
 void kn_tuner_progress(struct kn_tuner *t, unsigned key, int64_t started_ns,
     const struct kn_usage *delta, const struct kn_usage *total);
+/* ... or was passed over: it is alive. All running tasks are in the one or the other, each time. */
+void kn_tuner_alive(struct kn_tuner *t, unsigned key, int64_t started_ns);
 void kn_tuner_ended(struct kn_tuner *t, unsigned key, const struct kn_end *end);
 /* A start was refused with -errno err: no start before the time returned. */
 int64_t kn_tuner_refused(struct kn_tuner *t, int err, int64_t now_ns);
@@ -121,8 +123,8 @@ int64_t kn_tuner_refused(struct kn_tuner *t, int err, int64_t now_ns);
 void kn_tuner_sample(struct kn_tuner *t, const struct kn_sample *sample);
 /* When the next sample is wanted; INT64_MAX: never. */
 int64_t kn_tuner_due_ns(const struct kn_tuner *t);
-/* True when samples need the tasks looked at: else only vitals. */
-bool kn_tuner_looks(const struct kn_tuner *t);
+/* How many running tasks the next sample needs to be looked at: 0: none, only vitals. */
+unsigned kn_tuner_looks(const struct kn_tuner *t);
 /* The user's own hand. */
 void kn_tuner_adjust(struct kn_tuner *t, int by, int64_t now_ns);
 

@@ -28,6 +28,7 @@ struct kn_key {
 	enum knee_kind kind;        /* where it is sorted in now */
 	enum knee_kind next;        /* what the last looks say */
 	unsigned agreed;            /* how many in a row */
+	int64_t next_ns;            /* since when */
 	bool measured;              /* kind is of this run's tasks */
 	struct kn_shares shares;
 	struct kn_traits traits;

@@ -345,10 +345,19 @@ sim_driver_due_ns(const struct sim_driver *d)
 	return d->tuner != NULL ? kn_tuner_due_ns(d->tuner) : INT64_MAX;
 }
 
-bool
+unsigned
 sim_driver_looks(const struct sim_driver *d)
 {
-	return d->tuner != NULL && kn_tuner_looks(d->tuner);
+	return d->tuner != NULL ? kn_tuner_looks(d->tuner) : 0;
+}
+
+void
+sim_driver_alive(struct sim_driver *d, uint32_t task, int64_t started_ns)
+{
+	unsigned key = d->key[d->world->type[task]];
+
+	sim_log_alive(d->options->log, key, started_ns);
+	kn_tuner_alive(d->tuner, key, started_ns);
 }
 
 void

@@ -69,7 +69,8 @@ void sim_driver_ended(struct sim_driver *d, uint32_t task, const struct kn_end *
 /* A task that has ended waits again. 0 or -ENOMEM. */
 int sim_driver_again(struct sim_driver *d, uint32_t task);
 int64_t sim_driver_due_ns(const struct sim_driver *d);
-bool sim_driver_looks(const struct sim_driver *d);
+unsigned sim_driver_looks(const struct sim_driver *d);
+void sim_driver_alive(struct sim_driver *d, uint32_t task, int64_t started_ns);
 void sim_driver_progress(struct sim_driver *d, uint32_t task, int64_t started_ns,
     const struct kn_usage *delta, const struct kn_usage *total);
 enum kn_act sim_driver_sample(struct sim_driver *d, int64_t now_ns, uint64_t backing_off,

@@ -292,17 +292,17 @@ slot_read(struct engine *e, struct slot *s, bool looks, struct kn_usage *delta)
 	return u;
 }
 
-/* Every running task, or a part by chance that stands for all. */
+/* Every running task, or a part by chance; the others are alive. */
 static void
-running_look(struct engine *e)
+running_look(struct engine *e, unsigned most)
 {
-	unsigned n = e->nrunning < LOOKS_MAX ? e->nrunning : LOOKS_MAX;
+	unsigned n = e->nrunning < most ? e->nrunning : most;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct kn_usage delta, total;
 		struct slot *s;
 
-		if (e->nrunning > LOOKS_MAX) {
+		if (e->nrunning > n) {
 			unsigned j = i + rnd_below(&e->look, e->nrunning - i);
 			uint32_t swap = e->running[i];
 
@@ -314,6 +314,11 @@ running_look(struct engine *e)
 		s = &e->slots[e->running[i]];
 		total = slot_read(e, s, true, &delta);
 		sim_driver_progress(&e->driver, s->task, s->started_ns, &delta, &total);
+	}
+	for (unsigned i = n; i < e->nrunning; i++) {
+		const struct slot *s = &e->slots[e->running[i]];
+
+		sim_driver_alive(&e->driver, s->task, s->started_ns);
 	}
 }
 
@@ -600,8 +605,10 @@ sample(struct engine *e)
 	struct kn_vitals v;
 	enum kn_act what;
 
-	if (sim_driver_looks(&e->driver))
-		running_look(e);
+	unsigned looks = sim_driver_looks(&e->driver);
+
+	if (looks > 0)
+		running_look(e, looks < LOOKS_MAX ? looks : LOOKS_MAX);
 	vitals_read(e, &v);
 	what = sim_driver_sample(&e->driver, e->now_ns, e->waits.len, &v);
 	e->result->samples++;

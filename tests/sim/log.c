@@ -85,6 +85,13 @@ sim_log_progress(
 }
 
 void
+sim_log_alive(FILE *f, unsigned key, int64_t started_ns)
+{
+	if (f != NULL)
+		fprintf(f, "alive\t%u\t%" PRId64 "\n", key, started_ns);
+}
+
+void
 sim_log_ended(FILE *f, unsigned key, const struct kn_end *e)
 {
 	if (f == NULL)
@@ -509,7 +516,8 @@ line_replay(struct replay *r, struct line *l)
 {
 	const char *word = l->fields[0];
 	bool keyed = strcmp(word, "recall") == 0 || strcmp(word, "queue") == 0 ||
-	    strcmp(word, "started") == 0 || strcmp(word, "progress") == 0 || strcmp(word, "ended") == 0;
+	    strcmp(word, "started") == 0 || strcmp(word, "progress") == 0 || strcmp(word, "alive") == 0 ||
+	    strcmp(word, "ended") == 0;
 	unsigned key = 0;
 
 	if (strcmp(word, "machine") == 0)
@@ -532,6 +540,8 @@ line_replay(struct replay *r, struct line *l)
 		read_recall(r, l, key);
 	else if (strcmp(word, "progress") == 0)
 		read_progress(r, l, key);
+	else if (strcmp(word, "alive") == 0)
+		kn_tuner_alive(r->t, key, take_i64(l));
 	else if (strcmp(word, "ended") == 0)
 		read_ended(r, l, key);
 	else if (strcmp(word, "sample") == 0)

@@ -14,6 +14,7 @@
  *	queue    key queued head_seq
  *	started  key now
  *	progress key started DELTA TOTAL
+ *	alive    key started
  *	ended    key now started failed busy cut peak_rss USAGE DELTA
  *	refused  errno now
  *	sample   now left left_known 0                      without vitals
@@ -45,6 +46,7 @@ void sim_log_queue(FILE *f, unsigned key, uint64_t queued, uint64_t head_seq);
 void sim_log_started(FILE *f, unsigned key, int64_t now_ns);
 void sim_log_progress(FILE *f, unsigned key, int64_t started_ns, const struct kn_usage *delta,
     const struct kn_usage *total);
+void sim_log_alive(FILE *f, unsigned key, int64_t started_ns);
 void sim_log_ended(FILE *f, unsigned key, const struct kn_end *end);
 void sim_log_refused(FILE *f, int err, int64_t now_ns);
 void sim_log_sample(FILE *f, const struct kn_sample *s);

@@ -70,6 +70,12 @@ REAL(void, kn_tuner_progress,
 	__real_kn_tuner_progress(t, key, started_ns, delta, total);
 }
 
+REAL(void, kn_tuner_alive, (struct kn_tuner * t, unsigned key, int64_t started_ns))
+{
+	sim_log_alive(record, key, started_ns);
+	__real_kn_tuner_alive(t, key, started_ns);
+}
+
 REAL(void, kn_tuner_ended, (struct kn_tuner * t, unsigned key, const struct kn_end *end))
 {
 	sim_log_ended(record, key, end);
