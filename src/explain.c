@@ -145,6 +145,20 @@ why_search(const struct kn_change *c, char *ret, size_t size)
 		add(ret, size, "; the next above %.2f", f[0]);
 }
 
+/* What bounds such work. */
+static void
+add_kind(char *ret, size_t size, enum knee_kind kind)
+{
+	if (kind == KNEE_KIND_LOCK)
+		add(ret, size, "lock-bound (more at once gives nothing, and nothing is busy)");
+	else if (kind == KNEE_KIND_WAIT)
+		add(ret, size, "waiting");
+	else if (kind == KNEE_KIND_MIXED)
+		add(ret, size, "CPU and waiting");
+	else
+		add(ret, size, "%s-bound", knee_kind_name(kind));
+}
+
 static void
 why_text(const struct kn_change *c, const struct knee_work *w, char *ret, size_t size)
 {
@@ -157,15 +171,16 @@ why_text(const struct kn_change *c, const struct knee_work *w, char *ret, size_t
 						   "the start for such work");
 		break;
 	case KN_WHY_REMEMBERED:
-		add(ret, size, "%s-bound when it last ran", knee_kind_name(w->kind));
+		add_kind(ret, size, w->kind);
+		add(ret, size, " when it last ran");
 		break;
 	case KN_WHY_HINT:
 		add(ret, size, "the start for %s, as you said", knee_kind_name(w->kind));
 		break;
 	case KN_WHY_KIND:
-		add(ret, size,
-		    "its tasks are %s-bound: CPU %.0f %%, disk %.0f %%, network %.0f %% of their time",
-		    knee_kind_name(w->kind), 100 * f[0], 100 * f[1], 100 * f[2]);
+		add_kind(ret, size, w->kind);
+		add(ret, size, " (CPU %.0f %%, disk %.0f %%, network %.0f %% of its time)", 100 * f[0],
+		    100 * f[1], 100 * f[2]);
 		break;
 	case KN_WHY_CPU_FULL:
 		add(ret, size, "the cores are busy");
@@ -222,14 +237,7 @@ kn_explain_work(const struct kn_change *why, struct knee_work *w)
 		add(ret, size, "not measured");
 		return;
 	}
-	if (w->kind == KNEE_KIND_LOCK)
-		add(ret, size, "lock-bound (more at once gives nothing, and nothing is busy)");
-	else if (w->kind == KNEE_KIND_WAIT)
-		add(ret, size, "waiting");
-	else if (w->kind == KNEE_KIND_MIXED)
-		add(ret, size, "CPU and waiting");
-	else
-		add(ret, size, "%s-bound", knee_kind_name(w->kind));
+	add_kind(ret, size, w->kind);
 	if (w->busy_frac >= 0 && w->kind != KNEE_KIND_LOCK && w->kind != KNEE_KIND_WAIT)
 		add(ret, size, " (%s %.0f %% busy)",
 		    w->kind == KNEE_KIND_CPU || w->kind == KNEE_KIND_MIXED ? "cores" :

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Between the run and the tuner: names keys, looks at running tasks and the machine when a sample
- * is due, and keeps what was learnt. Looking never takes more than a hundredth of the time.
+ * is due, and keeps what was learnt. Looking never takes more than a 120th of the time.
  */
 #ifndef KN_METER_H
 #define KN_METER_H

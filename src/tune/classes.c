@@ -115,7 +115,7 @@ cpu_slots(const struct kn_tuner *t, double cores)
 		n = fmax(ceil(n - 0.5), whole_cores(t));
 	else
 		n = round(n);
-	return n < 1 ? 1 : (unsigned)n;
+	return n < 1 ? 1 : n < MOST ? (unsigned)n : MOST;
 }
 
 static unsigned
@@ -332,12 +332,12 @@ kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		return;
 	}
 	if (s.cpu >= CPU_SHARE_MIN && c->kind != KNEE_KIND_UNKNOWN) {
-		unsigned room = (unsigned)ceil(CPU_ROOM * t->machine.cores / s.cores) + 1;
+		/* Cores are not known of what was remembered without them. */
+		double room = s.cores > 0 ? ceil(CPU_ROOM * t->machine.cores / s.cores) + 1 : MOST;
 
 		/* It bounds the search; what runs already is not taken back for it. */
-		if (room < from)
-			room = from;
-		most = most < room ? most : room;
+		room = fmax(room, from);
+		most = most < room ? most : (unsigned)room;
 	}
 	c->limiter.cpu_share = s.cpu;
 	if (kn_limiter_bounds(&c->limiter, least_of(t), most, KN_WHY_BOUND, now_ns) && c->memory_most != most)

@@ -43,6 +43,9 @@
 #define MEMORY_BLOCKS_NS (500 * MS)
 #define MEMORY_BLOCKS 3
 
+/* For so long tasks of other classes may start before one that there is no memory for. */
+#define PASS_OVER_NS (10000 * MS)
+
 /* While the tasks of an unknown command still grow, each may become so many times as large. */
 #define GROWTH_ROOM 4
 #define GROWTH_MIN_BYTES (16.0 * 1024 * 1024)
@@ -241,9 +244,9 @@ class_room(const struct kn_tuner *t, const struct kn_class *c)
 	return !t->fixed && t->running < t->options.least;
 }
 
-/* The class furthest below its limit that has something to start; NULL: none. */
+/* The class furthest below its limit that has something to start, of those not passed over; NULL: none. */
 static const struct kn_class *
-class_next(const struct kn_tuner *t)
+class_next(const struct kn_tuner *t, const bool passed[KN_CLASSES])
 {
 	const struct kn_class *best = NULL;
 	double least = INFINITY;
@@ -252,7 +255,7 @@ class_next(const struct kn_tuner *t)
 		const struct kn_class *c = &t->classes[i];
 		double share = (double)c->running / c->limiter.limit;
 
-		if (c->queued > 0 && class_room(t, c) && share < least) {
+		if (!passed[i] && c->queued > 0 && class_room(t, c) && share < least) {
 			least = share;
 			best = c;
 		}
@@ -260,18 +263,12 @@ class_next(const struct kn_tuner *t)
 	return best;
 }
 
-int
-kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
+/* The key of c whose next task has waited longest, or -1. */
+static int
+key_next(const struct kn_tuner *t, const struct kn_class *c)
 {
-	const struct kn_class *c;
 	int best = -1;
 
-	(void)now_ns;
-	if (t->running >= t->cap || t->guard.state >= KN_GUARD_NO_START || (t->guarded && !t->sampled))
-		return -1;
-	c = class_next(t);
-	if (c == NULL)
-		return -1;
 	for (unsigned i = 0; i < t->nkeys; i++) {
 		const struct kn_key *k = &t->keys[i];
 
@@ -279,10 +276,30 @@ kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
 		    (best < 0 || k->head_seq < t->keys[best].head_seq))
 			best = (int)i;
 	}
-	if (best >= 0 && !t->fixed &&
-	    !kn_guard_admits(&t->guard, expected_bytes(&t->keys[best]), outstanding_bytes(t), t->running))
-		return -1;
 	return best;
+}
+
+int
+kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
+{
+	bool passed[KN_CLASSES] = { false };
+	const struct kn_class *c;
+	int key;
+
+	if (t->running >= t->cap || t->guard.state >= KN_GUARD_NO_START || (t->guarded && !t->sampled))
+		return -1;
+	while ((c = class_next(t, passed)) != NULL) {
+		key = key_next(t, c);
+		if (t->fixed || key < 0 ||
+		    kn_guard_admits(
+			&t->guard, expected_bytes(&t->keys[key]), outstanding_bytes(t), t->running))
+			return key;
+		/* No memory for it now: something smaller may go first, but not for ever. */
+		if (c->forbidden_ns > 0 && now_ns - c->forbidden_ns > PASS_OVER_NS)
+			return -1;
+		passed[c - t->classes] = true;
+	}
+	return -1;
 }
 
 bool
@@ -661,16 +678,18 @@ static void
 memory_bound(struct kn_tuner *t, unsigned class, int64_t now_ns)
 {
 	struct kn_class *c = &t->classes[class];
+	bool forbids = c->queued > 0 && memory_forbids(t, class);
 	unsigned from = c->limiter.limit;
 
+	c->forbidden_ns = !forbids ? 0 : c->forbidden_ns > 0 ? c->forbidden_ns : now_ns;
 	if (c->running >= from || c->queued == 0) {
 		c->reached_ns = now_ns;
 		c->blocked = c->blocked_most = 0;
-		if (c->memory_most > 0 && c->running >= c->memory_most && !memory_forbids(t, class))
+		if (c->memory_most > 0 && c->running >= c->memory_most && !forbids)
 			c->memory_most += 1 + c->memory_most / 3;
 		return;
 	}
-	c->blocked += memory_forbids(t, class);
+	c->blocked += forbids;
 	if (c->running > c->blocked_most)
 		c->blocked_most = c->running;
 	if (now_ns - c->reached_ns < MEMORY_BLOCKS_NS || c->blocked < MEMORY_BLOCKS)

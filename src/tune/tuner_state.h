@@ -70,6 +70,7 @@ struct kn_class {
 	unsigned blocked_most;      /* the most that ran since the limit was last reached */
 	unsigned blocked;           /* samples since then in which memory forbade the next start */
 	int64_t reached_ns;         /* when that was */
+	int64_t forbidden_ns;       /* since when memory forbids the next start; 0: it does not */
 	struct kn_tries here, below;
 	unsigned tries_limit;
 	int64_t backed_ns;          /* tasks that started before tell of a limit that is gone */

@@ -15,7 +15,7 @@ from kneetest import *
 FOLDER = scratch()
 CORES = sorted(os.sched_getaffinity(0))
 LIMIT = re.compile(rb'^knee: [\d.]+ s: (?:\S+: )?(\d+) at once')
-KIND = re.compile(rb'its tasks are (\w+)-bound')
+KIND = re.compile(rb'at once: (\w+)[^()\n]* \(CPU \d+ %')
 
 
 def script(name, text):
@@ -199,7 +199,7 @@ class Mixed(Auto):
     def test_waiting_first(self):
         begun, r = self.sorted_list((WAIT, 'w', 60), (BURN, 'c', 6))
         self.assertLess(begun.index('c1'), 30, r)
-        self.assertRegex(r.err, rb'(?m)^knee: [\d.]+ s: wait: .* wait-bound')
+        self.assertRegex(r.err, rb'(?m)^knee: [\d.]+ s: wait: .* waiting \(')
         self.assertRegex(r.err, rb'(?m)^knee: [\d.]+ s: burn: .* CPU-bound')
         self.assertRegex(r.err, rb'(?m)^knee: wait: 60 tasks, .*: waiting')
         self.assertRegex(r.err, rb'(?m)^knee: burn: 6 tasks, settled at \d+.*: CPU-bound')
@@ -218,9 +218,9 @@ class Mixed(Auto):
         r = self.knee('--explain', TURN, ':::', *numbers(1, 80))
         self.assertEqual(r.out, lines(numbers(1, 80)))
         kinds = KIND.findall(r.err)
-        self.assertIn(kinds[0], (b'CPU', b'mixed'), r)
-        self.assertEqual(kinds[-1], b'wait', r)
-        at_first, _, later = r.err.partition(b'wait-bound')
+        self.assertIn(kinds[0], (b'CPU',), r)
+        self.assertEqual(kinds[-1], b'waiting', r)
+        at_first, _, later = r.err.partition(b'at once: waiting (')
         self.assertLessEqual(max(limits(at_first)[:2]), max(2, len(CORES) + 1), r)
         self.assertGreater(max(limits(later)), 4 * len(CORES), r)
         self.assertGreater(self.peak(), 4 * len(CORES), r)
@@ -256,7 +256,7 @@ class Busy(Auto):
 @unittest.skipIf(VALGRIND, 'valgrind takes the cores that are looked at')
 class Memory(Auto):
     WORDS = ('--explain', WAIT, '{}', '0.1', ':::', *numbers(1, 80))
-    SAID = rb'wait: \d+ at once: wait-bound when it last ran\n'
+    SAID = rb'wait: \d+ at once: waiting when it last ran\n'
 
     def test_second_run(self):
         self.assertNotIn(b'last ran', self.knee(*self.WORDS).err)

@@ -112,9 +112,46 @@ test_hand(void)
 	kn_tuner_free(t);
 }
 
+#define GIB ((uint64_t)1 << 30)
+
+/* What there is no memory for is passed over, but not for ever. */
+static void
+test_passed_over(void)
+{
+	const struct kn_tuner_options options = { 0 };
+	const struct kn_machine m = { .cores = 4,
+		.fds_free = 300,
+		.fds_per_task = 3,
+		.processes_free = UINT_MAX,
+		.memory_bytes = 8 * GIB };
+	const struct kn_key_name names[] = { { .program = "large" }, { .program = "small" } };
+	const struct kn_prior priors[] = { { .kind = KNEE_KIND_WAIT, .limit = 4, .rss_bytes = 4e9 },
+		{ .kind = KNEE_KIND_NET, .limit = 4, .rss_bytes = 1e6 } };
+	const struct kn_vitals v = {
+		.known = KN_VITALS_MEMORY, .memory_bytes = 8 * GIB, .memory_free_bytes = 3 * GIB
+	};
+	const struct kn_sample s = { .now_ns = 100 * MS, .left = 1000, .vitals = &v };
+	struct kn_tuner *t;
+
+	if (kn_tuner_new(&options, &m, &t) < 0)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		is_int(kn_tuner_key(t, &names[i]), i, "a key");
+		kn_tuner_recall(t, i, &priors[i]);
+		kn_tuner_queue(t, i, 100, i + 1);
+	}
+	kn_tuner_started(t, 0, 1);
+	kn_tuner_started(t, 1, 1);
+	kn_tuner_sample(t, &s);
+	is_int(kn_tuner_pick(t, 110 * MS), 1, "what memory allows goes first");
+	is_int(kn_tuner_pick(t, 11000 * MS), -1, "but not for ever");
+	kn_tuner_free(t);
+}
+
 int
 main(void)
 {
+	test_passed_over();
 	test_given();
 	test_refused();
 	test_hand();
