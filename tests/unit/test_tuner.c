@@ -131,6 +131,7 @@ test_passed_over(void)
 		.known = KN_VITALS_MEMORY, .memory_bytes = 8 * GIB, .memory_free_bytes = 3 * GIB
 	};
 	const struct kn_sample s = { .now_ns = 100 * MS, .left = 1000, .vitals = &v };
+	const struct kn_usage none = { 0 };
 	struct kn_tuner *t;
 
 	if (kn_tuner_new(&options, &m, &t) < 0)
@@ -142,6 +143,9 @@ test_passed_over(void)
 	}
 	kn_tuner_started(t, 0, 1);
 	kn_tuner_started(t, 1, 1);
+	kn_tuner_progress(
+	    t, 0, 1, &none, &(struct kn_usage){ .known = KN_USAGE_RSS, .rss_bytes = 4000000000 });
+	kn_tuner_progress(t, 1, 1, &none, &(struct kn_usage){ .known = KN_USAGE_RSS, .rss_bytes = 1000000 });
 	kn_tuner_sample(t, &s);
 	is_int(kn_tuner_pick(t, 110 * MS), 1, "what memory allows goes first");
 	is_int(kn_tuner_pick(t, 11000 * MS), -1, "but not for ever");
