@@ -97,18 +97,6 @@ pointer_bytes(const struct knee_template *command)
 	return sizeof(char *) * (words > 0 ? words : 1);
 }
 
-/* Over how many tasks to share out: of a number that is found by measuring, the cores are the one
- * that is known beforehand. */
-static size_t
-slots_of(const struct cli_options *o)
-{
-	unsigned slots = o->limit > 0 ? o->limit : knee_cores();
-
-	if (o->limit == 0 && o->limit_max > 0 && slots > o->limit_max)
-		slots = o->limit_max;
-	return slots > o->limit_min ? slots : o->limit_min;
-}
-
 int
 batch_new(
     const struct cli_options *o, struct inputs *in, const struct knee_template *command, struct batch **ret)
@@ -131,12 +119,12 @@ batch_new(
 	if (o->max_chars > b->limit && !o->silent)
 		say("-s %zu: the system takes %zu bytes at most: that is used", o->max_chars, b->limit);
 	if (b->share)
-		b->slots = slots_of(o);
+		b->slots = batch_slots(o);
 	b->base = knee_template_size(command, NULL, 0);
 	b->pointer_bytes = pointer_bytes(command);
 	b->size = b->base;
 	if (o->group_auto && !b->single) {
-		int err = batch_auto_new((unsigned)slots_of(o), &b->tuned);
+		int err = batch_auto_new((unsigned)batch_slots(o), &b->tuned);
 
 		if (err < 0) {
 			batch_free(b);

@@ -47,6 +47,16 @@ batch_limit(const struct cli_options *o)
 	return o->max_chars < all ? o->max_chars : all;
 }
 
+size_t
+batch_slots(const struct cli_options *o)
+{
+	unsigned slots = o->limit > 0 ? o->limit : knee_cores();
+
+	if (o->limit == 0 && o->limit_max > 0 && slots > o->limit_max)
+		slots = o->limit_max;
+	return slots > o->limit_min ? slots : o->limit_min;
+}
+
 void
 batch_show_limits(FILE *out, const struct cli_options *o)
 {

@@ -9,6 +9,9 @@
 #include <stdarg.h>
 #include "options.h"
 
+/* The exit status of an error of our own. */
+#define EXIT_TROUBLE 255
+
 /* say.c: messages. "knee: " + text + newline on stderr; goes above the progress line. */
 void say_face(const char *face);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -20,6 +23,9 @@ void say_around(void (*before)(void *self), void (*after)(void *self), void *sel
  * waits until the cursor is at the start of a line again: no line goes into another one. */
 void say_before(void);
 void say_after(void);
+/* One byte of somebody else's text at to, as a message shows it: \n, \t, \x1B. The bytes put there, 4
+ * at most. */
+size_t say_shown(char *to, char byte);
 
 /* inputs.c: what one input is. Streams; re-reads or spools what a product reads again. */
 struct inputs;
@@ -51,6 +57,34 @@ struct text_sink;
 int text_new(const struct cli_options *o, struct text_sink **ret);
 void text_free(struct text_sink *t);
 struct knee_sink text_sink(struct text_sink *t);
+/* Before the run: let the journal know which tasks are printed. */
+void text_journal(struct text_sink *t, knee_journal *j);
+
+/* output.c: --output FILE, as standard output. */
+/* Open it, as it is. 0, or -errno after say(). */
+int output_open(const struct cli_options *o);
+/* All else is ready: a new run begins with an empty file. 0, or -errno after say(). */
+int output_start(const struct cli_options *o);
+
+/* journal.c: --journal, --sync, --resume. */
+/* What does not go together. 0, or -EINVAL after say(). */
+int journal_check(const struct cli_options *o);
+/* Open the journal; *ret stays NULL when none is wanted. argv: the program's. 0, or -errno after say(). */
+int journal_open(const struct cli_options *o, struct inputs *in, int argc, char **argv, knee_journal **ret);
+/* The run has ended with this status; the status that it really has. Takes NULL. */
+int journal_close(knee_journal *j, const struct cli_options *o, int status);
+
+/* joblog.c: --joblog, and going on from it. */
+struct joblog;
+/* Read what it has, when that is wanted; *ret stays NULL without --joblog. --retry-failed: the command
+ * and the inputs become the log's. 0, or -errno after say(); *ret may be there then, too. */
+int joblog_open(struct cli_options *o, struct joblog **ret);
+/* All else is ready: a new log begins. 0, or -errno after say(). */
+int joblog_start(struct joblog *l, const struct cli_options *o);
+void joblog_free(struct joblog *l);
+struct knee_sink joblog_sink(struct joblog *l);
+/* The inputs of inner with what the log has of them, if it is the log that knows. */
+struct knee_source joblog_source(struct joblog *l, const struct knee_source *inner);
 
 /* trace.c: -t, each command on stderr when it starts; wants event.command. Nothing to free. */
 struct knee_sink trace_sink(void);

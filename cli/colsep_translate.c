@@ -231,10 +231,11 @@ read_set(struct pattern *p)
 		*p->out++ = '-';
 		*p->out++ = (char)to;
 	}
-	if (*p->at++ == '\0') {
+	if (*p->at == '\0') {
 		p->why = "a [ without its ]";
 		return -EINVAL;
 	}
+	p->at++;
 	finish_set(p, start, &set);
 	return 0;
 }

@@ -18,15 +18,15 @@
 #include "gate.h"
 #include "keeper.h"
 #include "keys.h"
+#include "log.h"
 #include "profile.h"
 #include "reader_gone.h"
+#include "sem.h"
 #include "signals.h"
-
-#define EXIT_TROUBLE 255
 
 #define MESSAGE_BYTES 1024
 
-#define SINKS_MAX 7
+#define SINKS_MAX 12
 
 extern char **environ;
 
@@ -37,6 +37,8 @@ struct program {
 	struct knee_template *command, *tag;
 	struct batch *batch;
 	struct text_sink *text;
+	knee_journal *journal; /* NULL without --journal */
+	struct joblog *joblog; /* NULL without --joblog */
 	struct progress *progress;
 	struct explain *explain;     /* NULL without --explain */
 	struct jobs_file *jobs_file; /* NULL without -j FILE */
@@ -120,6 +122,8 @@ sinks_make(struct program *p, size_t *n)
 		err = text_new(o, &p->text);
 	if (err < 0)
 		return err;
+	if (p->journal != NULL)
+		text_journal(p->text, p->journal);
 	if (o->explain)
 		err = explain_new(o, &p->explain);
 	if (err == 0 && o->jobs_file != NULL)
@@ -140,6 +144,11 @@ sinks_make(struct program *p, size_t *n)
 		p->sinks[(*n)++] = jobs_file_sink(p->jobs_file);
 	if (p->keys != NULL)
 		p->sinks[(*n)++] = keys_sink(p->keys);
+	if (p->joblog != NULL)
+		p->sinks[(*n)++] = joblog_sink(p->joblog);
+	/* Last: what the others have written in a turn goes into that turn's transaction. */
+	if (p->journal != NULL)
+		p->sinks[(*n)++] = knee_journal_sink(p->journal);
 	return 0;
 }
 
@@ -186,7 +195,8 @@ engine_options(struct program *p, size_t nsinks)
 		.noswap = o->noswap,
 		.may_start = p->gate != NULL ? gate_may_start : NULL,
 		.may_start_self = p->gate,
-		.want_text = o->verbose || o->trace || o->prompt,
+		.resumable = p->journal != NULL,
+		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL,
 		.delay_ns = o->delay_ns,
 		.timeout_ns = o->timeout_ns,
 		.timeout_frac = o->timeout_frac,
@@ -203,6 +213,10 @@ engine_options(struct program *p, size_t nsinks)
 		.confirm_self = &p->signals,
 	};
 
+	if (p->joblog != NULL)
+		k.source = joblog_source(p->joblog, &k.source);
+	if (p->journal != NULL)
+		k.source = knee_journal_source(p->journal, &k.source);
 	if (o->nice_set) {
 		/* nice(1) counts from the niceness that it has. */
 		(void)snprintf(
@@ -241,18 +255,28 @@ program_start(struct program *p)
 }
 
 static int
-program_make(struct program *p)
+program_make(struct program *p, int argc, char **argv)
 {
 	char message[MESSAGE_BYTES] = "";
 	struct knee_options k;
 	size_t nsinks = 0;
 	int err;
 
-	err = inputs_new(&p->options, &p->inputs);
+	err = output_open(&p->options);
+	if (err == 0)
+		err = joblog_open(&p->options, &p->joblog);
+	if (err == 0)
+		err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
 		err = command_templates(&p->options, p->inputs, &p->command, &p->tag);
 	if (err == 0)
 		err = batch_new(&p->options, p->inputs, p->command, &p->batch);
+	if (err == 0)
+		err = journal_open(&p->options, p->inputs, argc, argv, &p->journal);
+	if (err == 0)
+		err = output_start(&p->options);
+	if (err == 0 && p->joblog != NULL)
+		err = joblog_start(p->joblog, &p->options);
 	if (err == 0)
 		err = sinks_make(p, &nsinks);
 	if (err == 0)
@@ -266,10 +290,12 @@ program_make(struct program *p)
 	return program_start(p);
 }
 
-static void
-program_free(struct program *p)
+/* The run has ended with this status; what it ends with. */
+static int
+program_free(struct program *p, int status)
 {
 	knee_free(p->knee);
+	status = journal_close(p->journal, &p->options, status);
 	gate_free(p->gate);
 	keys_free(p->keys);
 	jobs_file_free(p->jobs_file);
@@ -279,12 +305,14 @@ program_free(struct program *p)
 		close(p->reader_fd);
 	signals_done(&p->signals);
 	progress_free(p->progress);
+	joblog_free(p->joblog);
 	text_free(p->text);
 	batch_free(p->batch);
 	knee_template_free(p->tag);
 	knee_template_free(p->command);
 	inputs_free(p->inputs);
 	options_done(&p->options);
+	return status;
 }
 
 /* The exit status of the run, after knee_run() returned err. */
@@ -296,6 +324,8 @@ program_status(const struct program *p, int err)
 	if (err < 0) {
 		if (knee_error(p->knee)[0] != '\0')
 			say("%s", knee_error(p->knee));
+		else if (p->journal != NULL && knee_journal_error(p->journal)[0] != '\0')
+			say("%s", knee_journal_error(p->journal));
 		return EXIT_TROUBLE;
 	}
 	if (p->signals.interrupted || (p->gate != NULL && gate_failed(p->gate)))
@@ -319,14 +349,14 @@ die_of_pipe(void)
 	(void)raise(SIGPIPE);
 }
 
-/* True for "knee profile ...". Called as parallel we have no subcommands. */
+/* True for "knee profile ..." or another command. Called as parallel we have none. */
 static bool
-wants_profile(int argc, char **argv)
+wants(const char *command, int argc, char **argv)
 {
 	const char *slash = argc > 1 ? strrchr(argv[0], '/') : NULL;
 	const char *name = slash != NULL ? slash + 1 : argv[0];
 
-	return argc > 1 && strcmp(argv[1], "profile") == 0 && strcmp(name, "parallel") != 0 &&
+	return argc > 1 && strcmp(argv[1], command) == 0 && strcmp(name, "parallel") != 0 &&
 	    strcmp(name, "sem") != 0;
 }
 
@@ -339,12 +369,21 @@ main(int argc, char **argv)
 	int err, status;
 
 	standard_fds_hold();
-	if (wants_profile(argc, argv))
+	if (sem_wanted(argc, argv))
+		return sem_main(argc, argv);
+	if (wants("profile", argc, argv))
 		return profile_main(argc, argv);
+	if (wants("log", argc, argv))
+		return log_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
 	if (err < 0 || action == OPTIONS_DONE) {
 		options_done(&p.options);
 		return err < 0 ? EXIT_TROUBLE : 0;
+	}
+	err = journal_check(&p.options);
+	if (err < 0) {
+		options_done(&p.options);
+		return EXIT_TROUBLE;
 	}
 	err = keeper_start();
 	if (err < 0) {
@@ -353,7 +392,7 @@ main(int argc, char **argv)
 		return EXIT_TROUBLE;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
-	err = program_make(&p);
+	err = program_make(&p, argc, argv);
 	status = EXIT_TROUBLE;
 	gone = false;
 	if (err == 0) {
@@ -362,7 +401,7 @@ main(int argc, char **argv)
 		status = program_status(&p, err);
 	}
 	alone = p.signals.keeper_died;
-	program_free(&p);
+	status = program_free(&p, status);
 	if (alone)
 		keeper_sweep_alone();
 	if (gone)

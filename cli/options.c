@@ -298,16 +298,12 @@ terminal_greet(const struct cli_options *o, bool no_words)
 
 /* ---- all of it ----------------------------------------------------------- */
 
-/* Who we are called as; NULL after say() for a face that is not there. */
+/* Who we are called as. */
 static const char *
 face_of(const char *path)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 
-	if (strcmp(name, "sem") == 0) {
-		say("sem: not in this version");
-		return NULL;
-	}
 	return strcmp(name, "parallel") == 0 ? "parallel" : "knee";
 }
 
@@ -364,8 +360,6 @@ options_parse(struct cli_options *ret, int argc, char **argv, enum options_actio
 	const char *face = face_of(argc > 0 ? argv[0] : "knee");
 	int err;
 
-	if (face == NULL)
-		return -EINVAL;
 	say_face(face);
 	options_state_init(&s, &o, face);
 	err = read_all(&s, argv + (argc > 0), argc > 0 ? (size_t)argc - 1 : 0, &what);

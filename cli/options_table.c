@@ -147,7 +147,7 @@ static const struct option options[] = {
 	{ "term-seq", "", "LIST", "end tasks by: TERM,200,TERM,100,TERM,50,KILL", OPTION_FAILURE,
 	    .set = options_set_term_seq },
 
-	{ "journal", "", "FILE", "write all down in FILE, to go on from after a crash", OPTION_LOG,
+	{ "journal", "", "FILE", "write all down in FILE, to go on after a crash", OPTION_LOG,
 	    .set = options_set_text, AT(journal), .to = 1 },
 	{ "sync", "", NULL, "each result is on the disk before it counts", OPTION_LOG,
 	    .set = options_set_flag, AT(sync) },
@@ -163,7 +163,7 @@ static const struct option options[] = {
 	    .set = options_set_text, AT(joblog), .to = 1 },
 	{ "results", "result res", "DIR|FILE", "keep outputs under DIR, or in FILE.csv .tsv .json",
 	    OPTION_LOG, .set = options_set_text, AT(results), .to = 1 },
-	{ "json", "", "[FD]", "events as lines of JSON on descriptor FD, or stderr", OPTION_LOG,
+	{ "json", "", "[FD]", "events as JSON lines on descriptor FD, or stderr", OPTION_LOG,
 	    .set = options_set_json },
 
 	{ "h help", "", NULL, "print this", OPTION_OTHER, .set = options_set_show, .to = SHOW_HELP },
@@ -202,7 +202,7 @@ static const char lacking[] =
     "block-timeout bt shard bin group-by hgrp hostgrp hostgroup hostgroups embed filter _parset "
     "shell-completion _pipe-means-argfiles _test g B T U W Y H";
 
-static const char subcommands_later[] = "migrate hosts report log agent";
+static const char subcommands_later[] = "migrate hosts report agent";
 
 const struct option *
 options_table(size_t *n)

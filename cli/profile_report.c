@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "profile_parts.h"
+#include "terminal.h"
 
 #define BAR_CELLS 32
 #define LABEL "  %-13s"
@@ -135,21 +137,6 @@ speed_up(const struct profile *p, unsigned limit)
 }
 
 /* ---- text ------------------------------------------------------------------- */
-
-/* As the user's other programs see it: LC_ALL before LC_CTYPE before LANG. */
-static bool
-utf8_wanted(void)
-{
-	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *value = getenv(names[i]);
-
-		if (value != NULL && value[0] != '\0')
-			return strcasestr(value, "utf-8") != NULL || strcasestr(value, "utf8") != NULL;
-	}
-	return false;
-}
 
 static void
 put_seconds(double s)
@@ -313,7 +300,7 @@ printed(void)
 int
 profile_print_text(const struct profile *p)
 {
-	bool utf8 = utf8_wanted();
+	bool utf8 = terminal_utf8();
 
 	printf("%llu task%s in ", (unsigned long long)p->runs, p->runs == 1 ? "" : "s");
 	put_seconds((double)p->spent_ns / 1e9);
@@ -337,46 +324,10 @@ profile_print_text(const struct profile *p)
 
 /* ---- JSON ------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 character at s, 0 when it is none. */
-static size_t
-utf8_size(const char *s)
-{
-	unsigned char c = (unsigned char)s[0];
-	size_t size = c < 0x80    ? 1 :
-	    c >= 0xc2 && c < 0xe0 ? 2 :
-	    c >= 0xe0 && c < 0xf0 ? 3 :
-	    c >= 0xf0 && c < 0xf5 ? 4 :
-				    0;
-	unsigned char second = size > 1 ? (unsigned char)s[1] : 0;
-
-	/* Overlong forms, surrogates, and what is beyond the last code point. */
-	if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
-	    (c == 0xf4 && second > 0x8f))
-		return 0;
-	for (size_t i = 1; i < size; i++)
-		if (((unsigned char)s[i] & 0xc0) != 0x80)
-			return 0;
-	return size;
-}
-
 static void
 json_string(const char *s)
 {
-	putchar('"');
-	while (*s != '\0') {
-		size_t size = utf8_size(s);
-
-		if (size == 0)
-			fputs("\\ufffd", stdout);
-		else if (*s == '"' || *s == '\\')
-			printf("\\%c", *s);
-		else if (size == 1 && ((unsigned char)*s < 0x20 || *s == 0x7f))
-			printf("\\u%04x", (unsigned)*s);
-		else
-			fwrite(s, 1, size, stdout);
-		s += size > 0 ? size : 1;
-	}
-	putchar('"');
+	json_text_put(stdout, s, strlen(s));
 }
 
 /* null when it is not known. */

@@ -19,13 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "progress_format.h"
 #include "summary.h"
+#include "terminal.h"
 #include "total.h"
 #include "writer.h"
 
@@ -227,7 +227,7 @@ progress_tick(void *self, const struct knee_stats *stats, int64_t now_ns)
 	}
 	if (p->mode == PROGRESS_NONE)
 		return INT64_MAX;
-	progress_rate_add(&p->rate, now_ns, stats->done);
+	progress_rate_add(&p->rate, now_ns, stats->done - stats->stored);
 	if (stats->elapsed_ns < first_ns)
 		return now_ns + first_ns - stats->elapsed_ns;
 	/* A wake-up, or the hooks of others, may ask earlier than a redraw is due. */
@@ -238,19 +238,6 @@ progress_tick(void *self, const struct knee_stats *stats, int64_t now_ns)
 }
 
 /* ---- making ------------------------------------------------------------- */
-
-static unsigned
-terminal_cols(void)
-{
-	const char *cols = getenv("COLUMNS");
-	struct winsize size;
-	long n;
-
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-		return size.ws_col;
-	n = cols != NULL ? strtol(cols, NULL, 10) : 0;
-	return n > 0 && n < 10000 ? (unsigned)n : 80;
-}
 
 /* An empty variable is as none: NULL. */
 static const char *
@@ -286,20 +273,6 @@ mode_wanted(const struct cli_options *o, const struct writer *w)
 	return terminal_able(w) ? PROGRESS_LINE : PROGRESS_NONE;
 }
 
-static bool
-utf8_wanted(void)
-{
-	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		const char *value = env_get(names[i]);
-
-		if (value != NULL)
-			return strcasestr(value, "utf-8") != NULL || strcasestr(value, "utf8") != NULL;
-	}
-	return false;
-}
-
 int
 progress_new(const struct cli_options *o, struct progress **ret)
 {
@@ -313,12 +286,12 @@ progress_new(const struct cli_options *o, struct progress **ret)
 	p->bar = o->bar;
 	p->eta = o->eta;
 	p->color = p->mode == PROGRESS_LINE && env_get("NO_COLOR") == NULL;
-	p->utf8 = utf8_wanted();
+	p->utf8 = terminal_utf8();
 	p->notes = !o->silent;
 	p->fixed = o->limit != 0;
 	p->summary =
 	    o->explain || (!o->silent && o->progress != WHEN_NEVER && (p->w.tty || p->mode != PROGRESS_NONE));
-	p->cols = terminal_able(&p->w) ? terminal_cols() : LOG_COLS;
+	p->cols = terminal_able(&p->w) ? terminal_cols(STDERR_FILENO) : LOG_COLS;
 	if (p->mode != PROGRESS_NONE && !total_tasks(o, &p->total))
 		p->total = 0;
 	say_around(before, after, p);
@@ -395,7 +368,7 @@ progress_resize(struct progress *p)
 {
 	if (p->mode != PROGRESS_LINE)
 		return;
-	p->cols = terminal_cols();
+	p->cols = terminal_cols(STDERR_FILENO);
 	if (!p->drawn)
 		return;
 	line_take_away(p);

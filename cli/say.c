@@ -74,9 +74,8 @@ write_all(const char *data, size_t size)
 	}
 }
 
-/* One byte of text at to, as it is shown; returns the bytes put there, 4 at most. */
-static size_t
-shown(char *to, char byte)
+size_t
+say_shown(char *to, char byte)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	unsigned char c = (unsigned char)byte;
@@ -107,7 +106,7 @@ line_make(char *line, size_t size, const char *face, const char *text)
 	line[n++] = ':';
 	line[n++] = ' ';
 	for (; *text && n + 5 <= size; text++)
-		n += shown(line + n, *text);
+		n += say_shown(line + n, *text);
 	line[n++] = '\n';
 	return n;
 }

@@ -3,8 +3,9 @@
  *	4,000 tasks, 0 failed, 12.3 s; about 17x one at a time; settled at 14 of 1-256: disk-bound
  *	(vda 97 % busy); 28 gave 0.99 of the throughput, 7 gave 0.71; sha256sum settled at 2: CPU-bound
  *
- * as one line. A part whose figures were not measured is left out, and so is what would make the
- * line too long: of the kinds of work the last ones, whose number is given instead.
+ * as one line; after a resume "4,000 tasks (3,000 of an earlier run), ...". A part whose figures
+ * were not measured is left out, and so is what would make the line too long: of the kinds of work
+ * the last ones, whose number is given instead.
  */
 #include "summary.h"
 
@@ -219,14 +220,17 @@ summary_line(const struct summary_view *v, char ret[SUMMARY_BYTES])
 {
 	const struct knee_stats *s = v->stats;
 	struct text t = { .data = ret };
-	char done[32], failed[32], elapsed[32];
+	char done[32], stored[32], failed[32], elapsed[32];
 
 	ret[0] = '\0';
 	progress_count(done, s->done);
+	progress_count(stored, s->stored);
 	progress_count(failed, s->failed);
 	summary_duration(elapsed, sizeof(elapsed), s->elapsed_ns);
-	put(&t, "%s task%s, %s failed, %s%s", done, s->done == 1 ? "" : "s", failed, elapsed,
-	    s->stopped ? ", stopped early" : "");
+	put(&t, "%s task%s", done, s->done == 1 ? "" : "s");
+	if (s->stored > 0)
+		put(&t, " (%s of an earlier run)", stored);
+	put(&t, ", %s failed, %s%s", failed, elapsed, s->stopped ? ", stopped early" : "");
 	speedup_put(&t, v);
 	if (!v->fixed && v->nworks > 0) {
 		first_put(&t, v);

@@ -11,6 +11,9 @@
  * As in GNU parallel a tag stands before each line of each stream of a task, and a
  * last line without a newline stays without.  Other than there, a colour changes no
  * other byte either, and stderr is not lost with --files.
+ *
+ * A journal hears which tasks' bytes have really been written (text_marks.h).  With -u the tasks'
+ * bytes take no way through here, and nothing can be said of them.
  */
 #include <assert.h>
 #include <errno.h>
@@ -22,15 +25,18 @@
 
 #include "cli.h"
 #include "text_files.h"
+#include "text_marks.h"
 #include "writer.h"
 
 /* One of the two ways out. first and last: the tasks whose bytes wait in the writer. */
 struct out {
 	struct writer w;
+	size_t stream; /* its index */
 	const char *name;
 	bool color;
 	bool said;
 	uint64_t first, last;
+	struct text_marks *marks; /* borrowed; NULL: nobody asks what is written */
 };
 
 /* A task between START and RESULT; kept only when there is a tag, a colour or files. */
@@ -46,6 +52,7 @@ struct text_sink {
 	bool verbose, tagged, files, live;
 	int error; /* -errno of an event; no other is taken after it */
 	struct text_files file;
+	struct text_marks marks;
 	struct text_task *tasks;  /* owned; in any order */
 	size_t ntasks, cap, last; /* last: the one used last */
 };
@@ -88,6 +95,8 @@ out_put(struct out *o, uint64_t seq, const void *data, size_t n)
 	if (seq > o->last)
 		o->last = seq;
 	err = writer_put(&o->w, data, n);
+	if (o->marks != NULL)
+		text_marks_written(o->marks, o->stream, &o->w);
 	return err < 0 ? out_failed(o, err) : 0;
 }
 
@@ -272,11 +281,15 @@ text_flush(void *self)
 	for (size_t i = 0; i < 2; i++) {
 		int err = writer_flush(&t->out[i].w);
 
+		if (t->marks.journal != NULL)
+			text_marks_written(&t->marks, i, &t->out[i].w);
 		if (err == -EAGAIN)
 			slow = true;
 		else if (err < 0)
 			return out_failed(&t->out[i], err);
 	}
+	if (t->marks.journal != NULL)
+		text_marks_tell(&t->marks);
 	return slow ? -EAGAIN : 0;
 }
 
@@ -295,7 +308,10 @@ event_take(struct text_sink *t, const struct knee_event *e)
 	case KNEE_EVENT_OUTPUT:
 		return output(t, e);
 	case KNEE_EVENT_RESULT:
-		return result(t, e);
+		err = result(t, e);
+		if (err == 0 && t->marks.journal != NULL)
+			err = text_marks_add(&t->marks, e->seq, &t->out[0].w, &t->out[1].w);
+		return err;
 	case KNEE_EVENT_RETRY:
 	case KNEE_EVENT_LIMIT:
 	case KNEE_EVENT_NOTE:
@@ -350,6 +366,7 @@ outs_init(struct text_sink *t, const struct cli_options *o)
 
 	t->out[0].name = "standard output";
 	t->out[1].name = "standard error";
+	t->out[1].stream = 1;
 	writer_init(&t->out[0].w, STDOUT_FILENO);
 	if (same)
 		writer_init_file(&t->out[1].w, -1);
@@ -384,6 +401,18 @@ text_new(const struct cli_options *o, struct text_sink **ret)
 }
 
 void
+text_journal(struct text_sink *t, knee_journal *j)
+{
+	if (t->live)
+		return;
+	t->marks.journal = j;
+	for (size_t i = 0; i < 2; i++) {
+		t->out[i].marks = &t->marks;
+		writer_track(&t->out[i].w);
+	}
+}
+
+void
 text_free(struct text_sink *t)
 {
 	if (t == NULL)
@@ -393,6 +422,7 @@ text_free(struct text_sink *t)
 	text_files_done(&t->file);
 	writer_done(&t->out[0].w);
 	writer_done(&t->out[1].w);
+	text_marks_done(&t->marks);
 	free(t->tasks);
 	free(t);
 }

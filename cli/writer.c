@@ -55,7 +55,7 @@ writer_init(struct writer *w, int fd)
 	int flags = fcntl(fd, F_GETFL);
 	struct stat st;
 
-	*w = (struct writer){ .kind = WRITER_PLAIN, .fd = fd, .own = -1 };
+	*w = (struct writer){ .kind = WRITER_PLAIN, .fd = fd, .own = -1, .base = -1 };
 	/* O_PATH descriptors fail in the write, with EBADF as well. */
 	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || fstat(fd, &st) < 0) {
 		w->error = -EBADF;
@@ -71,7 +71,28 @@ writer_init(struct writer *w, int fd)
 void
 writer_init_file(struct writer *w, int fd)
 {
-	*w = (struct writer){ .kind = WRITER_PLAIN, .fd = fd, .own = fd };
+	*w = (struct writer){ .kind = WRITER_PLAIN, .fd = fd, .own = fd, .base = -1 };
+}
+
+void
+writer_track(struct writer *w)
+{
+	int flags = fcntl(w->fd, F_GETFL);
+	struct stat st;
+
+	if (w->error < 0 || flags < 0 || fstat(w->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	w->base = (flags & O_APPEND) != 0 ? st.st_size : lseek(w->fd, 0, SEEK_CUR);
+}
+
+/* After a write: whatever else the file has got since the start is not ours. */
+static void
+others_note(struct writer *w)
+{
+	off_t at = lseek(w->fd, 0, SEEK_CUR);
+
+	if (at >= w->base && (uint64_t)(at - w->base) >= w->written)
+		w->others = (uint64_t)(at - w->base) - w->written;
 }
 
 void
@@ -80,7 +101,7 @@ writer_done(struct writer *w)
 	if (w->own >= 0)
 		close(w->own);
 	free(w->data);
-	*w = (struct writer){ .fd = -1, .own = -1 };
+	*w = (struct writer){ .fd = -1, .own = -1, .base = -1 };
 }
 
 static ssize_t
@@ -181,6 +202,9 @@ write_pieces(struct writer *w, struct iovec *iov, int niov, int *err)
 		sum += (size_t)n;
 		more = advance(&iov, &niov, (size_t)n);
 	}
+	w->written += sum;
+	if (w->base >= 0 && sum > 0)
+		others_note(w);
 	if (sum > 0)
 		w->line_open = last != '\n';
 	if (w->with_messages && !w->line_open)
@@ -247,8 +271,8 @@ drop(struct writer *w, size_t n)
 	}
 }
 
-int
-writer_put(struct writer *w, const void *data, size_t n)
+static int
+put(struct writer *w, const void *data, size_t n)
 {
 	size_t waiting = w->end - w->start;
 	struct iovec iov[2] = {
@@ -258,8 +282,6 @@ writer_put(struct writer *w, const void *data, size_t n)
 	size_t written;
 	int err;
 
-	if (n == 0)
-		return 0;
 	if (w->error < 0)
 		return w->error;
 	if (w->blocked || waiting + n < GATHER_BYTES)
@@ -274,6 +296,16 @@ writer_put(struct writer *w, const void *data, size_t n)
 	drop(w, waiting);
 	written -= waiting;
 	return written < n ? keep(w, (const char *)data + written, n - written) : 0;
+}
+
+int
+writer_put(struct writer *w, const void *data, size_t n)
+{
+	int err = n > 0 ? put(w, data, n) : 0;
+
+	if (err == 0)
+		w->taken += n;
+	return err;
 }
 
 int

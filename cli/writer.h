@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 enum writer_kind {
@@ -29,6 +31,9 @@ struct writer {
 	bool line_open;     /* what was written ends within a line */
 	char *data;         /* owned */
 	size_t start, end, cap;
+	uint64_t taken, written; /* bytes given to it, and of them written */
+	off_t base;         /* writer_track: where in the file it began; -1: nobody asks */
+	uint64_t others;    /* bytes that others had put into the file by the last write: messages */
 };
 
 /* Write to an inherited descriptor, which stays as it is: no flag of it changes. A
@@ -36,6 +41,9 @@ struct writer {
 void writer_init(struct writer *w, int fd);
 /* Write to a file of our own; fd is closed by writer_done. */
 void writer_init_file(struct writer *w, int fd);
+/* From now on know how far a regular file got that others write to as well: what the first n bytes
+ * of it were, as of the write that wrote them, ends at base + n + others. Nothing of it was written yet. */
+void writer_track(struct writer *w);
 /* What waits is dropped. Takes a done one. */
 void writer_done(struct writer *w);
 

@@ -5,7 +5,7 @@
 _knee()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i=1
-	local takes=' -a --arg-file -d --delimiter -C --colsep --header --trim -E --arg-sep --arg-file-sep -I --parens -n --max-args -N --max-replace-args -L -s --max-chars -j -P --jobs --kind --busy-exit --load --memfree --memsuspend --limit --delay --nice --process-slot-var --tagstring --tmpdir --halt --retries --timeout --term-seq ' equals=
+	local takes=' -a --arg-file -d --delimiter -C --colsep --header --trim -E --arg-sep --arg-file-sep -I --parens -n --max-args -N --max-replace-args -L -s --max-chars -j -P --jobs --kind --busy-exit --load --memfree --memsuspend --limit --delay --nice --process-slot-var --tagstring --tmpdir --halt --retries --timeout --term-seq --journal --output --joblog --results ' equals=
 
 	# The shell cuts --trim=l into three words.
 	if [ "$cur" = = ]; then
@@ -50,9 +50,15 @@ _knee()
 			mapfile -t COMPREPLY < <(compgen -W 'never now,fail=1 soon,fail=1 now,success=1 soon,done=50%' -- "$cur") ;;
 		--term-seq)
 			mapfile -t COMPREPLY < <(compgen -W 'TERM,200,TERM,100,TERM,50,KILL INT,1000,TERM,1000,KILL' -- "$cur") ;;
+		--journal)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
+		--output)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
+		--joblog)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
 		esac
 	elif [[ $cur == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W '-a --arg-file -0 --null -d --delimiter -C --colsep --header --skip-first-line --trim -E -e --eof -r --no-run-if-empty --link --xapply --arg-sep --arg-file-sep --shuf -I -i --replace --parens -q --quote --shellquote --dry-run -v -t --verbose -p --interactive -n --max-args -N --max-replace-args -L -l --max-lines -s --max-chars -x --exit -m -X --xargs --show-limits -j -P --jobs --kind --busy-exit --load --memfree --memsuspend --noswap --limit --explain --no-memory --delay --nice --process-slot-var -k --keep-order --unordered --group -u --ungroup --lb --line-buffer --tag --tagstring --files --color --no-color --tmpdir --progress --bar --eta --no-progress --silent --halt --retries --timeout --term-seq -h --help -V --version --citation --gnu --will-cite' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W '-a --arg-file -0 --null -d --delimiter -C --colsep --header --skip-first-line --trim -E -e --eof -r --no-run-if-empty --link --xapply --arg-sep --arg-file-sep --shuf -I -i --replace --parens -q --quote --shellquote --dry-run -v -t --verbose -p --interactive -n --max-args -N --max-replace-args -L -l --max-lines -s --max-chars -x --exit -m -X --xargs --show-limits -j -P --jobs --kind --busy-exit --load --memfree --memsuspend --noswap --limit --explain --no-memory --delay --nice --process-slot-var -k --keep-order --unordered --group -u --ungroup --lb --line-buffer --tag --tagstring --files --color --no-color --tmpdir --progress --bar --eta --no-progress --silent --halt --retries --timeout --term-seq --journal --sync --resume --resume-failed --retry-failed --output --joblog --results --json -h --help -V --version --citation --gnu --will-cite' -- "$cur")
 	else
 		mapfile -t COMPREPLY < <(compgen -c -- "$cur")
 	fi

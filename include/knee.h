@@ -60,7 +60,7 @@ typedef int knee_read(void *self, uint64_t n, enum knee_stream *stream, const ch
 /* An input that needs to run no more: its result, counted like any other, and its output, which
  * takes its turn. Borrowed until the source's next() is called again. */
 struct knee_stored {
-	const struct knee_result *result;
+	const struct knee_result *result;   /* NULL: it is passed over, and counts as left */
 	int printed;                /* its output is where it belongs already: read is not called */
 	knee_read *read;
 	void *self;
@@ -242,7 +242,8 @@ struct knee_work {
  *        task's events never between another's (but for KNEE_ORDER_LINES).
  * event: takes the event whole (it may buffer it). 0, or -errno: the run stops
  *        and knee_run() returns it. -EPIPE: the same, but without error text.
- * flush: called once a turn. 0: nothing is waiting; -EAGAIN: the reader is slow,
+ * flush: called once a turn. 0: nothing is waiting; n > 0: what waits may do so for n ns, and there
+ *        will be a turn then; -EAGAIN: the reader is slow,
  *        the engine reads and starts nothing until fd() is writable; -errno as event.
  *        May be NULL.
  * fd:    the descriptor to wait on after -EAGAIN; NULL allowed when flush is.
@@ -387,6 +388,108 @@ void knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t 
 const char *knee_journal_error(const knee_journal *j);
 /* The run has ended with this exit status. Frees; takes NULL. 0 or -errno. */
 int knee_journal_close(knee_journal *j, int status);
+
+/* ---- looking into a journal ---------------------------------------------- */
+
+/*
+ * What is in a journal, of a run that goes on, has ended or died. Nothing is written to it, no file
+ * is made beside it, and no run waits for who reads: rows are read some thousand at a time, and
+ * those of a run that goes on are of different moments.
+ */
+typedef struct knee_log knee_log;
+
+enum knee_log_state {               /* of a task; bits, so that several can be asked for */
+	KNEE_LOG_SUCCEEDED = 1,
+	KNEE_LOG_FAILED = 2,
+	KNEE_LOG_RUNNING = 4,       /* it has no result, and its run goes on */
+	KNEE_LOG_INTERRUPTED = 8,   /* it has none, and its run is over: a resume runs it again */
+};
+
+/* Which tasks. {0} is all of them. */
+struct knee_log_filter {
+	unsigned states;            /* enum knee_log_state; 0: any */
+	const char *host;           /* NULL: any */
+	int64_t since_time_ns, until_time_ns;   /* started in [since, until); 0: no bound */
+	uint64_t seq_first, seq_last;           /* 0: no bound */
+	int attempts;               /* a row for every attempt, not only for each task's last */
+};
+
+/* Strings are "" when not known, and borrowed until the next call with the same knee_log. */
+struct knee_log_task {
+	uint64_t seq;
+	unsigned attempts;          /* so far; result.attempt says which of them this is */
+	enum knee_log_state state;  /* of a task's last attempt: of the task */
+	int ended;                  /* result is whole; else only attempt and start_time_ns */
+	int printed;                /* the task's output is where it belongs */
+	int local;                  /* it ran where knee did */
+	struct knee_result result;
+	uint64_t run;
+	unsigned slot;
+	const char *host, *command;
+	int64_t out_at, err_at;     /* where its output begins in the files of that run's streams; -1: in none */
+	uint64_t out_bytes, err_bytes;
+};
+
+struct knee_log_run {
+	uint64_t run;               /* 1 for the first */
+	int alive;                  /* it goes on, as far as can be seen from this machine */
+	int ended;                  /* in good order: end_time_ns and status are known */
+	int64_t begin_time_ns;
+	int64_t end_time_ns;        /* not ended: the last sign of life */
+	int status;                 /* its exit status */
+	int64_t pid;
+	int64_t inputs;             /* how many there are; -1: it did not come to their end */
+	uint64_t tasks, succeeded, failed;      /* in all, as of its end or now */
+	uint64_t attempts, retried, cancelled;  /* of its own, those that ended */
+	int64_t runtime_ns, cpu_ns;             /* of these */
+	const char *host, *version, *directory, *command;
+	const char *arguments;      /* the whole command line, a JSON array of strings */
+};
+
+/* A step of the search for the right number at once, or why it stays. */
+struct knee_log_step {
+	uint64_t run;
+	int64_t time_ns;            /* since the Epoch */
+	unsigned at_once, running;
+	uint64_t done;              /* of that kind of work */
+	double cpu_busy_frac;       /* of all cores; < 0: not known, so for the next two */
+	double busy_frac;           /* of what bounds it */
+	double throughput_frac;     /* of the best number's */
+	const char *work;           /* the programs */
+	const char *resource, *kind, *reason;   /* as in struct knee_work */
+};
+
+struct knee_log_totals {
+	uint64_t runs;
+	uint64_t attempts;                      /* that ended */
+	uint64_t tasks, succeeded, failed, running, interrupted;    /* with filter.attempts: rows, not tasks */
+	int64_t begin_time_ns, end_time_ns;     /* of the first start, and the last sign of life or now; 0: none */
+	int64_t elapsed_ns;                     /* of all runs; 0 with a filter */
+	int64_t runtime_ns, cpu_ns;             /* of all attempts that ended */
+	uint64_t disk_read_bytes, disk_written_bytes, output_bytes;
+	int64_t peak_rss_bytes;                 /* of the largest process */
+	int alive;                              /* the last run goes on */
+};
+
+/* -ENOENT, -EACCES, ...; -EINVAL: no journal, or one of another version; -EUCLEAN: damaged. With
+ * text in err. *ret is untouched then. */
+int knee_log_open(const char *path, knee_log **ret, char *err, size_t errsize);
+/* From now on these tasks, from the first on; NULL: all. 0 or -ENOMEM. */
+int knee_log_select(knee_log *l, const struct knee_log_filter *filter);
+/* The next one in the order of seq, attempt; of run; of time: 1 and *ret, 0 at the end, or -errno. */
+int knee_log_next_task(knee_log *l, struct knee_log_task *ret);
+int knee_log_next_run(knee_log *l, struct knee_log_run *ret);
+int knee_log_next_step(knee_log *l, struct knee_log_step *ret);
+/* Sums over the tasks that are selected. Without a filter no task is looked at, however many there
+ * are, unless a run goes on. */
+int knee_log_get_totals(knee_log *l, struct knee_log_totals *ret);
+/* The output that is kept of a task which has ended and is not printed yet: as knee_read. -ENODATA:
+ * none is kept; knee_log_error says why. */
+int knee_log_output(knee_log *l, uint64_t seq, uint64_t n, enum knee_stream *stream, const char **data,
+    size_t *size);
+/* Text of the last error, "" when none. */
+const char *knee_log_error(const knee_log *l);
+void knee_log_free(knee_log *l);    /* takes NULL */
 
 /* ---- a run -------------------------------------------------------------- */
 

@@ -301,11 +301,12 @@ kn_memory_close(struct kn_memory *m)
 
 /* ---- one key --------------------------------------------------------------------------------- */
 
-/* A number that can be counted with, whoever wrote it. */
+/* A number that can be counted with, whoever wrote it: no time in nanoseconds is longer than 30 years,
+ * and no count of bytes comes near it. */
 static double
 sane(double x)
 {
-	return isfinite(x) && x > 0 ? x : 0;
+	return isfinite(x) && x > 0 ? fmin(x, 1e18) : 0;
 }
 
 static double

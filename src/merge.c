@@ -535,7 +535,8 @@ head_print(struct kn_merge *m, bool *more)
 		err = print_ended(m, t, more);
 		if (err == 0 && *more)
 			task_printed(m, t);
-	} else if ((t->state == KN_RUNNING || t->state == KN_ENDING) && !kn_sched_may_retry(m->sched, t)) {
+	} else if (!m->mute && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
+	    !kn_sched_may_retry(m->sched, t)) {
 		err = print_start(m, t);
 		if (err == 0 && (t->held[0].mem.len > 0 || t->held[0].nextents > 0))
 			err = print_held(m, t, &done);
@@ -551,7 +552,7 @@ head_print(struct kn_merge *m, bool *more)
 static bool
 passes(const struct kn_merge *m, const struct kn_task *t)
 {
-	return m->order == KNEE_ORDER_INPUT && t->seq == m->head && t->printing && !m->slow &&
+	return m->order == KNEE_ORDER_INPUT && t->seq == m->head && t->printing && !m->slow && !m->mute &&
 	    t->held[0].mem.len == 0 && t->held[0].nextents == 0;
 }
 

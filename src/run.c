@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "run.h"
+#include "run_parts.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,22 +20,11 @@
 /* Starts in one turn, so that output and ends are looked at in between. */
 #define STARTS_PER_TURN 16
 
-/* Text sinks are flushed at least after this much output. */
-#define FLUSH_BYTES (128 * 1024)
-
-/* And what an event without output may make a sink write: a colour, a newline. */
-#define EVENT_BYTES 16
-
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
 
-/* Inputs read ahead in one turn, and bytes of them in all: of one kind of work, and of several (a
- * hundred thousand inputs or more: where they are sorted by kind, all kinds should be in sight). */
-#define AHEAD_PER_TURN 256
-/* ... and of those that an earlier run has finished. */
+/* Inputs passed over in one turn that an earlier run has finished. */
 #define STORED_PER_TURN 2048
-#define AHEAD_BYTES ((size_t)1 << 20)
-#define AHEAD_BYTES_MIXED ((size_t)16 << 20)
 
 /* Attempts of a task that says "too many at once". */
 #define BUSY_ATTEMPTS 32
@@ -43,12 +32,8 @@
 /* Descriptors kept for what is opened later: the spill file, a script, sinks' files. */
 #define FDS_RESERVE 8
 
-static int fail(struct knee *k, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int note(struct knee *k, enum knee_event_kind kind, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int
-fail(struct knee *k, int err, const char *format, ...)
+int
+kn_run_fail(struct knee *k, int err, const char *format, ...)
 {
 	va_list args;
 
@@ -61,154 +46,21 @@ fail(struct knee *k, int err, const char *format, ...)
 	return err;
 }
 
-/* ---- sinks --------------------------------------------------------------- */
-
-static int
-event_live(struct knee *k, const struct knee_event *ev)
+/* The texts that follow from the slot: anew for every attempt. */
+int
+kn_run_texts(struct knee *k, struct kn_task *t)
 {
-	int err;
+	const struct knee_options *o = &k->options;
 
-	for (size_t i = 0; i < k->options.nsinks; i++) {
-		const struct knee_sink *sink = k->sinks[i].sink;
-
-		if (sink->text || sink->event == NULL)
-			continue;
-		err = sink->event(sink->self, ev);
-		if (err < 0)
-			return fail(k, err, "%s", "");
-	}
+	free(t->command);
+	free(t->tag);
+	t->command = t->tag = NULL;
+	if (o->want_text &&
+	    knee_template_expand(o->command, t->args, t->nargs, t->seq, t->slot, &t->command) < 0)
+		return -ENOMEM;
+	if (o->tag != NULL && knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
+		return -ENOMEM;
 	return 0;
-}
-
-struct held_task {
-	struct kn_merge *merge;
-	const struct kn_task *task;
-};
-
-/* knee_event.read */
-static int
-held_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, size_t *size)
-{
-	struct held_task *h = self;
-
-	return kn_merge_read(h->merge, h->task, n, stream, data, size);
-}
-
-static int
-event_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t)
-{
-	struct held_task held = { .merge = &k->merge, .task = t };
-	bool waits = kind == KNEE_EVENT_RESULT && kn_merge_waits(&k->merge, t);
-	const struct knee_event ev = {
-		.kind = kind,
-		.seq = t->seq,
-		.slot = t->slot,
-		.command = t->command,
-		.tag = t->tag,
-		.result = kind == KNEE_EVENT_START ? NULL : &t->result,
-		.args = t->args,
-		.nargs = t->nargs,
-		.read = waits ? held_read : NULL,
-		.read_self = &held,
-	};
-
-	return event_live(k, &ev);
-}
-
-static int
-note(struct knee *k, enum knee_event_kind kind, const char *format, ...)
-{
-	struct knee_event ev = { .kind = kind, .limit = k->limit };
-	char text[512];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	ev.reason = text;
-	return event_live(k, &ev);
-}
-
-static int
-sink_writable(struct kn_watch *w, uint32_t events)
-{
-	(void)w;
-	(void)events;
-	return 0; /* the turn flushes */
-}
-
-/* Flush one sink; wait for its descriptor when its reader is slow. 0, -EAGAIN or -errno. */
-static int
-sink_flush(struct knee *k, struct kn_sink_state *s)
-{
-	const struct knee_sink *sink = s->sink;
-	int err = sink->flush != NULL ? sink->flush(sink->self) : 0;
-	int fd = err == -EAGAIN ? sink->fd(sink->self) : -1;
-	int watch_err = 0;
-
-	/* A sink with two descriptors may wait now for the one and now for the other. */
-	if (fd != s->watch.fd)
-		kn_loop_remove(&k->loop, &s->watch);
-	if (fd >= 0 && s->watch.fd < 0)
-		watch_err = kn_loop_add(&k->loop, &s->watch, fd, EPOLLOUT);
-	if (watch_err < 0)
-		return fail(k, watch_err, "waiting for a reader: %s", strerror(-watch_err));
-	return err == 0 || err == -EAGAIN ? err : fail(k, err, "%s", "");
-}
-
-/* All of them; -EAGAIN when a text sink's reader is slow. */
-static int
-sinks_flush(struct knee *k)
-{
-	int slow = 0, err;
-
-	k->unflushed_bytes = 0;
-	for (size_t i = 0; i < k->options.nsinks; i++) {
-		err = sink_flush(k, &k->sinks[i]);
-		if (err == -EAGAIN && k->sinks[i].sink->text)
-			slow = -EAGAIN;
-		else if (err < 0 && err != -EAGAIN)
-			return err;
-	}
-	return slow;
-}
-
-/* What a sink may add to an event's data when it puts the tag before each line. */
-static uint64_t
-tag_bytes(const struct knee_event *ev)
-{
-	const char *at = ev->data, *end = ev->size > 0 ? at + ev->size : at;
-	uint64_t lines = 1;
-
-	while (at != end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-		lines++;
-		at++;
-	}
-	return lines * (strlen(ev->tag) + 1);
-}
-
-/* kn_merge_host.emit */
-static int
-event_text(void *self, const struct knee_event *ev)
-{
-	struct knee *k = self;
-	int err;
-
-	if (k->err != 0) /* the reader is gone, or the order cannot be kept */
-		return 0;
-	for (size_t i = 0; i < k->options.nsinks; i++) {
-		const struct knee_sink *sink = k->sinks[i].sink;
-
-		if (!sink->text)
-			continue;
-		err = sink->event(sink->self, ev);
-		if (err < 0)
-			return fail(k, err, "%s", "");
-	}
-	k->unflushed_bytes += ev->size + EVENT_BYTES + (ev->command != NULL ? strlen(ev->command) : 0);
-	if (ev->tag != NULL)
-		k->unflushed_bytes += tag_bytes(ev);
-	return k->unflushed_bytes >= FLUSH_BYTES ? sinks_flush(k) : 0;
 }
 
 /* kn_merge_host.printed */
@@ -221,12 +73,12 @@ task_retire(void *self, struct kn_task *t)
 }
 
 /* An error of merge's own, or one that a sink has reported already through it. */
-static int
-merge_error(struct knee *k, int err)
+int
+kn_run_merged(struct knee *k, int err)
 {
 	if (err == 0 || k->err != 0)
 		return err;
-	return fail(k, err, "%s", k->merge.error[0] ? k->merge.error : strerror(-err));
+	return kn_run_fail(k, err, "%s", k->merge.error[0] ? k->merge.error : strerror(-err));
 }
 
 /* ---- what happens to tasks ------------------------------------------------ */
@@ -256,30 +108,6 @@ list_event(struct knee *k, const struct kn_list *l, enum kn_event event)
 	return err;
 }
 
-/* Tell the tuner what waits with this key: read ahead, or ready for another attempt. */
-static void
-queue_tell(struct knee *k, unsigned key)
-{
-	uint64_t head = kn_queue_head(&k->queue, key);
-	const struct kn_task *ready = kn_sched_next(&k->sched, key);
-
-	if (ready != NULL && ready->seq < head)
-		head = ready->seq;
-	kn_tuner_queue(k->meter.tuner, key, k->queue.keys[key].len + k->sched.ready_of[key], head);
-}
-
-/* Inputs that were read ahead will not be started. */
-static void
-queue_drop(struct knee *k)
-{
-	uint64_t seq;
-
-	while ((seq = kn_queue_drop(&k->queue)) != 0)
-		kn_merge_drop(&k->merge, seq);
-	for (unsigned i = 0; i < kn_tuner_nkeys(k->meter.tuner); i++)
-		queue_tell(k, i);
-}
-
 /* Tasks that were read but never started will not be. */
 static void
 ready_drop(struct knee *k)
@@ -293,7 +121,7 @@ ready_drop(struct knee *k)
 			(void)task_event(k, t, KN_CANCEL);
 		t = next;
 	}
-	queue_drop(k);
+	kn_feed_drop(k);
 }
 
 void
@@ -309,7 +137,7 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 	}
 	k->sched.cancelling = true;
 	err = list_event(k, &k->sched.ready, event);
-	queue_drop(k); /* and tells the tuner that nothing waits */
+	kn_feed_drop(k); /* and tells the tuner that nothing waits */
 	if (err == 0)
 		err = list_event(k, &k->sched.waiting, event);
 	if (err == 0)
@@ -422,19 +250,19 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 			resume(k, t);
 		return 0;
 	case KN_RETRY:
-		return event_task(k, KNEE_EVENT_RETRY, t);
+		return kn_sinks_task(k, KNEE_EVENT_RETRY, t);
 	case KN_AGAIN:
-		queue_tell(k, t->key);
-		return note(k, KNEE_EVENT_NOTE, "task %llu: ended to free memory; it will run again",
+		kn_feed_tell(k, t->key);
+		return kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: ended to free memory; it will run again",
 		    (unsigned long long)t->seq);
 	case KN_FORGET:
 		kn_merge_forget(&k->merge, t);
 		return 0;
 	case KN_RESULT:
-		err = event_task(k, KNEE_EVENT_RESULT, t);
+		err = kn_sinks_task(k, KNEE_EVENT_RESULT, t);
 		if (err == 0)
 			halt_check(k, t);
-		return merge_error(k, kn_merge_result(&k->merge, t));
+		return kn_run_merged(k, kn_merge_result(&k->merge, t));
 	}
 	return 0;
 }
@@ -444,7 +272,7 @@ static void
 task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n)
 {
 	struct knee *k = self;
-	int err = merge_error(k, kn_merge_output(&k->merge, t, stream, data, n));
+	int err = kn_run_merged(k, kn_merge_output(&k->merge, t, stream, data, n));
 
 	if (err == 0 && k->merge.slow)
 		k->exec.paused = true;
@@ -474,162 +302,6 @@ refused(int err)
 	return err == -EAGAIN || err == -ENOMEM || err == -EMFILE || err == -ENFILE;
 }
 
-/* There is no input yet: wait for its descriptor. */
-static void
-source_wait(struct knee *k)
-{
-	const struct knee_source *source = &k->options.source;
-	int err = kn_loop_add(&k->loop, &k->source_watch, source->fd(source->self), EPOLLIN);
-
-	if (err < 0)
-		(void)fail(k, err, "waiting for input: %s", strerror(-err));
-	else
-		k->source_waiting = !k->source_watch.always;
-}
-
-/* The texts that follow from the slot: anew for every attempt. */
-static int
-task_texts(struct knee *k, struct kn_task *t)
-{
-	const struct knee_options *o = &k->options;
-
-	free(t->command);
-	free(t->tag);
-	t->command = t->tag = NULL;
-	if (o->want_text &&
-	    knee_template_expand(o->command, t->args, t->nargs, t->seq, t->slot, &t->command) < 0)
-		return -ENOMEM;
-	if (o->tag != NULL && knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-/* Hand out what an earlier run has of a task, as if it had ended just now. */
-static int
-stored_print(struct knee *k, struct kn_task *t, const struct knee_stored *stored)
-{
-	enum knee_stream stream;
-	const char *data;
-	size_t size;
-	int err, n;
-
-	err = task_texts(k, t);
-	for (uint64_t i = 0; err == 0; i++) {
-		n = stored->read(stored->self, i, &stream, &data, &size);
-		if (n <= 0) {
-			err = n;
-			break;
-		}
-		err = merge_error(k, kn_merge_output(&k->merge, t, stream, data, size));
-	}
-	return err < 0 ? err : merge_error(k, kn_merge_result(&k->merge, t));
-}
-
-/* An input that needs to run no more: it goes straight to the output. */
-static int
-input_stored(struct knee *k, const struct knee_input *input)
-{
-	const struct knee_stored *stored = input->stored;
-	struct kn_task *t;
-	int err;
-
-	kn_sched_stored(&k->sched, stored->result);
-	if (stored->printed) {
-		kn_merge_drop(&k->merge, k->seq);
-		return 0;
-	}
-	t = kn_task_new(k->seq, input, 0);
-	if (t == NULL)
-		return fail(k, -ENOMEM, "%s", strerror(ENOMEM));
-	t->state = KN_DONE;
-	t->slot = 1;
-	t->result = *stored->result;
-	kn_merge_add(&k->merge, t);
-	err = stored_print(k, t, stored);
-	return err < 0 ?
-	    fail(k, err, "the stored output of task %llu: %s", (unsigned long long)k->seq, strerror(-err)) :
-	    0;
-}
-
-enum { INPUT_NONE, INPUT_QUEUED, INPUT_STORED };
-
-/* Read the next input into the queue, unless an earlier run has its result. INPUT_NONE: there is none
- * now or ever; or an error in k->err. */
-static int
-input_next(struct knee *k)
-{
-	const struct knee_source *source = &k->options.source;
-	struct knee_input input = { 0 };
-	unsigned key = 0;
-	int n, err;
-
-	if (k->source_ended || k->source_waiting)
-		return INPUT_NONE;
-	n = source->next(source->self, &input);
-	if (n == -EAGAIN) {
-		source_wait(k);
-		return INPUT_NONE;
-	}
-	if (n <= 0) {
-		/* An error is one of the inputs that follow: those before it are finished. */
-		k->source_ended = true;
-		k->source_err = n;
-		return INPUT_NONE;
-	}
-	err = kn_merge_reserve(&k->merge, k->seq + 1);
-	if (err == 0 && input.stored != NULL) {
-		k->seq++;
-		return input_stored(k, &input) < 0 ? INPUT_NONE : INPUT_STORED;
-	}
-	if (err == 0)
-		err = kn_meter_key(&k->meter, &input, &key);
-	if (err == 0)
-		err = kn_queue_push(&k->queue, key, k->seq + 1, &input);
-	if (err < 0) { /* and the place, if there is one, stays empty: the run is over */
-		(void)fail(k, -ENOMEM, "%s", strerror(ENOMEM));
-		return INPUT_NONE;
-	}
-	k->seq++;
-	queue_tell(k, key);
-	return INPUT_QUEUED;
-}
-
-/* May another input be read now? */
-static bool
-may_read(const struct knee *k)
-{
-	return k->err == 0 && !k->slow && !k->sched.stopped && !k->source_ended && !k->source_waiting &&
-	    !kn_merge_full(&k->merge);
-}
-
-/*
- * Read further than what can start now, so that tasks of other kinds are found: a bounded number of
- * bytes, and some in each turn. With a given limit there is nothing to find.
- */
-static void
-read_ahead(struct knee *k)
-{
-	size_t most = kn_tuner_nclasses(k->meter.tuner) > 2 ? AHEAD_BYTES_MIXED : AHEAD_BYTES;
-
-	if (k->options.limit != 0 || k->options.read_late || k->options.confirm != NULL)
-		return;
-	for (int i = 0; i < AHEAD_PER_TURN; i++)
-		if (!may_read(k) || k->queue.bytes >= most || input_next(k) == INPUT_NONE)
-			return;
-	k->read_more = may_read(k) && k->queue.bytes < most;
-}
-
-static int
-source_readable(struct kn_watch *w, uint32_t events)
-{
-	struct knee *k = (struct knee *)(void *)((char *)w - offsetof(struct knee, source_watch));
-
-	(void)events;
-	k->source_waiting = false;
-	kn_loop_remove(&k->loop, w);
-	return 0;
-}
-
 /* Tell what the tuner has changed, and why. */
 static int
 changes_tell(struct knee *k)
@@ -651,7 +323,7 @@ changes_tell(struct knee *k)
 			.work = &work,
 			.reason = text,
 		};
-		err = event_live(k, &ev);
+		err = kn_sinks_live(k, &ev);
 	}
 	return err;
 }
@@ -661,7 +333,7 @@ static int
 start_refused(struct knee *k, int err)
 {
 	if (k->sched.running.len == 0 && ++k->refusals >= REFUSALS_MAX)
-		return fail(k, err, "cannot start a task: %s", strerror(-err));
+		return kn_run_fail(k, err, "cannot start a task: %s", strerror(-err));
 	k->hold_starts_ns = kn_tuner_refused(k->meter.tuner, err, k->loop.now_ns);
 	return changes_tell(k);
 }
@@ -672,13 +344,13 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 {
 	(void)task_event(k, t, KN_START);
 	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
-	queue_tell(k, t->key);
+	kn_feed_tell(k, t->key);
 	t->result.outcome = outcome;
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
 	if (outcome == KNEE_NOT_STARTED)
-		(void)note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s", (unsigned long long)t->seq,
-		    strerror(-err));
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
+		    (unsigned long long)t->seq, strerror(-err));
 	kn_meter_ended(&k->meter, t, k->loop.now_ns);
 	return task_event(k, t, KN_EXIT);
 }
@@ -691,7 +363,7 @@ task_start(struct knee *k, struct kn_task *t)
 
 	err = kn_sched_prepare(&k->sched, t);
 	if (err == 0)
-		err = task_texts(k, t);
+		err = kn_run_texts(k, t);
 	if (err < 0)
 		return start_refused(k, err);
 	/* Kept until now: if there is no other attempt after all, it is the last one's output. */
@@ -711,8 +383,8 @@ task_start(struct knee *k, struct kn_task *t)
 		return task_unstarted(k, t, KNEE_NOT_STARTED, err);
 	(void)task_event(k, t, KN_START);
 	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
-	queue_tell(k, t->key);
-	return event_task(k, KNEE_EVENT_START, t);
+	kn_feed_tell(k, t->key);
+	return kn_sinks_task(k, KNEE_EVENT_START, t);
 }
 
 /* When the delay between two starts, or the pause after a refusal, will be over; 0: it is. */
@@ -740,7 +412,7 @@ wants_start(struct knee *k)
 		return false;
 	if (pick(k) >= 0)
 		return true;
-	return may_read(k) && k->queue.len == 0 && kn_sched_starved(&k->sched) &&
+	return kn_feed_may_read(k) && k->queue.len == 0 && kn_sched_starved(&k->sched) &&
 	    k->sched.running.len < k->limit;
 }
 
@@ -756,7 +428,7 @@ task_next(struct knee *k, unsigned key)
 	if (k->sched.stopped)
 		return ready;
 	if (kn_queue_pop(&k->queue, key, k->exec.ops->task_bytes, &t) < 0) {
-		(void)fail(k, -ENOMEM, "%s", strerror(ENOMEM));
+		(void)kn_run_fail(k, -ENOMEM, "%s", strerror(ENOMEM));
 		return NULL;
 	}
 	if (t == NULL)
@@ -781,13 +453,13 @@ may_start(struct knee *k)
 static int
 pick_or_read(struct knee *k)
 {
-	int key = pick(k), n = INPUT_STORED;
+	int key = pick(k), n = KN_FEED_STORED;
 
-	for (int i = 0; i < STORED_PER_TURN && key < 0 && n == INPUT_STORED && wants_start(k); i++) {
-		n = input_next(k);
-		key = n == INPUT_QUEUED ? pick(k) : -1;
+	for (int i = 0; i < STORED_PER_TURN && key < 0 && n == KN_FEED_STORED && wants_start(k); i++) {
+		n = kn_feed_next(k);
+		key = n == KN_FEED_QUEUED ? pick(k) : -1;
 	}
-	k->read_more = n == INPUT_STORED && key < 0;
+	k->read_more = n == KN_FEED_STORED && key < 0;
 	return key;
 }
 
@@ -811,7 +483,7 @@ start_some(struct knee *k)
 			return err;
 	}
 	if (k->err == 0 && !k->read_more)
-		read_ahead(k);
+		kn_feed_ahead(k);
 	return 0;
 }
 
@@ -855,7 +527,7 @@ meter_init(struct knee *k)
 	k->limit = kn_tuner_limit(k->meter.tuner);
 	if (asked == 0 || asked == UINT_MAX || k->limit >= asked)
 		return 0;
-	return note(k, KNEE_EVENT_NOTE,
+	return kn_sinks_note(k, KNEE_EVENT_NOTE,
 	    "running %u at once, not %u: no more than %u files may be open: raise that with ulimit -n",
 	    k->limit, asked, machine.fds_max);
 }
@@ -908,6 +580,12 @@ kn_run_work(const struct knee *k, struct knee_work *ret, size_t max)
 /* ---- a turn ------------------------------------------------------------------ */
 
 static int64_t
+earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t
 turn_deadline(struct knee *k)
 {
 	int64_t at = kn_sched_next_ns(&k->sched);
@@ -918,8 +596,7 @@ turn_deadline(struct knee *k)
 	if (kn_meter_due_ns(&k->meter) < at)
 		at = kn_meter_due_ns(&k->meter);
 	for (size_t i = 0; i < k->options.nsinks; i++)
-		if (k->sinks[i].due_ns < at)
-			at = k->sinks[i].due_ns;
+		at = earlier(at, earlier(k->sinks[i].due_ns, k->sinks[i].flush_ns));
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
 	return k->print_more || (k->read_more && k->err == 0) ? 0 : at;
@@ -936,7 +613,7 @@ deadlines_pass(struct knee *k)
 		if (err < 0)
 			return err;
 		if (t->state == KN_READY)
-			queue_tell(k, t->key);
+			kn_feed_tell(k, t->key);
 	}
 	return 0;
 }
@@ -945,14 +622,18 @@ deadlines_pass(struct knee *k)
 static int
 print_some(struct knee *k)
 {
-	int err = sinks_flush(k);
+	int err = kn_sinks_flush(k), live_err = 0;
 
 	if (err == 0) {
-		err = merge_error(k, kn_merge_pump(&k->merge));
+		err = kn_run_merged(k, kn_merge_pump(&k->merge));
 		if (err == 0)
-			err = sinks_flush(k);
+			err = kn_sinks_flush(k);
 	}
 	k->slow = err == -EAGAIN;
+	if (err == 0 || err == -EAGAIN)
+		live_err = kn_sinks_flush_live(k);
+	if (live_err < 0)
+		return live_err;
 	k->print_more = err == 0 && k->merge.slow; /* the reader has caught up meanwhile */
 	if (k->exec.paused && !k->slow)
 		k->exec_next_ns = 0; /* it may go on reading at once */
@@ -986,26 +667,6 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 		.cpu_busy_frac = kn_tuner_cpu_frac(k->meter.tuner),
 		.suspended = k->suspended,
 	};
-}
-
-static void
-sinks_tick(struct knee *k)
-{
-	struct knee_stats stats;
-	bool filled = false;
-
-	for (size_t i = 0; i < k->options.nsinks; i++) {
-		struct kn_sink_state *s = &k->sinks[i];
-
-		if (s->sink->tick == NULL || (s->due_ns > k->loop.now_ns && !k->woken))
-			continue;
-		if (!filled)
-			kn_run_stats(k, &stats);
-		filled = true;
-		s->due_ns = s->sink->tick(s->sink->self, &stats, k->loop.now_ns);
-	}
-	k->held = k->held && !k->woken;
-	k->woken = false;
 }
 
 /* Free what this turn ended: no event of its batch can reach it any more. */
@@ -1045,7 +706,7 @@ turn_steps(struct knee *k)
 
 	err = kn_loop_wait(&k->loop, turn_deadline(k));
 	if (err < 0)
-		return k->err != 0 ? err : fail(k, err, "waiting for events: %s", strerror(-err));
+		return k->err != 0 ? err : kn_run_fail(k, err, "waiting for events: %s", strerror(-err));
 	err = deadlines_pass(k);
 	if (err == 0)
 		err = limit_sample(k);
@@ -1055,22 +716,7 @@ turn_steps(struct knee *k)
 		return err;
 	/* After the starts: an executor may end a task at once. */
 	err = k->exec.ops->tick(&k->exec, &k->exec_next_ns);
-	return err < 0 ? fail(k, err, "running tasks: %s", strerror(-err)) : 0;
-}
-
-/* After a stop: was that all of the input anyway? */
-static void
-source_peek(struct knee *k)
-{
-	const struct knee_source *source = &k->options.source;
-	struct knee_input input = { 0 };
-	int n;
-
-	if (k->source_ended || k->source_waiting || k->err != 0)
-		return;
-	n = source->next(source->self, &input);
-	k->source_ended = n == 0;
-	k->seq += n == 1;
+	return err < 0 ? kn_run_fail(k, err, "running tasks: %s", strerror(-err)) : 0;
 }
 
 int
@@ -1091,33 +737,16 @@ kn_run_turn(struct knee *k)
 		kn_run_stop(k, KNEE_STOP_NOW);
 	}
 	k->woken = k->woken || finished(k);
-	sinks_tick(k);
+	kn_sinks_tick(k);
 	retire(k);
 	if (!finished(k))
 		return 1;
-	source_peek(k);
+	kn_feed_peek(k);
 	if (k->err == 0)
 		k->err = k->source_err;
-	(void)event_live(k, &end);
+	(void)kn_sinks_live(k, &end);
 	k->ended = true;
 	return k->err;
-}
-
-/* ---- beginning and end --------------------------------------------------------- */
-
-static int
-sinks_init(struct knee *k)
-{
-	size_t n = k->options.nsinks;
-
-	k->sinks = calloc(n > 0 ? n : 1, sizeof(*k->sinks));
-	if (k->sinks == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		k->sinks[i] = (struct kn_sink_state){ .watch = { .fd = -1, .fn = sink_writable },
-			.sink = &k->options.sinks[i],
-			.due_ns = k->options.sinks[i].tick != NULL ? 0 : INT64_MAX };
-	return 0;
 }
 
 int
@@ -1134,19 +763,19 @@ kn_run_init(struct knee *k)
 		.nterm_seq = o->nterm_seq,
 		.halt = o->halt,
 	};
-	const struct kn_merge_host merge_host = { .emit = event_text, .printed = task_retire, .self = k };
+	const struct kn_merge_host merge_host = { .emit = kn_sinks_text, .printed = task_retire, .self = k };
 	int err;
 
 	k->loop.epoll_fd = k->loop.timer_fd = -1;
 	k->merge.spill_fd = -1;
-	k->source_watch = (struct kn_watch){ .fd = -1, .fn = source_readable };
+	k->source_watch = (struct kn_watch){ .fd = -1, .fn = kn_feed_readable };
 	err = kn_loop_init(&k->loop);
 	if (err == 0)
 		err = kn_sched_init(&k->sched, &rules);
 	if (err == 0)
 		err = kn_merge_init(&k->merge, o->order, o->tmpdir, o->memory_bytes, &k->sched, &merge_host);
 	if (err == 0)
-		err = sinks_init(k);
+		err = kn_sinks_init(k);
 	if (err < 0)
 		return err;
 	k->merge.resumable = o->resumable != 0;

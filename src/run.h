@@ -18,6 +18,7 @@ struct kn_sink_state {
 	struct kn_watch watch;      /* of its fd, while its reader is slow */
 	const struct knee_sink *sink;
 	int64_t due_ns;             /* when to tick */
+	int64_t flush_ns;           /* when to flush at the latest */
 };
 
 /* A descriptor that the caller wants to hear of. */

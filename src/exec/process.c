@@ -496,7 +496,7 @@ process_start(struct kn_exec *e, struct kn_task *t)
 	struct runner *r = e->state;
 	struct proc *p = proc_of(t);
 	bool captured = e->options->order != KNEE_ORDER_NONE;
-	bool first = !r->first_started && e->options->first_stdin >= 0;
+	bool first = t->seq == 1 && !r->first_started && e->options->first_stdin >= 0;
 	struct kn_spawn plan = { .env = r->environ.vars, .out = -1, .err = -1, .script = -1 };
 	int out[2] = { -1, -1 }, errs[2] = { -1, -1 };
 	int err = 0;
@@ -522,7 +522,7 @@ process_start(struct kn_exec *e, struct kn_task *t)
 	err = start_command(e, t, &plan, &p->child);
 	if (err < 0)
 		goto pipes;
-	r->first_started = true;
+	r->first_started = r->first_started || first;
 	err = watch_proc(p, &out[0], &errs[0]);
 	if (err < 0) {
 		proc_abandon(p);

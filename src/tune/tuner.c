@@ -233,7 +233,8 @@ outstanding_bytes(const struct kn_tuner *t)
 		if (k->running > 0)
 			sum += k->needed + fresh * (double)expected_bytes(k);
 	}
-	return (uint64_t)sum;
+	/* What was remembered may be any number: this is more than any machine has. */
+	return (uint64_t)fmin(sum, 1e18);
 }
 
 static bool

@@ -4,11 +4,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIELDS 160
 #define AHEAD 256
+
+/* No time or count of a run is beyond this, and two of them can be added. */
+#define NUMBER_MAX (INT64_MAX / 4)
 
 /* ---- writing ----------------------------------------------------------------- */
 
@@ -217,6 +221,7 @@ struct replay {
 	struct kn_machine machine;
 	FILE *print;
 	unsigned changes, differ;
+	unsigned running[KN_KEYS];
 	/* Decisions of this tuner whose line in the log is still to come: a ring, head .. tail. */
 	struct kn_change ahead[AHEAD];
 	unsigned head, tail;
@@ -259,6 +264,18 @@ take_u64(struct line *l)
 	return n;
 }
 
+/* Of what tasks can add up. */
+static uint64_t
+take_count(struct line *l)
+{
+	uint64_t n = take_u64(l);
+
+	if (n <= NUMBER_MAX)
+		return n;
+	l->bad = true;
+	return 0;
+}
+
 static int64_t
 take_i64(struct line *l)
 {
@@ -268,8 +285,10 @@ take_i64(struct line *l)
 
 	errno = 0;
 	n = strtoll(s, &end, 10);
-	if (end == s || *end != '\0' || errno != 0)
+	if (end == s || *end != '\0' || errno != 0 || n > NUMBER_MAX || n < -NUMBER_MAX) {
 		l->bad = true;
+		return 0;
+	}
 	return n;
 }
 
@@ -283,6 +302,18 @@ take_uint(struct line *l)
 	return (unsigned)n;
 }
 
+/* Of a number of an enum, "last" not included. */
+static unsigned
+take_one_of(struct line *l, unsigned last)
+{
+	unsigned n = take_uint(l);
+
+	if (n < last)
+		return n;
+	l->bad = true;
+	return 0;
+}
+
 static double
 take_double(struct line *l)
 {
@@ -290,8 +321,10 @@ take_double(struct line *l)
 	char *end;
 	double x = strtod(s, &end);
 
-	if (end == s || *end != '\0')
+	if (end == s || *end != '\0' || !isfinite(x)) {
 		l->bad = true;
+		return 0;
+	}
 	return x;
 }
 
@@ -313,10 +346,10 @@ take_usage(struct line *l)
 	u.known = take_uint(l);
 	u.cpu_ns = take_i64(l);
 	u.delay_ns = take_i64(l);
-	u.bytes = take_u64(l);
-	u.disk_bytes = take_u64(l);
-	u.reads = take_u64(l);
-	u.rss_bytes = take_u64(l);
+	u.bytes = take_count(l);
+	u.disk_bytes = take_count(l);
+	u.reads = take_count(l);
+	u.rss_bytes = take_count(l);
 	u.looks = take_uint(l);
 	u.cpu_looks = take_uint(l);
 	u.disk_looks = take_uint(l);
@@ -333,7 +366,7 @@ read_options(struct replay *r, struct line *l)
 	o->asked = take_uint(l);
 	o->least = take_uint(l);
 	o->most = take_uint(l);
-	o->hint = (enum knee_kind)take_uint(l);
+	o->hint = (enum knee_kind)take_one_of(l, KNEE_KINDS);
 	o->load_max = take_double(l);
 	o->memfree_bytes = take_u64(l);
 	o->memsuspend_bytes = take_u64(l);
@@ -378,7 +411,7 @@ read_recall(struct replay *r, struct line *l, unsigned key)
 {
 	struct kn_prior p = { 0 };
 
-	p.kind = (enum knee_kind)take_uint(l);
+	p.kind = (enum knee_kind)take_one_of(l, KNEE_KINDS);
 	p.limit = take_uint(l);
 	p.cpu_share = take_double(l);
 	p.disk_share = take_double(l);
@@ -391,6 +424,17 @@ read_recall(struct replay *r, struct line *l, unsigned key)
 	p.rss_bytes = take_double(l);
 	if (!l->bad)
 		kn_tuner_recall(r->t, key, &p);
+}
+
+static void
+read_started(struct replay *r, struct line *l, unsigned key)
+{
+	int64_t now = take_i64(l);
+
+	if (l->bad)
+		return;
+	r->running[key]++;
+	kn_tuner_started(r->t, key, now);
 }
 
 static void
@@ -413,11 +457,16 @@ read_ended(struct replay *r, struct line *l, unsigned key)
 	e.failed = take_uint(l) != 0;
 	e.busy = take_uint(l) != 0;
 	e.cut = take_uint(l) != 0;
-	e.peak_rss_bytes = take_u64(l);
+	e.peak_rss_bytes = take_count(l);
 	e.usage = take_usage(l);
 	e.delta = take_usage(l);
-	if (!l->bad)
-		kn_tuner_ended(r->t, key, &e);
+	/* What runs no more cannot end. */
+	if (e.started_ns > e.now_ns || r->running[key] == 0)
+		l->bad = true;
+	if (l->bad)
+		return;
+	r->running[key]--;
+	kn_tuner_ended(r->t, key, &e);
 }
 
 static void
@@ -430,8 +479,8 @@ take_vitals(struct line *l, struct kn_vitals *v)
 	v->memory_free_bytes = take_u64(l);
 	v->pressure_some_frac = take_double(l);
 	v->pressure_full_frac = take_double(l);
-	v->swap_in_bytes = take_u64(l);
-	v->swap_out_bytes = take_u64(l);
+	v->swap_in_bytes = take_count(l);
+	v->swap_out_bytes = take_count(l);
 	v->net_bytes_per_s = take_double(l);
 	v->net_busy_frac = take_double(l);
 	v->retrans_frac = take_double(l);
@@ -549,11 +598,13 @@ line_replay(struct replay *r, struct line *l)
 	else if (strcmp(word, "suspended") == 0)
 		kn_tuner_suspended(r->t, take_uint(l));
 	else if (strcmp(word, "started") == 0)
-		kn_tuner_started(r->t, key, take_i64(l));
+		read_started(r, l, key);
 	else if (strcmp(word, "queue") == 0 || strcmp(word, "refused") == 0 || strcmp(word, "adjust") == 0) {
 		int64_t a = take_i64(l);
 		uint64_t b = take_u64(l);
 
+		if (l->bad || (*word != 'q' && b > NUMBER_MAX))
+			return -EINVAL;
 		if (*word == 'q')
 			kn_tuner_queue(r->t, key, (uint64_t)a, b);
 		else if (*word == 'r')

@@ -272,10 +272,12 @@ test_broken(void)
 
 	begin("garbage.db");
 	put(&two_cores, &key, &learnt);
-	(void)sql("UPDATE learnt SET kind = 99, at_once = -4, cpu = 'much', runtime_ns = -1, bytes = 1e999");
+	(void)sql("UPDATE learnt SET kind = 99, at_once = -4, cpu = 'much', runtime_ns = -1, bytes = 1e999,"
+		  " rss_bytes = 1e300");
 	ok(get(&two_cores, &key, &got) == 1 && got.kind == KNEE_KIND_UNKNOWN && got.limit == 0 &&
 		got.cpu_share == 0 && got.runtime_ns == 0 && got.bytes == 0,
 	    "numbers out of all bounds stand for nothing");
+	ok(got.rss_bytes > 0 && got.rss_bytes <= 1e18, "no number is too large to be counted with");
 }
 
 static void

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What a profile makes of its trials: throughput of a part of a run, the number, the speed-up, and
- * text that is no UTF-8. No task runs here. */
+/* What a profile makes of its trials: throughput of a part of a run, the number, the speed-up.
+ * No task runs here. */
 #include "profile_measure.c"
 #include "profile_report.c"
-
 #include "tap.h"
 
 static void
@@ -151,21 +150,6 @@ test_answer(void)
 	is_near(speed_up(&p, 5), 0, "nor how much faster");
 }
 
-static void
-test_utf8(void)
-{
-	is_int(utf8_size("a"), 1, "ASCII");
-	is_int(utf8_size("\u00e9"), 2, "two bytes");
-	is_int(utf8_size("\u20ac"), 3, "three bytes");
-	is_int(utf8_size("\U0001f600"), 4, "four bytes");
-	is_int(utf8_size("\xff"), 0, "no first byte");
-	is_int(utf8_size("\xe2\x82"), 0, "cut short");
-	is_int(utf8_size("\xc0\x80"), 0, "overlong");
-	is_int(utf8_size("\xe0\x9f\x80"), 0, "overlong, three bytes");
-	is_int(utf8_size("\xed\xa0\x80"), 0, "a surrogate");
-	is_int(utf8_size("\xf4\x90\x80\x80"), 0, "beyond the last");
-}
-
 int
 main(void)
 {
@@ -174,6 +158,5 @@ main(void)
 	test_queue();
 	test_rises();
 	test_answer();
-	test_utf8();
 	return done_testing();
 }

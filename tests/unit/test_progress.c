@@ -350,6 +350,10 @@ test_summary(void)
 	    "4,000 tasks, 0 failed, 12.3 s; about 17\u00d7 one at a time; settled at 14 of 1-256: disk-bound "
 	    "(vda 97 % busy); 28 gave 0.99 of the throughput, 7 gave 0.71",
 	    "all of it");
+	s.stored = 3000;
+	ok(strncmp(summary_of(v), "4,000 tasks (3,000 of an earlier run), 0 failed, 12.3 s; ", 57) == 0, "%s",
+	    summary_of(v));
+	s.stored = 0;
 	v.utf8 = false;
 	v.fixed = true;
 	is_str(summary_of(v), "4,000 tasks, 0 failed, 12.3 s; about 17x one at a time; at most 14 at once",

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * May this file be used? It is looked at before anything opens it for writing, so that a file that is
+ * refused stays as it was, byte for byte:
+ *
+ *	its lock           another run has it
+ *	its first bytes    no SQLite file, another program's, a newer version's, cut short
+ *	read-only SQLite   damaged, of another command, holds a run already, output files that shrank
+ *
+ * SQLite reads a file without a log as one that does not change ("immutable"): else it would leave
+ * files of its own beside it. Where a log is, the run died, and its log and shared memory are
+ * there anyway.
+ *
+ * The one thing that is written here: a start that died while it made the file leaves a rollback
+ * journal, and SQLite undoes that with the first look.
+ */
+#include "journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sys/fd.h"
+
+/* Files below this size are searched for damage before the run. */
+#define CHECK_BYTES ((int64_t)64 << 20)
+
+#define HEADER_BYTES 100
+
+/* What the first bytes say (SQLite's "Database File Format", 1.3). */
+struct header {
+	bool is_sqlite;
+	uint32_t id, version;
+	uint64_t bytes; /* pages by their size; 0: it does not say */
+};
+
+static uint32_t
+number_at(const unsigned char *b, size_t bytes)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n = n << 8 | b[i];
+	return n;
+}
+
+static void
+header_read(const unsigned char b[HEADER_BYTES], struct header *ret)
+{
+	uint32_t page = number_at(b + 16, 2);
+
+	*ret = (struct header){
+		.is_sqlite = memcmp(b, "SQLite format 3", 16) == 0,
+		.id = number_at(b + 68, 4),
+		.version = number_at(b + 60, 4),
+	};
+	/* The number of pages holds when the change that it belongs to is the latest. */
+	if (number_at(b + 24, 4) == number_at(b + 92, 4))
+		ret->bytes = (uint64_t)(page == 1 ? 65536 : page) * number_at(b + 28, 4);
+}
+
+/* The size of the file beside the journal that has this ending; 0: none. */
+static int64_t
+beside(const struct knee_journal *j, const char *ending)
+{
+	struct stat st;
+	char *name;
+	int64_t size;
+
+	if (asprintf(&name, "%s%s", j->path, ending) < 0)
+		return 0;
+	size = stat(name, &st) == 0 ? st.st_size : 0;
+	free(name);
+	return size;
+}
+
+/* ---- reading by SQL -------------------------------------------------------- */
+
+/* The path as a URI, in *ret (malloc). 0 or -ENOMEM. */
+static int
+uri_make(const char *path, bool immutable, char **ret)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-~";
+	char *uri = malloc(strlen(path) * 3 + 64), *to;
+
+	if (uri == NULL)
+		return -ENOMEM;
+	to = stpcpy(uri, "file:");
+	for (; *path != '\0'; path++) {
+		unsigned char c = (unsigned char)*path;
+
+		if (strchr(plain, c) != NULL) {
+			*to++ = (char)c;
+		} else {
+			*to++ = '%';
+			*to++ = hex[c >> 4];
+			*to++ = hex[c & 15];
+		}
+	}
+	(void)stpcpy(to, immutable ? "?mode=ro&immutable=1" : "?mode=ro");
+	*ret = uri;
+	return 0;
+}
+
+/* A connection that reads. An SQLite code; closing *ret is for the caller in any case. */
+static int
+reader_open(const struct knee_journal *j, sqlite3 **ret)
+{
+	char *uri = NULL;
+	int code;
+
+	*ret = NULL;
+	if (uri_make(j->path, beside(j, "-wal") == 0, &uri) < 0)
+		return SQLITE_NOMEM;
+	code = sqlite3_open_v2(uri, ret,
+	    SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	free(uri);
+	if (code == SQLITE_OK)
+		code = sqlite3_busy_timeout(*ret, 1000);
+	return code;
+}
+
+/* The first row of a query: n numbers (NULL: KN_JOURNAL_NULL), then texts (malloc) where wanted. SQLITE_ROW,
+ * SQLITE_DONE when there is none, or another code. */
+static int
+query(sqlite3 *db, const char *sql, const int64_t *args, int nargs, int64_t *numbers, int n, char **texts,
+    int ntexts)
+{
+	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+
+	for (int i = 0; i < nargs && code == SQLITE_OK; i++)
+		code = sqlite3_bind_int64(s, i + 1, args[i]);
+	if (code == SQLITE_OK)
+		code = sqlite3_step(s);
+	for (int i = 0; i < n && code == SQLITE_ROW; i++)
+		numbers[i] =
+		    sqlite3_column_type(s, i) == SQLITE_NULL ? KN_JOURNAL_NULL : sqlite3_column_int64(s, i);
+	for (int i = 0; i < ntexts && code == SQLITE_ROW; i++) {
+		const char *text = (const char *)sqlite3_column_text(s, n + i);
+
+		texts[i] = strdup(text != NULL ? text : "");
+		if (texts[i] == NULL)
+			code = SQLITE_NOMEM;
+	}
+	(void)sqlite3_finalize(s);
+	return code;
+}
+
+/* The error for a code that a query gave; 0 for those that are none. */
+static int
+query_error(struct knee_journal *j, sqlite3 *db, int code)
+{
+	int err;
+
+	if (code == SQLITE_ROW || code == SQLITE_DONE || code == SQLITE_OK)
+		return 0;
+	err = kn_journal_errno(db, code);
+	if (err != -EUCLEAN)
+		return kn_journal_fail(
+		    j, err, "%s: cannot be read: %s", j->path, kn_journal_reason(db, code));
+	return kn_journal_fail(j, err,
+	    "%s: the journal is damaged (%s); it was left as it is: begin another journal", j->path,
+	    sqlite3_errstr(code));
+}
+
+/* ---- the lock ---------------------------------------------------------------- */
+
+/* "2026-11-24 04:20:00" */
+static void
+time_text(int64_t ns, char *ret, size_t size)
+{
+	time_t seconds = (time_t)(ns / 1000000000);
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm) == NULL || strftime(ret, size, "%F %T", &tm) == 0)
+		(void)snprintf(ret, size, "%" PRId64, (int64_t)seconds);
+}
+
+/* Another process has the lock: who? */
+static int
+held_by_another(struct knee_journal *j)
+{
+	int64_t numbers[2] = { 0, 0 };
+	sqlite3 *db = NULL;
+	char *host = NULL, when[64];
+	int code = reader_open(j, &db);
+
+	if (code == SQLITE_OK)
+		code = query(db, "SELECT pid, begin_ns, host FROM run ORDER BY run DESC LIMIT 1", NULL, 0,
+		    numbers, 2, &host, 1);
+	(void)sqlite3_close(db);
+	time_text(numbers[1], when, sizeof(when));
+	if (code == SQLITE_ROW)
+		(void)kn_journal_fail(j, -EBUSY,
+		    "%s: run by pid %" PRId64 " on %s since %s: wait for it, or use another journal", j->path,
+		    numbers[0], host, when);
+	else
+		(void)kn_journal_fail(
+		    j, -EBUSY, "%s: another run has it: wait for it, or use another journal", j->path);
+	free(host);
+	return j->err;
+}
+
+int
+kn_journal_lock(struct knee_journal *j)
+{
+	struct stat st;
+
+	j->lock_fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+	j->made = j->lock_fd >= 0;
+	if (!j->made && errno == EEXIST)
+		j->lock_fd = open(j->path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (j->lock_fd < 0 || fstat(j->lock_fd, &st) < 0)
+		return kn_journal_fail(j, -errno, "%s: cannot be opened: %s", j->path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return kn_journal_fail(j, -EINVAL, "%s: is no regular file: a journal needs one", j->path);
+	if (flock(j->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return held_by_another(j);
+	return kn_journal_fail(j, -errno, "%s: cannot be locked: %s", j->path, strerror(errno));
+}
+
+/* ---- the first bytes ---------------------------------------------------------- */
+
+/* A start died while it made the tables: let SQLite undo that. */
+static int
+creation_undo(struct knee_journal *j)
+{
+	sqlite3 *db = NULL;
+	int code = sqlite3_open_v2(
+	    j->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+
+	if (code == SQLITE_OK)
+		code = sqlite3_exec(db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
+	(void)query_error(j, db, code);
+	(void)sqlite3_close(db);
+	return j->err;
+}
+
+/* 1: a journal; 0: an empty file; or -errno, noted. */
+static int
+bytes_check(struct knee_journal *j, int64_t size)
+{
+	unsigned char first[HEADER_BYTES] = { 0 };
+	struct header h;
+	int err = 0;
+
+	if (size < HEADER_BYTES && beside(j, "-wal") > 0)
+		return kn_journal_fail(j, -EUCLEAN,
+		    "%s: the journal is damaged (it is empty, but its log is not); it was left as it is: begin "
+		    "another journal",
+		    j->path);
+	if (size == 0)
+		return 0;
+	if (size >= HEADER_BYTES)
+		err = kn_fd_read_at(j->lock_fd, first, sizeof(first), 0);
+	if (err < 0)
+		return kn_journal_fail(j, err, "%s: cannot be read: %s", j->path, strerror(-err));
+	header_read(first, &h);
+	if (!h.is_sqlite || h.id != KN_JOURNAL_ID)
+		return kn_journal_fail(j, -EINVAL,
+		    "%s: is no journal of knee; it was left as it is: name another file", j->path);
+	if (h.version > KN_JOURNAL_VERSION)
+		return kn_journal_fail(j, -EINVAL,
+		    "%s: was written by a newer version of knee (format %u, this one knows %u): use that "
+		    "version, "
+		    "or another journal",
+		    j->path, h.version, (unsigned)KN_JOURNAL_VERSION);
+	if (h.version < 1)
+		return kn_journal_fail(j, -EUCLEAN,
+		    "%s: the journal is damaged (it has no version); it was left as it is: begin another "
+		    "journal",
+		    j->path);
+	if (h.bytes > (uint64_t)size && beside(j, "-wal") == 0 && beside(j, "-journal") == 0)
+		return kn_journal_fail(j, -EUCLEAN,
+		    "%s: the journal is cut short: %" PRId64 " bytes of %" PRIu64
+		    "; it was left as it is: begin another journal",
+		    j->path, size, h.bytes);
+	return 1;
+}
+
+/* ---- the tables ------------------------------------------------------------------ */
+
+static int
+damage_check(struct knee_journal *j, sqlite3 *db, int64_t size)
+{
+	char *text = NULL;
+	int code, err;
+
+	if (size >= CHECK_BYTES)
+		return 0;
+	code = query(db, "PRAGMA quick_check(1)", NULL, 0, NULL, 0, &text, 1);
+	err = query_error(j, db, code);
+	if (err == 0 && text != NULL && strcmp(text, "ok") != 0)
+		err = kn_journal_fail(j, -EUCLEAN,
+		    "%s: the journal is damaged (%s); it was left as it is: begin another journal", j->path,
+		    strchr(text, '\n') != NULL ? strchr(text, '\n') + 1 : text);
+	free(text);
+	return err;
+}
+
+static const char sql_last_run[] =
+    "SELECT run, pid, begin_ns, tasks, succeeded, failed, host, command FROM run JOIN progress USING (run)"
+    " ORDER BY run DESC LIMIT 1";
+
+static const char sql_last_seq[] = "SELECT coalesce(max(seq), 0) FROM task";
+
+static const char sql_outputs[] = "SELECT count(*) FROM output";
+
+/* The latest run that wrote to this file, as its stdout or its stderr. */
+static const char sql_place[] =
+    "SELECT written, ended FROM ("
+    " SELECT run, out_written AS written, out_ended AS ended FROM progress"
+    "  WHERE out_device = ?1 AND out_inode = ?2"
+    " UNION ALL SELECT run, err_written, err_ended FROM progress WHERE err_device = ?1 AND err_inode = ?2)"
+    " ORDER BY run DESC LIMIT 1";
+
+static int
+past_read(struct knee_journal *j, sqlite3 *db, struct kn_journal_past *past)
+{
+	int64_t numbers[6];
+	char *texts[2] = { NULL, NULL };
+	int code = query(db, sql_last_run, NULL, 0, numbers, 6, texts, 2);
+
+	past->host = texts[0];
+	past->command = texts[1];
+	if (code == SQLITE_ROW) {
+		past->run = numbers[0];
+		past->pid = numbers[1];
+		past->begin_ns = numbers[2];
+		memcpy(past->sums, numbers + 3, 3 * sizeof(*numbers));
+		code = query(db, sql_last_seq, NULL, 0, &past->last_seq, 1, NULL, 0);
+	}
+	if (code == SQLITE_ROW)
+		code = query(db, sql_outputs, NULL, 0, &past->outputs, 1, NULL, 0);
+	return query_error(j, db, code);
+}
+
+static int
+places_check(struct knee_journal *j, sqlite3 *db)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < 2 && err == 0; i++) {
+		struct kn_journal_place *p = &j->place[i];
+		int64_t file[2] = { p->device, p->inode }, known[2];
+		int code = SQLITE_DONE;
+
+		if (p->fd >= 0)
+			code = query(db, sql_place, file, 2, known, 2, NULL, 0);
+		err = query_error(j, db, code);
+		if (err == 0 && code == SQLITE_ROW)
+			err = kn_journal_place_check(
+			    j, p, known[0], known[1] == KN_JOURNAL_NULL ? -1 : known[1]);
+	}
+	return err;
+}
+
+/* What the user asks for, against what is there. */
+static int
+asked_check(struct knee_journal *j, const struct knee_journal_options *o, const struct kn_journal_past *past)
+{
+	const char *command = o->command != NULL ? o->command : "";
+	char when[64];
+
+	if (past->run == 0)
+		return 0;
+	time_text(past->begin_ns, when, sizeof(when));
+	if (o->resume == KNEE_RESUME_NO)
+		return kn_journal_fail(j, -EEXIST,
+		    "%s: holds a run already, of %s: add --resume to go on with it, or name another file",
+		    j->path, when);
+	if (strcmp(past->command, command) != 0)
+		return kn_journal_fail(j, -EINVAL,
+		    "%s: is of another command: '%.200s', not '%.200s': give that command, or name another "
+		    "journal",
+		    j->path, past->command, command);
+	return 0;
+}
+
+int
+kn_journal_check(struct knee_journal *j, const struct knee_journal_options *o, struct kn_journal_past *past)
+{
+	sqlite3 *db = NULL;
+	struct stat st;
+	int err;
+
+	if (fstat(j->lock_fd, &st) < 0)
+		return kn_journal_fail(j, -errno, "%s: %s", j->path, strerror(errno));
+	err = bytes_check(j, st.st_size);
+	if (err >= 0 && beside(j, "-journal") > 0) {
+		err = creation_undo(j);
+		if (err == 0 && fstat(j->lock_fd, &st) == 0)
+			err = bytes_check(j, st.st_size);
+	}
+	if (err <= 0)
+		return err;
+	err = query_error(j, NULL, reader_open(j, &db));
+	if (err == 0)
+		err = damage_check(j, db, st.st_size);
+	if (err == 0)
+		err = past_read(j, db, past);
+	if (err == 0)
+		err = asked_check(j, o, past);
+	if (err == 0 && past->run > 0)
+		err = places_check(j, db);
+	(void)sqlite3_close(db);
+	return err < 0 ? err : 1;
+}
+
+void
+kn_journal_past_done(struct kn_journal_past *past)
+{
+	free(past->host);
+	free(past->command);
+	*past = (struct kn_journal_past){ 0 };
+}
