@@ -301,7 +301,7 @@ static int
 command_read(struct joblog_past *p, struct knee_input *ret)
 {
 	struct joblog_line row;
-	size_t n;
+	size_t n = 0;
 	int got;
 
 	while (p->failed[p->failed_at].seq < p->seq)

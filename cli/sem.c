@@ -60,12 +60,12 @@
 struct sem {
 	struct sem_options options;
 	char terminal[64];
-	const char *id;             /* borrowed */
+	const char *id; /* borrowed */
 	struct sem_file file;
 	struct sem_holders holders;
-	int64_t deadline_ns;        /* INT64_MAX: none */
-	int stop_fd;                /* readable when ^Z was typed; -1: not while waiting as the first */
-	sigset_t waiting;           /* the mask meanwhile */
+	int64_t deadline_ns; /* INT64_MAX: none */
+	int stop_fd;         /* readable when ^Z was typed; -1: not while waiting as the first */
+	sigset_t waiting;    /* the mask meanwhile */
 	/* What the command shall find as it was. */
 	struct sigaction alarm;
 	sigset_t mask;
@@ -292,9 +292,10 @@ command_text(const struct sem_options *o)
 
 	for (size_t i = 0; i < o->ncommand; i++)
 		size += 4 * strlen(o->command[i]) + 3;
-	text = to = malloc(size);
+	text = malloc(size);
 	if (text == NULL)
 		return NULL;
+	to = text;
 	for (size_t i = 0; i < o->ncommand; i++) {
 		*to++ = ' ';
 		to = word_put(to, o->command[i], o->quote);

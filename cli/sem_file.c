@@ -163,8 +163,8 @@ path_make(const char *id, char **ret)
 			    "no folder for semaphores: set HOME or XDG_CACHE_HOME to one that is there");
 	}
 	name_make(id, name);
-	n = cache != NULL ? asprintf(ret, "%s/knee/sem/%s", cache, name)
-	                  : asprintf(ret, "%s/.cache/knee/sem/%s", home, name);
+	n = cache != NULL ? asprintf(ret, "%s/knee/sem/%s", cache, name) :
+			    asprintf(ret, "%s/.cache/knee/sem/%s", home, name);
 	return n < 0 ? say_error(ENOMEM, "%s", strerror(ENOMEM)) : 0;
 }
 
@@ -392,8 +392,7 @@ watched(int pidfd)
 {
 	struct rlimit files;
 
-	if (pidfd < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0 ||
-	    (rlim_t)pidfd + SPARE_FILES < files.rlim_cur)
+	if (pidfd < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0 || (rlim_t)pidfd + SPARE_FILES < files.rlim_cur)
 		return pidfd;
 	close(pidfd);
 	return -1;

@@ -182,12 +182,13 @@ timeout_set(struct sem_options *o, const char *typed, const char *value)
 	const char *time = value + (*value == '-' || *value == '+');
 
 	if (value_duration(time, &o->timeout_ns) < 0)
-		return say_error(EINVAL, "%s: '%s' is not a time: use 10, 1.5s, 2m, or -10 to give up then",
-		    typed, value);
+		return say_error(
+		    EINVAL, "%s: '%s' is not a time: use 10, 1.5s, 2m, or -10 to give up then", typed, value);
 	o->take_anyway = *value != '-';
 	return 0;
 }
 
+/* value: "" for an option that takes none. */
 static int
 option_set(struct sem_options *o, const struct sem_option *option, const char *typed, const char *value)
 {
@@ -266,7 +267,7 @@ long_read(struct sem_options *o, char *const *words, size_t nwords, size_t *at)
 		value = words[(*at)++];
 	if (value == NULL && option->value)
 		return say_error(EINVAL, "%s: needs a value", typed.text);
-	return option_set(o, option, typed.text, value);
+	return option_set(o, option, typed.text, value != NULL ? value : "");
 }
 
 /* The short options in words[*at]; *at is moved behind them and the last one's value. */
@@ -286,7 +287,7 @@ short_read(struct sem_options *o, char *const *words, size_t nwords, size_t *at)
 			return option_set(o, option, typed.text, letter + 1);
 		if (option->value && *at == nwords)
 			return say_error(EINVAL, "%s: needs a value", typed.text);
-		err = option_set(o, option, typed.text, option->value ? words[(*at)++] : NULL);
+		err = option_set(o, option, typed.text, option->value ? words[(*at)++] : "");
 		if (option->value)
 			break;
 	}

@@ -258,7 +258,8 @@ bytes_check(struct knee_journal *j, int64_t size)
 
 	if (size < HEADER_BYTES && beside(j, "-wal") > 0)
 		return kn_journal_fail(j, -EUCLEAN,
-		    "%s: the journal is damaged (it is empty, but its log is not); it was left as it is: begin "
+		    "%s: the journal is damaged (it is empty, but its log is not); it was left as it is: "
+		    "begin "
 		    "another journal",
 		    j->path);
 	if (size == 0)
@@ -374,7 +375,7 @@ asked_check(struct knee_journal *j, const struct knee_journal_options *o, const 
 	const char *command = o->command != NULL ? o->command : "";
 	char when[64];
 
-	if (past->run == 0)
+	if (past->run == 0 || past->command == NULL)
 		return 0;
 	time_text(past->begin_ns, when, sizeof(when));
 	if (o->resume == KNEE_RESUME_NO)

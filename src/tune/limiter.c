@@ -475,8 +475,7 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 	if (best == NULL || t->left < 4 * (uint64_t)best->n)
 		return 0;
 	/* Beyond the budget only where the next number up harms: the best may well lie between. */
-	if (l->lost_ns > l->lost_max_ns &&
-	    (l->free_probes == 0 || t->left < FREE_LEFT * (uint64_t)best->n))
+	if (l->lost_ns > l->lost_max_ns && (l->free_probes == 0 || t->left < FREE_LEFT * (uint64_t)best->n))
 		return 0;
 	if (doubtful(l, best))
 		return best->n;

@@ -556,13 +556,15 @@ class Files(Base):
     def test_slow_pipe(self):
         """What waited for a slow reader when the run died was not printed: it comes again."""
         r, w = os.pipe()
-        # The first ends last, so that all of them are handed out in one go.
-        command = 'echo >>runs; test {} != a || until test $(wc -l <runs) = 8; do sleep 0.01; done; ' \
+        # The first ends when the others have, so that all of them are handed out in one go.
+        command = 'test {} != a || until test -e go; do sleep 0.01; done; ' \
             'head -c 30000 /dev/zero | tr "\\0" {}; echo'
         args = ['-j8', command, ':::', *'abcdefgh']
         with start('--journal', self.journal, *args, stdout=w, cwd=self.folder) as p:
             os.close(w)
             worker = wait_for(lambda: descendants(p.pid), what='the program')[0]
+            wait_for(lambda: len(self.finished()) == 7, what='all but the first have ended')
+            write(b'', self.folder, 'go')
             wait_for(lambda: waiting(r) >= 60000 and descendants(p.pid) == [worker] and
                      process_state(worker) == 'S' and len(self.finished()) == 8,
                      what='the pipe is full, and nothing goes on')

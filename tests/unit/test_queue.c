@@ -29,8 +29,10 @@ test_one(void)
 	ok(kn_queue_head(&q, 3) == UINT64_MAX, "nor a head");
 	kn_queue_done(&q);
 
-	is_int(kn_queue_push(&q, 3, 7, &(struct knee_input){ .args = args, .nargs = 4 }), 0, "four arguments");
-	is_int(kn_queue_push(&q, 63, 8, &(struct knee_input){ .args = NULL, .nargs = 0 }), 0, "none, of the last key");
+	is_int(
+	    kn_queue_push(&q, 3, 7, &(struct knee_input){ .args = args, .nargs = 4 }), 0, "four arguments");
+	is_int(kn_queue_push(&q, 63, 8, &(struct knee_input){ .args = NULL, .nargs = 0 }), 0,
+	    "none, of the last key");
 	is_int(q.len, 2, "both are counted");
 	is_int(q.keys[3].len, 1, "each with its key");
 	is_int(kn_queue_head(&q, 3), 7, "the head of one key");
@@ -69,7 +71,8 @@ test_large(void)
 		args[i] = text + size - 1 - i % 40;
 	is_int(push(&q, 0, 1, "before"), 0, "a small one");
 	is_int(push(&q, 0, 2, text), 0, "one that is longer than a chunk");
-	is_int(kn_queue_push(&q, 0, 3, &(struct knee_input){ .args = args, .nargs = nargs }), 0, "one of many arguments");
+	is_int(kn_queue_push(&q, 0, 3, &(struct knee_input){ .args = args, .nargs = nargs }), 0,
+	    "one of many arguments");
 	is_int(push(&q, 0, 4, "after"), 0, "and another small one");
 	ok(q.bytes > size && q.bytes < 2 * size + 300000, "%zu bytes in use", q.bytes);
 	is_int(kn_queue_drop(&q), 1, "the first");
