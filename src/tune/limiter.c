@@ -18,7 +18,10 @@
  * Throughput is the slope of the tasks' progress where that can be seen, measured in windows of a
  * quarter second and more whose standard error comes from their own parts. Where it cannot (a sleep,
  * a remote service) it is, by Little's law, the number at once divided by the length of a task, of
- * tasks started since the limit was set; those that still run count by their age.
+ * tasks started since the limit was set; those that still run count by their age. Tasks that a step up
+ * starts all at once stand, where there is a line, before it is as long as it will be; so they flatter the
+ * step. Their word is taken for a gain in proportion, which no line can feign, or for none; for what lies
+ * between, only tasks count that were started when the limit was reached.
  *
  * Sources: the step test is Wald's sequential probability ratio; the window in which the pipe is
  * found full, BBR's; A-B-A and paying for probes out of a budget, common practice in experiments.
@@ -207,8 +210,9 @@ window_reset(struct kn_limiter *l, double need, int64_t now_ns)
 {
 	struct kn_window *w = &l->window;
 
-	w->begin_ns = 0;
-	w->asked_ns = now_ns;
+	w->begin_ns = w->full_ns = 0;
+	w->asked_ns = w->from_ns = now_ns;
+	w->raised = false;
 	w->n = w->nlengths = w->ended = 0;
 	w->sum = w->sum2 = w->area = w->time = w->cpu = 0;
 	w->need = need;
@@ -218,9 +222,12 @@ window_reset(struct kn_limiter *l, double need, int64_t now_ns)
 static void
 move(struct kn_limiter *l, unsigned limit, enum kn_phase phase, double need, int64_t now_ns)
 {
+	unsigned before = l->limit;
+
 	l->limit = clamp(limit, l->min, l->max);
 	l->phase = phase;
 	window_reset(l, need, now_ns);
+	l->window.raised = l->limit > before;
 }
 
 static bool
@@ -263,6 +270,8 @@ window_gather(struct kn_limiter *l, const struct kn_tick *t)
 	struct kn_window *w = &l->window;
 	double rate;
 
+	if (w->full_ns == 0 && t->running_now >= l->limit)
+		w->full_ns = t->now_ns;
 	if (w->begin_ns == 0) {
 		if (window_begins(l, t))
 			w->begin_ns = t->now_ns;
@@ -343,6 +352,27 @@ static bool
 estimate(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
 {
 	return t->work >= 0 ? estimate_rates(l, t, ret) : estimate_lengths(l, t, ret);
+}
+
+/* Leave out the tasks that came with the step up; false: none of them counts any more. */
+static bool
+window_later(struct kn_limiter *l, const struct kn_tick *t)
+{
+	struct kn_window *w = &l->window;
+	unsigned kept = 0;
+
+	if (t->work >= 0 || !w->raised)
+		return false;
+	w->raised = false;
+	w->from_ns = w->full_ns > 0 ? w->full_ns : t->now_ns;
+	for (unsigned i = 0; i < w->nlengths; i++) {
+		if (w->started_ns[i] < w->from_ns)
+			continue;
+		w->lengths[kept] = w->lengths[i];
+		w->started_ns[kept++] = w->started_ns[i];
+	}
+	w->nlengths = w->ended = kept;
+	return true;
 }
 
 static double
@@ -596,7 +626,7 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 		pay(l, e->lnx, t->now_ns);
 		return refine(l, KN_WHY_HARM, t) && say(l, KN_WHY_HARM, 1 - exp(d), (double)l->top, 0);
 	}
-	if (!e->enough)
+	if (!e->enough || (d < STEEP * log(l->growth) && window_later(l, t)))
 		return false;
 	/* Below a number that was refused: what is not refused is taken, unless it is slower. */
 	if (l->limit < l->refused && d > -sd) {
@@ -734,7 +764,7 @@ probe_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick
 	double d = e->lnx - l->before, sd = hypot(e->se, l->before_se);
 	bool bad = e->some && d < -2 * HARM && d / sd < -3;
 
-	if (!bad && !e->fine)
+	if (!bad && (!e->fine || window_later(l, t)))
 		return false;
 	l->probe_lnx = e->lnx;
 	l->probe_se = e->se;
@@ -867,6 +897,8 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 	case KN_PHASE_CONFIRM:
 		return confirm_judge(l, &e, t);
 	case KN_PHASE_REFINE:
+		if (window_later(l, t))
+			return false;
 		pay(l, e.lnx, t->now_ns);
 		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
@@ -944,9 +976,10 @@ kn_limiter_length(struct kn_limiter *l, int64_t started_ns, int64_t runtime_ns)
 {
 	struct kn_window *w = &l->window;
 
-	if (started_ns < w->asked_ns || runtime_ns <= 0)
+	if (started_ns < w->from_ns || runtime_ns <= 0)
 		return;
 	w->lengths[w->ended % KN_LENGTHS] = log((double)runtime_ns);
+	w->started_ns[w->ended % KN_LENGTHS] = started_ns;
 	w->ended++;
 	w->nlengths = w->ended < KN_LENGTHS ? w->ended : KN_LENGTHS;
 }
@@ -1013,7 +1046,7 @@ kn_limiter_disturb(struct kn_limiter *l, int64_t now_ns)
 int64_t
 kn_limiter_window_ns(const struct kn_limiter *l)
 {
-	return l->window.asked_ns;
+	return l->window.from_ns;
 }
 
 bool

@@ -42,11 +42,15 @@ enum kn_phase {
 struct kn_window {
 	int64_t begin_ns;           /* tasks started and work done since then count; 0: not begun */
 	int64_t asked_ns;           /* when the limit was set */
+	int64_t from_ns;            /* the lengths of tasks started since then count */
+	int64_t full_ns;            /* when as many ran as the limit says; 0: not yet */
+	bool raised;                /* the tasks that came with the step up are among them */
 	unsigned n;                 /* rates gathered */
 	double sum, sum2;           /* of the rates */
 	double area, time;          /* of running over time; time in ns */
 	double cpu;                 /* of the share of cores busy, over time */
 	double lengths[KN_LENGTHS]; /* ln of ns, of tasks started in it */
+	int64_t started_ns[KN_LENGTHS]; /* of the same */
 	unsigned nlengths;
 	unsigned ended;             /* all of them */
 	double need;                /* the standard error that is wanted */

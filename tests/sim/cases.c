@@ -221,7 +221,8 @@ sim_quantile(const double *x, unsigned n, double q)
 }
 
 static void
-outcome_add(struct sim_outcome *o, const struct sim_result *r, uint64_t seed, unsigned seeds, double *near)
+outcome_add(struct sim_outcome *o, const struct sim_world *w, const struct sim_result *r, uint64_t seed,
+    unsigned seeds, double *near)
 {
 	double ratio = (double)r->ns / SIM_SECOND / o->best.of[o->n];
 
@@ -230,6 +231,7 @@ outcome_add(struct sim_outcome *o, const struct sim_result *r, uint64_t seed, un
 		o->worst_seed = seed;
 	}
 	near[o->n] = r->near_s < 0 ? INFINITY : r->near_s;
+	o->limits[o->n] = (double)r->limit / w->pools[w->types[0].phases[0].pool].best;
 	o->ratios[o->n++] = ratio;
 	o->mean += ratio / seeds;
 	for (int i = 0; i < SIM_LOSSES; i++)
@@ -260,7 +262,7 @@ set_run(const struct sim_case *c, const struct sim_set *set, bool near, struct s
 	for (unsigned i = 0; err == 0 && i < set->n; i++) {
 		err = tuner_run(c, set->worlds[i], set->seeds[i], NULL, &r);
 		if (err == 0)
-			outcome_add(ret, &r, set->seeds[i], set->n, near_s);
+			outcome_add(ret, set->worlds[i], &r, set->seeds[i], set->n, near_s);
 		total_s += (double)r.ns / SIM_SECOND / set->n;
 	}
 	if (err < 0)

@@ -58,6 +58,7 @@ struct sim_outcome {
 	struct sim_best best;
 	double lost_frac[SIM_LOSSES];   /* means */
 	double near_s;              /* median; < 0: most never came near */
+	double limits[SIM_SEEDS];   /* the last ones, over the first pool's best */
 	uint64_t busy_late, killed, lost, tasks, skipped_most;
 	const char *wrong;
 	uint64_t wrong_seed;

@@ -36,6 +36,7 @@ struct slot {
 	int phase; /* -1: it starts up */
 	unsigned pool;
 	double v0, work; /* the pool's mark when it entered, and its work there */
+	bool in_line;
 	int64_t entered_ns, started_ns;
 	struct spent past;     /* of earlier phases */
 	double seen[SIM_SEEN]; /* at the last look */
@@ -47,7 +48,9 @@ struct slot {
 /* A pool at work: every task in it has done v units since a common beginning. */
 struct flow {
 	struct heap ends; /* slots by the mark at which they are through */
-	unsigned n;
+	struct heap line; /* ... and those that are not served yet, by their turn */
+	double turn;
+	unsigned n; /* served */
 	double v, rate, work;
 	double z, factor; /* noise, and what it makes of the speed */
 	double cpu_told;  /* seconds of cores in the last vitals */
@@ -72,6 +75,7 @@ struct engine {
 	bool changed;   /* the event in mid-run has come */
 	int main;       /* the pool by which losses are counted; -1: none */
 	double swapped; /* bytes beyond memory at the last vitals */
+	unsigned limit; /* at the last sample */
 	int err;
 };
 
@@ -156,20 +160,36 @@ flow_rate(struct engine *e, unsigned pool)
 }
 
 static void
+slot_serve(struct engine *e, uint32_t id)
+{
+	struct slot *s = &e->slots[id];
+	struct flow *f = &e->flows[s->pool];
+
+	if (f->n == 0)
+		f->v = 0;
+	s->v0 = f->v;
+	s->entered_ns = e->now_ns;
+	heap_push(&f->ends, f->v + s->work, id);
+	f->n++;
+	flow_rate(e, s->pool);
+}
+
+static void
 slot_enter(struct engine *e, uint32_t id, unsigned pool, double work)
 {
 	struct slot *s = &e->slots[id];
 	struct flow *f = &e->flows[pool];
+	unsigned servers = e->w->pools[pool].servers;
 
-	if (f->n == 0)
-		f->v = 0;
 	s->pool = pool;
 	s->work = work;
-	s->v0 = f->v;
+	if (servers == 0 || f->n < servers) {
+		slot_serve(e, id);
+		return;
+	}
+	s->in_line = true;
 	s->entered_ns = e->now_ns;
-	heap_push(&f->ends, f->v + work, id);
-	f->n++;
-	flow_rate(e, pool);
+	heap_push(&f->line, f->turn++, id);
 }
 
 /* What the present phase has used so far, put to what came before. */
@@ -178,7 +198,7 @@ slot_spent(const struct engine *e, const struct slot *s)
 {
 	const struct sim_pool *p = &e->w->pools[s->pool];
 	struct spent all = s->past;
-	double done = e->flows[s->pool].v - s->v0, extra;
+	double done = s->in_line ? 0 : e->flows[s->pool].v - s->v0, extra;
 
 	if (s->refused || s->stopped)
 		return all;
@@ -209,6 +229,14 @@ slot_leave(struct engine *e, uint32_t id, size_t place)
 	heap_remove(&f->ends, place);
 	f->n--;
 	flow_rate(e, s->pool);
+	if (f->line.len > 0) {
+		id = f->line.id[0];
+		heap_remove(&f->line, 0);
+		s = &e->slots[id];
+		s->past = slot_spent(e, s);
+		s->in_line = false;
+		slot_serve(e, id);
+	}
 }
 
 /* ---- what is read of tasks --------------------------------------------------------- */
@@ -413,8 +441,11 @@ slots_grow(struct engine *e)
 	running = realloc(e->running, n * sizeof(*running));
 	if (running != NULL)
 		e->running = running;
-	for (unsigned i = 0; err == 0 && i < e->w->npools; i++)
+	for (unsigned i = 0; err == 0 && i < e->w->npools; i++) {
 		err = heap_reserve(&e->flows[i].ends, n);
+		if (err == 0)
+			err = heap_reserve(&e->flows[i].line, n);
+	}
 	if (err < 0 || unused == NULL || running == NULL)
 		return -ENOMEM;
 	while (e->nslots < n)
@@ -546,7 +577,7 @@ slot_find(const struct engine *e, bool stopped)
 		uint32_t id = e->running[i];
 		const struct slot *s = &e->slots[id];
 
-		if (s->stopped != stopped || s->refused)
+		if (s->stopped != stopped || s->refused || s->in_line)
 			continue;
 		if (best == UINT32_MAX || (s->started_ns > e->slots[best].started_ns) != stopped)
 			best = id;
@@ -614,9 +645,10 @@ sample(struct engine *e)
 	e->result->samples++;
 	if (what != KN_ACT_NONE)
 		act(e, what);
+	e->limit = kn_tuner_limit(e->driver.tuner);
 	if (sim_driver_due_ns(&e->driver) <= e->now_ns)
 		e->result->wrong = "the next sample is due at once";
-	if (p == NULL || sim_pool_x(p, kn_tuner_limit(e->driver.tuner), 1) < NEAR * p->x[p->best])
+	if (p == NULL || sim_pool_x(p, e->limit, 1) < NEAR * p->x[p->best])
 		e->result->near_s = -1;
 	else if (e->result->near_s < 0)
 		e->result->near_s = (double)e->now_ns / SIM_SECOND;
@@ -818,13 +850,16 @@ sim_run(const struct sim_world *w, const struct sim_options *o, uint64_t seed, s
 		err = e.err;
 	}
 	ret->ns = e.now_ns;
+	ret->limit = e.limit;
 	ret->changes = e.driver.changes;
 	ret->skipped_most = e.driver.skipped_most;
 	if (err == 0)
 		sim_driver_learnt(&e.driver, ret->learnt);
 	sim_driver_done(&e.driver);
-	for (unsigned i = 0; i < w->npools; i++)
+	for (unsigned i = 0; i < w->npools; i++) {
 		heap_done(&e.flows[i].ends);
+		heap_done(&e.flows[i].line);
+	}
 	heap_done(&e.timers);
 	heap_done(&e.waits);
 	free(e.slots);

@@ -23,6 +23,7 @@ struct sim_result {
 	uint64_t requeued, samples, changes;
 	uint64_t skipped_most;      /* the longest that a queue was passed over, in starts */
 	unsigned peak;
+	unsigned limit;             /* at the last sample */
 	double lost_s[SIM_LOSSES];
 	double near_s;              /* from when on the limit gave 95 % of the best throughput; < 0: never */
 	const char *wrong;          /* what may never happen, and did; NULL: nothing */

@@ -34,6 +34,9 @@ struct sums {
 	unsigned n;
 };
 
+/* Of a service where tasks stand in line: at once at the end, over those that are served. */
+#define LINE_MOST 2.0
+
 static void
 row_print(const struct sim_row *row, const struct sim_outcome *o)
 {
@@ -61,6 +64,7 @@ static void
 row_check(const struct sim_row *row, const struct sim_outcome *o)
 {
 	const struct sim_case *c = &row->c;
+	double over[SIM_SEEDS];
 	char name[160];
 	FILE *f = fmemopen(name, sizeof(name), "w");
 
@@ -68,6 +72,7 @@ row_check(const struct sim_row *row, const struct sim_outcome *o)
 		abort();
 	sim_case_print(f, c);
 	(void)fclose(f);
+	memcpy(over, o->limits, sizeof(over)); /* which are sorted below */
 	if (!ok(o->wrong == NULL, "%s: nothing that may never happen", name))
 		diag("seed %llu: %s", (unsigned long long)o->wrong_seed, o->wrong);
 	if (!ok(o->mean <= row->accepted, "%s: at most %.2f of the best", name, row->accepted))
@@ -80,6 +85,9 @@ row_check(const struct sim_row *row, const struct sim_outcome *o)
 	if (strncmp(c->world, "refuse", 6) == 0 &&
 	    !ok(o->busy_late * 100 <= o->tasks, "%s: few are told that it is busy, after a minute", name))
 		diag("%llu of %llu", (unsigned long long)o->busy_late, (unsigned long long)o->tasks);
+	if (strncmp(c->world, "line", 4) == 0 &&
+	    !ok(sim_quantile(over, o->n, .9) <= LINE_MOST, "%s: few are sent to stand in line", name))
+		diag("in a tenth of the runs %.1f times as many as are served", sim_quantile(over, o->n, .9));
 	if (strcmp(row->group, "mix") == 0 &&
 	    !ok(o->against_single >= 1.5, "%s: well ahead of one number", name))
 		diag("%.2f times as fast", o->against_single);

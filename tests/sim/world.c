@@ -177,6 +177,7 @@ struct recipe {
 	unsigned nparts;
 	bool phases; /* one type goes through the parts, not a type of each */
 	bool known_spindle;
+	bool line; /* what is capped serves in turn */
 	uint64_t rss_bytes, memory_bytes;
 	unsigned refuses_above, fails_above, cores;
 };
@@ -211,6 +212,9 @@ static const struct recipe recipes[] = {
 	{ .name = "ask8", .nparts = 1, .parts = { { CURVE_CAP, 0, 8, STUFF_REMOTE } } },
 	{ .name = "ask64", .nparts = 1, .parts = { { CURVE_CAP, 0, 64, STUFF_REMOTE } } },
 	{ .name = "ask12", .nparts = 1, .parts = { { CURVE_SQUARE, 0, 12, STUFF_REMOTE } } },
+	/* A service that works on some, while the others stand in line. */
+	{ .name = "line8", .nparts = 1, .line = true, .parts = { { CURVE_CAP, 0, 8, STUFF_REMOTE } } },
+	{ .name = "line64", .nparts = 1, .line = true, .parts = { { CURVE_CAP, 0, 64, STUFF_REMOTE } } },
 	{ .name = "sleep", .nparts = 1, .parts = { { CURVE_LINEAR, 0, 0, STUFF_REMOTE } } },
 	{ .name = "phases",
 	    .nparts = 3,
@@ -237,7 +241,7 @@ sim_world_name(size_t i)
 
 /* The pool for a part: the cores, when it is the cores that it needs, else one of its own. */
 static unsigned
-pool_of(struct sim_world *w, const struct part *part, bool seen)
+pool_of(struct sim_world *w, const struct recipe *r, const struct part *part, bool seen)
 {
 	struct sim_pool *p;
 
@@ -246,6 +250,7 @@ pool_of(struct sim_world *w, const struct part *part, bool seen)
 	p = &w->pools[w->npools];
 	*p = seen ? stuffs[part->stuff] : opaque;
 	curve_fill(p, part->curve, part->a, part->b);
+	p->servers = r->line ? (unsigned)part->b : 0;
 	return w->npools++;
 }
 
@@ -284,13 +289,13 @@ world_parts(struct sim_world *w, const struct recipe *r, const struct sim_case *
 			t = type_add(w, r, &r->parts[i], seen);
 		/* Phases that need the same resource share it: here, the first and the last. */
 		t->phases[t->nphases].pool =
-		    r->phases && i == 2 ? t->phases[0].pool : pool_of(w, &r->parts[i], seen);
+		    r->phases && i == 2 ? t->phases[0].pool : pool_of(w, r, &r->parts[i], seen);
 		t->phases[t->nphases++].share = r->phases ? 1.0 / r->nparts : 1;
 	}
 	if (c->event != SIM_KIND && c->event != SIM_KEY)
 		return;
 	t = type_add(w, r, &other, seen);
-	t->phases[t->nphases].pool = pool_of(w, &other, seen);
+	t->phases[t->nphases].pool = pool_of(w, r, &other, seen);
 	t->phases[t->nphases++].share = 1;
 	if (c->event == SIM_KIND)
 		t->name = w->types[0].name;

@@ -3,8 +3,8 @@
  * Worlds: machines whose best number is known, and the tasks that run on them.
  *
  * A pool is a resource (the cores, a disk, a service) with a curve X(n): how many units of work all
- * of n tasks do together in a second. They share it equally: each goes on at X(n)/n. A task alone does
- * one unit a second. What a task does in that second, and what it is seen to wait for when others
+ * of n tasks do together in a second. They share it equally: each goes on at X(n)/n; or, with
+ * servers, so many are served and the others stand in line. A task alone does one unit a second. What a task does in that second, and what it is seen to wait for when others
  * slow it down, is what a look at it shows; so knee's classification sees what it would in reality.
  *
  * A case is a world and how it is used: number of tasks, their sizes and order, noise, what happens
@@ -57,6 +57,7 @@ struct sim_pool {
 	double base[SIM_SEEN];      /* what a second of a task that is alone consists of: sum 1 */
 	enum sim_seen queue;        /* what a task that others slow down is seen to wait for */
 	double bytes, disk_bytes, chunk_bytes;  /* of a unit; bytes come in such pieces */
+	unsigned servers;           /* serves so many at once, in turn; 0: all that are there share it */
 };
 
 struct sim_phase {
