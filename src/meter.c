@@ -177,6 +177,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 		.busy = t->busy,
 		.cut =
 		    t->reason != KN_BY_ITSELF || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_SKIPPED,
+		.late = t->reason == KN_BY_TIMEOUT,
 	};
 	int64_t cpu_ns = r->cpu_user_ns + r->cpu_sys_ns;
 

@@ -163,6 +163,24 @@ resource_of(const struct kn_key *k, enum knee_kind kind, char *ret, size_t size)
 	ret[strnlen(name, size - 1)] = '\0';
 }
 
+/* Where a new class goes: behind the others, or, when there is no room, in the place of one that no key
+ * is in any more. There is one: every key is in one class, and there is room for more classes than keys. */
+static unsigned
+class_place(struct kn_tuner *t)
+{
+	bool used[KN_CLASSES] = { false };
+	unsigned n = 0;
+
+	if (t->nclasses < KN_CLASSES)
+		return t->nclasses++;
+	for (unsigned i = 0; i < t->nkeys; i++)
+		used[t->keys[i].class] = true;
+	while (used[n])
+		n++;
+	t->alone_sum += t->classes[n].alone_sum;
+	return n;
+}
+
 unsigned
 kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, int64_t now_ns)
 {
@@ -181,16 +199,16 @@ kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, 
 	};
 	char resource[64];
 	struct kn_class *c;
+	unsigned n;
 
 	resource_of(k, kind, resource, sizeof(resource));
 	for (unsigned i = 0; i < t->nclasses; i++)
 		if (t->classes[i].kind == kind && strcmp(t->classes[i].resource, resource) == 0)
 			return i;
-	if (t->nclasses == KN_CLASSES)
-		return 0;
 	if (!k->measured && !recalled && t->options.hint == kind && kind != KNEE_KIND_UNKNOWN)
 		start.why = KN_WHY_HINT;
-	c = &t->classes[t->nclasses++];
+	n = class_place(t);
+	c = &t->classes[n];
 	*c = (struct kn_class){ .kind = kind, .busy_frac = -1, .ticked_ns = now_ns };
 	memcpy(c->resource, resource, sizeof(c->resource));
 	memcpy(c->program, k->name.program, sizeof(c->program));
@@ -200,8 +218,8 @@ kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, 
 	c->limiter.figure[0] = k->shares.cpu;
 	c->limiter.figure[1] = k->shares.disk;
 	c->limiter.figure[2] = k->shares.net;
-	kn_tuner_tell(t, t->nclasses - 1, 0, start.why);
-	return t->nclasses - 1;
+	kn_tuner_tell(t, n, 0, start.why);
+	return n;
 }
 
 void

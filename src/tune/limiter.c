@@ -843,10 +843,18 @@ budget(struct kn_limiter *l, const struct kn_tick *t)
 	if (t->left != UINT64_MAX && t->done > 0)
 		rest = elapsed * (double)t->left / (double)t->done;
 	l->lost_max_ns = BUDGET_FRAC * (elapsed + rest);
-	if (l->ceiling > 0 && t->now_ns >= l->ceiling_until_ns) {
-		l->ceiling = 0;
-		l->top += l->top / 4 + 1;
+	if (l->ceiling == 0 || t->now_ns < l->ceiling_until_ns)
+		return;
+	if (l->phase == KN_PHASE_MODEL && l->ceiling < l->max) {
+		/* No search feels its way up again: a step at a time. */
+		l->ceiling += l->ceiling / 4 + 1;
+		l->ceiling_until_ns = t->now_ns + CEILING_NS;
+		return;
 	}
+	l->ceiling = 0;
+	l->top += l->top / 4 + 1;
+	if (l->refused > 0)
+		l->refused += l->refused / 4 + 1;
 }
 
 static void
@@ -963,6 +971,8 @@ kn_limiter_bounds(struct kn_limiter *l, unsigned min, unsigned max, enum kn_why 
 bool
 kn_limiter_set(struct kn_limiter *l, unsigned limit, enum kn_why why, int64_t now_ns)
 {
+	if (l->ceiling > 0 && limit > l->ceiling && why != KN_WHY_HAND)
+		limit = l->ceiling;
 	limit = clamp(limit, l->min, l->max);
 	l->phase = KN_PHASE_MODEL;
 	if (limit == l->limit)
@@ -990,19 +1000,20 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 	unsigned before = l->limit;
 	int64_t wait_ns = CEILING_NS;
 
+	/* Again at the same height: wait longer each time. */
+	if (l->backed > 0 && before <= l->backed + l->backed / 4 + 1)
+		wait_ns = clamp_ns(4 * (double)(now_ns - l->begin_ns), CEILING_NS, 60 * CEILING_NS);
+	l->backed = before;
+	l->ceiling_until_ns = now_ns + wait_ns;
 	if (l->phase == KN_PHASE_MODEL) {
-		l->limit = clamp(to, l->min, l->max);
+		l->ceiling = l->limit = clamp(to, l->min, l->max);
 		(void)say(l, why, 0, 0, 0);
 		return;
 	}
-	/* Again at the same height: wait longer each time. */
-	if (l->ceiling_until_ns > 0 && before <= l->ceiling + 1 + l->ceiling / 4)
-		wait_ns = clamp_ns(4 * (double)(now_ns - l->begin_ns), CEILING_NS, 60 * CEILING_NS);
 	while (l->nlevels > 0 && l->levels[l->nlevels - 1].n >= before)
 		level_remove(l, l->nlevels - 1);
 	l->ceiling = before > 1 ? before - 1 : 1;
 	l->top = before > 1 ? before : 2;
-	l->ceiling_until_ns = now_ns + wait_ns;
 	l->base = 0;
 	l->refused = why == KN_WHY_BUSY ? before : 0;
 	move(l, to, KN_PHASE_BASE, NEED_BASE, now_ns);

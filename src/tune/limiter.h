@@ -103,6 +103,7 @@ struct kn_limiter {
 	unsigned contradicted;      /* probes in a row that won */
 	unsigned ceiling;           /* after a guard lowered it; 0: none */
 	int64_t ceiling_until_ns;
+	unsigned backed;            /* from where it did, the last time; 0: it did not */
 
 	int64_t begin_ns;
 	double lost_ns;             /* what probes have cost */

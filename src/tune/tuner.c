@@ -39,6 +39,10 @@
 #define BACK_OFF 0.7
 #define BACK_OFF_AGAIN_NS (3000 * MS)
 
+/* So many time-outs and no other end make one ask whether fewer at once are faster, so often. */
+#define LATE_MIN 4
+#define LATE_STEPS 3
+
 /* What memory forbids for so long is taken out of the limit. */
 #define MEMORY_BLOCKS_NS (500 * MS)
 #define MEMORY_BLOCKS 3
@@ -245,25 +249,6 @@ class_room(const struct kn_tuner *t, const struct kn_class *c)
 	return !t->fixed && t->running < t->options.least;
 }
 
-/* The class furthest below its limit that has something to start, of those not passed over; NULL: none. */
-static const struct kn_class *
-class_next(const struct kn_tuner *t, const bool passed[KN_CLASSES])
-{
-	const struct kn_class *best = NULL;
-	double least = INFINITY;
-
-	for (unsigned i = 0; i < t->nclasses; i++) {
-		const struct kn_class *c = &t->classes[i];
-		double share = (double)c->running / c->limiter.limit;
-
-		if (!passed[i] && c->queued > 0 && class_room(t, c) && share < least) {
-			least = share;
-			best = c;
-		}
-	}
-	return best;
-}
-
 /* The key of c whose next task has waited longest, or -1. */
 static int
 key_next(const struct kn_tuner *t, const struct kn_class *c)
@@ -276,6 +261,38 @@ key_next(const struct kn_tuner *t, const struct kn_class *c)
 		if (&t->classes[k->class] == c && k->queued > 0 &&
 		    (best < 0 || k->head_seq < t->keys[best].head_seq))
 			best = (int)i;
+	}
+	return best;
+}
+
+/* Has a's next task waited longer than b's? */
+static bool
+class_older(const struct kn_tuner *t, const struct kn_class *a, const struct kn_class *b)
+{
+	int x = key_next(t, a), y = key_next(t, b);
+
+	return x >= 0 && (y < 0 || t->keys[x].head_seq < t->keys[y].head_seq);
+}
+
+/* The class furthest below its limit that has something to start, of those not passed over; NULL: none.
+ * Of two as far below it is the one that has waited longer, so that all have their turn where a bound
+ * leaves no room for each. */
+static const struct kn_class *
+class_next(const struct kn_tuner *t, const bool passed[KN_CLASSES])
+{
+	const struct kn_class *best = NULL;
+	double least = INFINITY;
+
+	for (unsigned i = 0; i < t->nclasses; i++) {
+		const struct kn_class *c = &t->classes[i];
+		double share = (double)c->running / c->limiter.limit;
+
+		if (passed[i] || c->queued == 0 || !class_room(t, c))
+			continue;
+		if (share < least || (share <= least && class_older(t, c, best))) {
+			least = share;
+			best = c;
+		}
 	}
 	return best;
 }
@@ -413,13 +430,24 @@ back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b
 	kn_tuner_tell(t, class, from, why);
 }
 
+/* Nothing comes to its end in time, and fewer at once were never tried: it may be for that. */
+static bool
+all_late(struct kn_class *c, const struct kn_end *end)
+{
+	if (!end->late || c->below.done > 0 || c->here.done < LATE_MIN || c->here.failed < c->here.done ||
+	    c->limiter.limit == 1 || c->late_steps == LATE_STEPS)
+		return false;
+	c->late_steps++;
+	return true;
+}
+
 /* Failures that come with the number at once: a task that says so, or a rise beyond chance. */
 static void
 failures(struct kn_tuner *t, struct kn_key *k, const struct kn_end *end)
 {
 	struct kn_class *c = &t->classes[k->class];
 
-	if (end->cut || t->fixed || end->started_ns <= c->backed_ns)
+	if ((end->cut && !end->late) || t->fixed || end->started_ns <= c->backed_ns)
 		return;
 	if (end->busy && c->running >= c->limiter.limit)
 		return; /* the limit is lower already, and comes into force as tasks end */
@@ -437,7 +465,7 @@ failures(struct kn_tuner *t, struct kn_key *k, const struct kn_end *end)
 	c->here.failed += end->failed;
 	if (end->busy)
 		back_off(t, k->class, KN_WHY_BUSY, c->running + 1, 0, end->now_ns);
-	else if (end->failed && kn_tries_worse(c->here, c->below))
+	else if (end->failed && (kn_tries_worse(c->here, c->below) || all_late(c, end)))
 		back_off(t, k->class, KN_WHY_FAILURES, (double)c->here.failed / c->here.done,
 		    c->below.done > 0 ? (double)c->below.failed / c->below.done : 0, end->now_ns);
 }
@@ -565,7 +593,9 @@ cap_recover(struct kn_tuner *t, int64_t now_ns)
 		return;
 	}
 	if (t->running >= t->cap) {
-		t->cap += t->fixed ? 1 : 1 + t->cap / 8;
+		t->cap += 1 + t->cap / 8;
+		if (t->pause_ns > PAUSE_NS)
+			t->pause_ns /= 2;
 		if (t->cap >= t->cap_most) {
 			t->cap = t->cap_most;
 			if (t->nclasses > 0) {

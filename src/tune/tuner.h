@@ -65,6 +65,7 @@ struct kn_end {
 	bool failed;
 	bool busy;                  /* it said: too many at once */
 	bool cut;                   /* we ended it: its length tells nothing */
+	bool late;                  /* ... because its time was up */
 };
 
 struct kn_sample {

@@ -165,7 +165,7 @@ kn_tuner_why(const struct kn_tuner *t, unsigned class, struct kn_change *ret)
 int64_t
 kn_tuner_one_at_a_time_ns(const struct kn_tuner *t)
 {
-	double sum = 0;
+	double sum = t->alone_sum;
 
 	for (unsigned i = 0; i < t->nclasses; i++)
 		sum += t->classes[i].alone_sum;
@@ -201,5 +201,8 @@ kn_tuner_learnt(const struct kn_tuner *t, unsigned key, struct kn_prior *ret)
 		ret->limit = best->n;
 	else if (best != NULL)
 		ret->limit = c->limiter.base;
+	/* A bound of this run is no news about the work. */
+	if (ret->limit >= c->limiter.max && ret->limit < k->prior.limit)
+		ret->limit = k->prior.limit;
 	return true;
 }

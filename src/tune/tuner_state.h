@@ -73,6 +73,7 @@ struct kn_class {
 	int64_t forbidden_ns;       /* since when memory forbids the next start; 0: it does not */
 	struct kn_tries here, below;
 	unsigned tries_limit;
+	unsigned late_steps;        /* how often it was lowered because nothing ended in time */
 	int64_t backed_ns;          /* tasks that started before tell of a limit that is gone */
 	unsigned model_next;        /* what the model says now, if it is another number */
 	int64_t model_ns;           /* since when */
@@ -91,6 +92,7 @@ struct kn_tuner {
 	unsigned nkeys;
 	struct kn_class classes[KN_CLASSES];
 	unsigned nclasses;
+	double alone_sum;           /* of classes that gave their place to another */
 	unsigned running, suspended;
 	uint64_t left;
 	bool left_known;

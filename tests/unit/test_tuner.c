@@ -2,6 +2,8 @@
 /* The policy with a given number, where it comes down when starts are refused, and up again. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "../../src/tune/tuner.h"
 #include "tap.h"
@@ -20,7 +22,7 @@ static const struct kn_machine machine = {
 static struct kn_tuner *
 tuner_make(unsigned asked)
 {
-	const struct kn_tuner_options options = { .asked = asked };
+	const struct kn_tuner_options options = { .asked = asked, .most = asked > 0 ? 0 : 64 };
 	const struct kn_key_name name = { .program = "work", .place.spindle = -1 };
 	struct kn_tuner *t;
 
@@ -152,9 +154,173 @@ test_passed_over(void)
 	kn_tuner_free(t);
 }
 
+/* Work that a few ends have shown to compute: key `key` of t, at the time now_ns. */
+static void
+end_of(struct kn_tuner *t, unsigned key, int64_t now_ns, int64_t runtime_ns, double cpu_share, bool busy,
+    bool late)
+{
+	struct kn_end end = { .now_ns = now_ns, .started_ns = now_ns - runtime_ns };
+
+	end.usage.known = KN_USAGE_CPU;
+	end.usage.cpu_ns = (int64_t)(cpu_share * (double)runtime_ns);
+	end.delta = end.usage;
+	end.busy = busy;
+	end.late = end.cut = late;
+	end.failed = busy || late;
+	kn_tuner_ended(t, key, &end);
+}
+
+/* Run all that may start for 100 ms each, so many times, with a sample after each. The number above
+ * which one more is told that it is too many, or runs out of time; 0: none is. Returns how many were. */
+static unsigned
+rounds(struct kn_tuner *t, int64_t *now_ns, unsigned n, double cpu_share, unsigned bears, bool late)
+{
+	unsigned told = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned running = 0;
+
+		while (running < 1000 && kn_tuner_pick(t, *now_ns) == 0) {
+			kn_tuner_started(t, 0, *now_ns);
+			running++;
+		}
+		*now_ns += 100 * MS;
+		for (unsigned j = running; j > 0; j--) {
+			bool over = bears > 0 && (late ? running : j) > bears;
+
+			told += over;
+			end_of(t, 0, *now_ns, 100 * MS, cpu_share, over && !late, over && late);
+		}
+		sample(t, *now_ns);
+	}
+	return told;
+}
+
+static void
+test_busy_cores(void)
+{
+	struct kn_tuner *t = tuner_make(0);
+	int64_t now = MS;
+	unsigned told;
+
+	(void)rounds(t, &now, 100, 1, 0, false);
+	is_int(kn_tuner_limit(t), 4, "what computes gets the cores");
+	told = rounds(t, &now, 600, 1, 2, false);
+	ok(told > 0 && told < 30, "two at once is all that is borne: few are told so");
+	if (told >= 30)
+		diag("%u in a minute", told);
+	ok(kn_tuner_limit(t) <= 3, "and the number stays there");
+	(void)rounds(t, &now, 6000, 1, 0, false);
+	is_int(kn_tuner_limit(t), 4, "until nobody says so any more");
+	kn_tuner_free(t);
+}
+
+static void
+test_busy_once(void)
+{
+	struct kn_tuner *t = tuner_make(0);
+	int64_t now = MS;
+	unsigned before;
+
+	while (kn_tuner_limit(t) < 8)
+		(void)rounds(t, &now, 1, .01, 0, false);
+	before = kn_tuner_limit(t);
+	(void)rounds(t, &now, 1, .01, before - 1, false);
+	ok(kn_tuner_limit(t) < before, "one task is told that it is one too many");
+	(void)rounds(t, &now, 3000, .01, 0, false);
+	if (!ok(kn_tuner_limit(t) >= 4 * before, "minutes later nobody says so: the search has gone on"))
+		diag("%u, and %u before", kn_tuner_limit(t), before);
+	kn_tuner_free(t);
+}
+
+static void
+test_late(void)
+{
+	struct kn_tuner *t = tuner_make(0);
+	int64_t now = MS;
+	unsigned told;
+
+	told = rounds(t, &now, 600, .01, 6, true);
+	if (!ok(told > 0 && told < 100, "time-outs that come with the number bring it down"))
+		diag("%u tasks were timed out, and the number is %u", told, kn_tuner_limit(t));
+	kn_tuner_free(t);
+}
+
+/* Every program is of an unknown kind first, and then of its own. */
+static void
+test_many_classes(void)
+{
+	struct kn_tuner *t = tuner_make(0);
+	struct kn_key_name name = { .place.spindle = -1 };
+	int64_t now = MS;
+	struct knee_work work;
+	bool shared = false;
+
+	kn_tuner_queue(t, 0, 0, UINT64_MAX);
+	for (unsigned i = 0; i < KN_KEYS - 1; i++) {
+		(void)snprintf(name.program, sizeof(name.program), "wait%u", i);
+		kn_tuner_queue(t, kn_tuner_key(t, &name), 100, i);
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		unsigned of[KN_KEYS] = { 0 };
+		int key;
+
+		while ((key = kn_tuner_pick(t, now)) >= 0) {
+			kn_tuner_started(t, (unsigned)key, now);
+			of[key]++;
+		}
+		now += 100 * MS;
+		for (unsigned k = 0; k < KN_KEYS; k++)
+			for (; of[k] > 0; of[k]--)
+				end_of(t, k, now, 100 * MS, .01, false, false);
+		sample(t, now);
+	}
+	for (unsigned i = 0; i < kn_tuner_nclasses(t); i++) {
+		kn_tuner_work(t, i, &work);
+		if (work.kind == KNEE_KIND_UNKNOWN && strchr(work.name, ',') != NULL)
+			shared = true;
+	}
+	ok(!shared, "63 programs that wait: none shares a class for want of another");
+	kn_tuner_free(t);
+}
+
+/* A bound that leaves room for one: what has waited longest goes first. */
+static void
+test_turns(void)
+{
+	const struct kn_tuner_options options = { .most = 1 };
+	const struct kn_key_name names[] = { { .program = "first" }, { .program = "second" } };
+	struct kn_tuner *t;
+	unsigned of[2] = { 0 };
+	uint64_t seq = 1;
+
+	if (kn_tuner_new(&options, &machine, &t) < 0)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		kn_tuner_queue(t, kn_tuner_key(t, &names[i]), 100, seq++);
+	for (int i = 0; i < 20; i++) {
+		int key = kn_tuner_pick(t, i * 100 * MS + 1);
+
+		if (!ok(key >= 0, "one may start"))
+			break;
+		kn_tuner_started(t, (unsigned)key, i * 100 * MS + 1);
+		kn_tuner_queue(t, (unsigned)key, 100, seq++);
+		end_of(t, (unsigned)key, (i + 1) * 100 * MS + 1, 100 * MS, .01, false, false);
+		of[key]++;
+	}
+	is_int(of[0], 10, "each has its turn");
+	is_int(of[1], 10, "... and the other");
+	kn_tuner_free(t);
+}
+
 int
 main(void)
 {
+	test_busy_cores();
+	test_busy_once();
+	test_late();
+	test_many_classes();
+	test_turns();
 	test_passed_over();
 	test_given();
 	test_refused();
