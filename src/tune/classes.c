@@ -22,7 +22,7 @@
 #define MOST 4096
 
 #define START_NET 4
-#define START_WAIT 8
+#define START_WAIT 4
 #define START_LOCK 2
 #define START_FLASH 4
 
