@@ -302,6 +302,14 @@ kn_guard_admits(const struct kn_guard *g, uint64_t expect, uint64_t outstanding,
 /* ---- failures --------------------------------------------------------------- */
 
 bool
+kn_tries_suspect(struct kn_tries here, struct kn_tries below)
+{
+	if (here.done == 0 || below.done == 0)
+		return false;
+	return (double)here.failed / here.done > 0.1 + 2.0 * below.failed / below.done;
+}
+
+bool
 kn_tries_worse(struct kn_tries here, struct kn_tries below)
 {
 	double n = here.done, m = below.done, more, all, error;

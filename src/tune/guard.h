@@ -87,5 +87,7 @@ struct kn_tries {
 /* True when `here` fails more often than `below` does, beyond chance (and at least 3 more failed).
  * One failure never does. Source: a one-sided test of two proportions, 3 standard errors. */
 bool kn_tries_worse(struct kn_tries here, struct kn_tries below);
+/* True when it looks so, by far less: a reason not to go further up, and to measure nothing by it. */
+bool kn_tries_suspect(struct kn_tries here, struct kn_tries below);
 
 #endif

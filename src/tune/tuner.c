@@ -452,7 +452,7 @@ failures(struct kn_tuner *t, struct kn_key *k, const struct kn_end *end)
 	if (end->busy && c->running >= c->limiter.limit)
 		return; /* the limit is lower already, and comes into force as tasks end */
 	if (c->limiter.limit != c->tries_limit) {
-		if (c->limiter.limit > c->tries_limit) {
+		if (c->limiter.limit > c->tries_limit && !kn_tries_suspect(c->here, c->below)) {
 			c->below.done += c->here.done;
 			c->below.failed += c->here.failed;
 		}
@@ -780,7 +780,8 @@ class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		.runtime_ns = c->runtime_ns,
 		.left = class_left(t, c),
 		.done = c->done,
-		.may_raise = t->guard.state == KN_GUARD_OK && !other_probes(t, class),
+		.may_raise = t->guard.state == KN_GUARD_OK && !other_probes(t, class) &&
+		    !kn_tries_suspect(c->here, c->below),
 		.waits = (c->kind == KNEE_KIND_WAIT || c->kind == KNEE_KIND_NET) && s.cpu < 0.3,
 		.starved = c->queued == 0,
 	};
