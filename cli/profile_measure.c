@@ -150,6 +150,8 @@ attempt_ended(struct phase *ph, const struct knee_result *r, int64_t now_ns)
 	ph->output_bytes += (double)r->output_bytes;
 	if (r->peak_rss_bytes > 0 && (uint64_t)r->peak_rss_bytes > ph->p->task.rss_bytes)
 		ph->p->task.rss_bytes = (uint64_t)r->peak_rss_bytes;
+	if (r->tree_rss_bytes > ph->p->task.rss_bytes)
+		ph->p->task.rss_bytes = r->tree_rss_bytes;
 	return 0;
 }
 

@@ -147,9 +147,10 @@ struct knee_result {
 	uint64_t waits, switches;   /* context switches: it waited; it was made to (getrusage) */
 	uint64_t output_bytes;
 	/* Of tasks that ran long enough to be looked at; 0: not known. Source: /proc/PID/io,
-	 * /proc/PID/schedstat, over the tree of its processes. */
+	 * /proc/PID/stat, /proc/PID/schedstat, over the tree of its processes. */
 	uint64_t io_bytes;          /* through read(2) and write(2) */
 	uint64_t disk_bytes;        /* to and from block devices */
+	uint64_t tree_rss_bytes;    /* the most that all its processes were seen to hold at the same time */
 	int64_t delay_ns;           /* ready to run, waiting for a core */
 };
 

@@ -165,6 +165,16 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 	m->look_ns = now_ns + LOOK_SHARE * cost_ns;
 }
 
+/* The most memory that a task was seen to use: the kernel knows it of its largest process alone, a look
+ * knows all of them, but for what was between two looks. */
+static uint64_t
+peak_bytes(const struct kn_task *t)
+{
+	uint64_t largest = t->result.peak_rss_bytes > 0 ? (uint64_t)t->result.peak_rss_bytes : 0;
+
+	return largest > t->usage.peak_bytes ? largest : t->usage.peak_bytes;
+}
+
 void
 kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 {
@@ -172,7 +182,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	struct kn_end end = {
 		.now_ns = now_ns,
 		.started_ns = t->started_ns,
-		.peak_rss_bytes = r->peak_rss_bytes > 0 ? (uint64_t)r->peak_rss_bytes : 0,
+		.peak_rss_bytes = peak_bytes(t),
 		.failed = knee_failed(r),
 		.busy = t->busy,
 		.cut =
@@ -188,6 +198,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	usage_delta(&t->usage, &t->told, &end.delta);
 	r->io_bytes = t->usage.bytes;
 	r->disk_bytes = t->usage.disk_bytes;
+	r->tree_rss_bytes = t->usage.peak_bytes;
 	r->delay_ns = t->usage.delay_ns;
 	kn_tuner_ended(m->tuner, t->key, &end);
 }

@@ -3,6 +3,7 @@
 a command is in test_serial_profile.py."""
 
 import json
+import sys
 
 from kneetest import *
 
@@ -51,6 +52,13 @@ class Said(Case):
     def test_any_bytes_make_good_json(self):
         r = knee('profile', '--json', '--time', '1', 'true', b'a"\\\n\xff\xc3\xa9', ':::', '1')
         self.assertEqual(json.loads(r.out)['command'], ['true', 'a"\\\n\ufffd\u00e9'], r)
+
+    def test_memory_of_all_its_processes(self):
+        hold = "x = b'x' * (60 << 20); import time; time.sleep(1)"
+        found = self.profile('--time', '4', '-j1', f'{sys.executable} -c "{hold}" | {sys.executable} -c "{hold}"',
+                             ':::', '1')
+        self.assertGreater(found['memory_bytes'], 120 << 20, found)
+        self.assertLess(found['memory_bytes'], 200 << 20, found)
 
     def test_jobs_bound_the_trials(self):
         found = self.profile('--time', '4', '-j3', 'sleep', ':::', '0.05')
