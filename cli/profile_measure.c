@@ -389,30 +389,13 @@ task_fill(struct profile *p, struct phase *ph)
 
 /* ---- which trials ----------------------------------------------------------- */
 
-/* Bytes of memory that may still be used; 0: unknown. */
-static double
-memory_free(void)
-{
-	FILE *f = fopen("/proc/meminfo", "re");
-	char line[128];
-	unsigned long long kib, ret = 0;
-
-	if (f == NULL)
-		return 0;
-	while (fgets(line, sizeof(line), f) != NULL)
-		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-			ret = kib;
-	fclose(f);
-	return (double)ret * 1024;
-}
-
 /* The most at once on trial. */
 static unsigned
 bound(struct profile *p)
 {
 	const struct profile_task *t = &p->task;
 	double most = WAITING_MAX, cores = (t->cpu_s + t->delay_s) / t->runtime_s;
-	double fits = t->rss_bytes > 0 ? memory_free() * 0.7 / (double)t->rss_bytes : 0;
+	double fits = t->rss_bytes > 0 ? (double)knee_memory_free() * 0.7 / (double)t->rss_bytes : 0;
 
 	if (cores > 0.7)
 		most = fmax(2, ceil(2 * p->cores / fmax(1, cores)));

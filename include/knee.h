@@ -539,6 +539,10 @@ size_t knee_get_work(const knee *k, struct knee_work *ret, size_t max);
 /* The cores that this process may use: its affinity, and its cgroups' quota rounded up. >= 1. */
 unsigned knee_cores(void);
 
+/* Bytes of memory that may still be used: the smallest of what the machine has (MemAvailable in
+ * /proc/meminfo) and of what the cgroups leave; 0: unknown. */
+uint64_t knee_memory_free(void);
+
 void knee_get_stats(const knee *k, struct knee_stats *ret);
 
 /* The exit status that stands for the run: 0 all succeeded, 1-100 the number of

@@ -244,6 +244,20 @@ knee_cores(void)
 	return kn_machine_cores();
 }
 
+uint64_t
+knee_memory_free(void)
+{
+	struct kn_vitals_reader *r;
+	struct kn_vitals v;
+
+	if (kn_vitals_new(&r) < 0)
+		return 0;
+	/* At no time after the first reading: only what is true now. */
+	kn_vitals_read(r, 0, &v);
+	kn_vitals_free(r);
+	return v.known & KN_VITALS_MEMORY ? v.memory_free_bytes : 0;
+}
+
 int
 knee_status(const knee *k)
 {

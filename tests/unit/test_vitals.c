@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "knee.h"
 #include "sys/machine.h"
 #include "sys/places.h"
 #include "tap.h"
@@ -536,6 +537,7 @@ check_vitals(void)
 	is_near(v.net_bytes_per_s, 125250000 / 2.0, "bytes of the network, without loopback");
 	is_near(v.net_busy_frac, 0.5, "of the link whose speed is known");
 	is_near(v.retrans_frac, 0.025, "sent again");
+	is_int(knee_memory_free(), 4096 * MIB, "what is free can be asked without a reader");
 	check_disks(&v);
 	kn_vitals_read(r, start_ns + 4 * SECOND, &v);
 	ok((v.known & KN_VITALS_CPU) == 0, "without a tick of the clock nothing is said of the cores");
@@ -562,6 +564,7 @@ check_groups(void)
 	kn_vitals_read(r, start_ns + SECOND, &v);
 	is_int(v.memory_bytes, 1024 * MIB, "the limit is what there is");
 	is_int(v.memory_free_bytes, (512 + 100) * MIB, "free is also what of the cache nobody uses");
+	is_int(knee_memory_free(), (512 + 100) * MIB, "and so it is told to a program");
 	set("cgroup/a/cpu.stat", "usage_usec 5400000\nuser_usec 1\n");
 	set("cgroup/a/memory.pressure",
 	    "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n"
