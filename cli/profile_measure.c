@@ -354,12 +354,30 @@ level_per_s(const struct profile *p, struct phase *ph, unsigned limit)
 	    (1 - queue) * throughput(ph, full_ns, ph->stop_ns);
 }
 
+/* The relative error of the mean length of those that succeeded. */
+static double
+noise_frac(const struct phase *ph)
+{
+	double n = 0, mean = 0, squares = 0;
+
+	for (size_t i = 0; i < ph->nspans; i++) {
+		double length = length_s(&ph->spans[i]), off = length - mean;
+
+		if (ph->spans[i].failed)
+			continue;
+		mean += off / ++n;
+		squares += off * (length - mean);
+	}
+	return n >= 2 && mean > 0 ? sqrt(squares / (n - 1) / n) / mean : 0;
+}
+
 static void
 level_add(struct profile *p, struct phase *ph, unsigned limit)
 {
 	p->levels[p->nlevels++] = (struct profile_level){
 		.limit = limit,
 		.per_s = level_per_s(p, ph, limit),
+		.noise_frac = noise_frac(ph),
 		.done = ph->nspans,
 		.failed = ph->failed,
 	};

@@ -39,6 +39,7 @@ struct knee_input profile_inputs_next(struct profile_inputs *in);
 struct profile_level {
 	unsigned limit;
 	double per_s;               /* tasks a second, those that succeeded */
+	double noise_frac;          /* of it: what chance may have added, by how its tasks' lengths differ */
 	uint64_t done, failed;
 };
 
