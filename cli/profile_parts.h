@@ -50,6 +50,7 @@ struct profile_task {
 	double cpu_s, delay_s;
 	double io_bytes, disk_bytes, output_bytes;
 	uint64_t rss_bytes;         /* the largest */
+	double net_bytes;           /* over all links, by anyone, for each task; < 0: not to be seen */
 };
 
 struct profile {
@@ -64,6 +65,7 @@ struct profile {
 
 	int64_t begin_ns, spent_ns;
 	unsigned cores;
+	double start_s, start_cpu_s;        /* of an empty command, started the same way; 0: none ran */
 	struct profile_task task;
 	struct profile_level levels[PROFILE_LEVELS];
 	size_t nlevels;

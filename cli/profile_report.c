@@ -222,7 +222,15 @@ put_needs(const struct profile *p)
 		put_seconds(t->longest_s);
 		printf(")");
 	}
-	printf(", alone\n" LABEL, "needs CPU");
+	printf(", alone\n");
+	if (p->start_s > 0) {
+		printf(LABEL, "start-up");
+		put_seconds(p->start_s);
+		printf(" of it, ");
+		put_seconds(p->start_cpu_s);
+		printf(" of CPU (an empty command started the same way)\n");
+	}
+	printf(LABEL, "needs CPU");
 	put_seconds(t->cpu_s);
 	if (cores >= 1.3) {
 		/* Nearly a whole number is one: threads start and end one after the other. */
@@ -239,6 +247,13 @@ put_needs(const struct profile *p)
 		printf(" read and written, ");
 		put_bytes(t->disk_bytes);
 		printf(" from and to disks\n");
+	}
+	printf(LABEL, "network");
+	if (t->net_bytes >= 0) {
+		put_bytes(t->net_bytes);
+		printf(" over all links of this machine meanwhile, by anyone\n");
+	} else {
+		printf("what goes over it cannot be seen here\n");
 	}
 	if (t->output_bytes > 0) {
 		printf(LABEL, "prints");
@@ -388,11 +403,14 @@ json_task(const struct profile *p)
 	json_number("runtime_s", t->runtime_s, ran);
 	json_number("runtime_min_s", t->shortest_s, ran);
 	json_number("runtime_max_s", t->longest_s, ran);
+	json_number("startup_s", p->start_s, p->start_s > 0);
+	json_number("startup_cpu_s", p->start_cpu_s, p->start_s > 0);
 	json_number("cpu_s", t->cpu_s, ran);
 	json_number("cores_per_task", cores_per_task(p), cores_per_task(p) > 0);
 	json_number("memory_bytes", (double)t->rss_bytes, t->rss_bytes > 0);
 	json_number("io_bytes", t->io_bytes, t->io_bytes > 0);
 	json_number("disk_bytes", t->disk_bytes, t->io_bytes > 0);
+	json_number("network_bytes", t->net_bytes, ran && t->net_bytes >= 0);
 	json_number("output_bytes", t->output_bytes, ran);
 	json_number("cpu_share", seen(p)->cpu_share, shares);
 	json_number("disk_share", seen(p)->disk_share, shares);

@@ -99,6 +99,10 @@ void knee_template_free(struct knee_template *t);
 int knee_template_expand(const struct knee_template *t, const char *const *args,
     size_t nargs, uint64_t seq, unsigned slot, char **ret);
 
+/* True when the command for these arguments is run by a shell, false when the program is run at once.
+ * -ENOMEM. (A program that does not exist is left to the shell, too: that is not known here.) */
+int knee_template_by_shell(const struct knee_template *t, const char *const *args, size_t nargs);
+
 /* Bytes of the command line for these arguments: what -s limits. Linear: the size
  * with n arguments is size(0) + sum over each of (size(1 of them) - size(0)),
  * except where {n} forms are used. The terminating NULs count, as xargs counts. */

@@ -134,6 +134,9 @@ class Kinds(unittest.TestCase):
         self.assertIn(found['kind'], ('network', 'net', 'wait'), found)
         self.assertGreater(found['at_once'], 2 * len(CORES), found)
         self.assertGreater(found['speed_up'], 2, found)
+        # An open, a line and a close through loopback.
+        self.assertGreater(found['network_bytes'], 300, found)
+        self.assertLess(found['network_bytes'], 100000, found)
 
     def test_wait(self):
         found = self.profile('sleep', ':::', '0.2')
