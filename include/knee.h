@@ -540,6 +540,11 @@ int knee_requeue_youngest(knee *k);
 /* The kinds of work of the run, the most numerous first: up to max of them in ret. How many were filled. */
 size_t knee_get_work(const knee *k, struct knee_work *ret, size_t max);
 
+/* What the kernel or a container does not show, and is decided without, in words: "disks
+ * (/proc/diskstats), bytes of tasks (/proc/PID/io)". 1 and ret filled, 0 when nothing is missing,
+ * -EAGAIN when nobody knows yet. */
+int knee_get_unseen(const knee *k, char *ret, size_t size);
+
 /* The cores that this process may use: its affinity, and its cgroups' quota rounded up. >= 1. */
 unsigned knee_cores(void);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "explain.h"
 #include "run.h"
 #include "sys/machine.h"
 
@@ -219,6 +220,17 @@ size_t
 knee_get_work(const knee *k, struct knee_work *ret, size_t max)
 {
 	return kn_run_work(k, ret, max);
+}
+
+int
+knee_get_unseen(const knee *k, char *ret, size_t size)
+{
+	unsigned usage, vitals;
+
+	if (!kn_meter_known(&k->meter, &usage, &vitals))
+		return -EAGAIN;
+	kn_explain_unseen(usage, vitals, ret, size);
+	return ret[0] != '\0';
 }
 
 const char *

@@ -54,6 +54,7 @@ enum kn_vitals_known {
 	KN_VITALS_RETRANS = 64,     /* retrans_frac */
 	KN_VITALS_LOAD = 128,       /* runnable */
 	KN_VITALS_SWITCHES = 256,   /* switches_per_s */
+	KN_VITALS_GROUPS = 512,     /* memory_*: also what the cgroups allow and use */
 };
 
 /* The machine since the reading before. */

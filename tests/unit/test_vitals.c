@@ -329,6 +329,15 @@ set(const char *name, const char *text)
 }
 
 static void
+unlink_in(const char *name)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	unlink(path);
+}
+
+static void
 set_folder(const char *name)
 {
 	char path[PATH_MAX];
@@ -521,9 +530,10 @@ check_vitals(void)
 	kn_vitals_read(r, start_ns + SECOND, &v);
 	set_later();
 	kn_vitals_read(r, start_ns + SECOND + 999999, &v);
-	is_int(v.known, KN_VITALS_MEMORY | KN_VITALS_LOAD, "after less than a millisecond: what is true now");
+	is_int(v.known, KN_VITALS_MEMORY | KN_VITALS_LOAD | KN_VITALS_GROUPS,
+	    "after less than a millisecond: what is true now");
 	kn_vitals_read(r, start_ns + 3 * SECOND, &v);
-	is_int(v.known, 511, "everything is known");
+	is_int(v.known, 1023, "everything is known");
 	is_near(v.cpu_busy, 170.0 / 220, "the use of the own core, and of no other");
 	is_near(v.cpu_steal_frac, 20.0 / 220, "what was stolen of it");
 	is_near(v.switches_per_s, 1000, "switches");
@@ -573,6 +583,12 @@ check_groups(void)
 	is_near(v.cpu_busy, 0.2, "the group's use of its quota");
 	is_near(v.pressure_some_frac, 0.5, "the pressure in the group, which is higher");
 	is_near(v.pressure_full_frac, 0.4, "on all of it");
+	kn_vitals_free(r);
+
+	unlink_in("cgroup/a/memory.current");
+	is_int(kn_vitals_new(&r), 0, "a reader where the use of a limit is hidden");
+	kn_vitals_read(r, start_ns + 4 * SECOND, &v);
+	ok((v.known & KN_VITALS_GROUPS) == 0, "does not know what the groups leave");
 	kn_vitals_free(r);
 }
 
