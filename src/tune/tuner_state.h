@@ -7,7 +7,8 @@
 #include "tuner.h"
 
 #define KN_AGES 256
-#define KN_CHANGES 32
+/* All classes may change more than once before anybody asks. */
+#define KN_CHANGES (3 * KN_CLASSES)
 
 /* Of something that changes by steps, its integral over time. */
 struct kn_area {

@@ -112,6 +112,31 @@ test_hand(void)
 	kn_tuner_free(t);
 }
 
+/* As many kinds of work as there can be, all in a moment: each is told. */
+static void
+test_many_changes(void)
+{
+	const struct kn_tuner_options options = { .hint = KNEE_KIND_NET };
+	struct kn_key_name name = { .program = "work", .place.spindle = -1 };
+	struct kn_change change;
+	struct kn_tuner *t;
+	unsigned first = 0, others = 0;
+
+	if (kn_tuner_new(&options, &machine, &t) < 0)
+		return;
+	for (unsigned i = 0; i < KN_KEYS; i++) {
+		(void)snprintf(name.place.host, sizeof(name.place.host), "host%u", i);
+		kn_tuner_queue(t, kn_tuner_key(t, &name), 1000, i);
+	}
+	sample(t, 100 * MS);
+	while (kn_tuner_change(t, &change)) {
+		first += change.why == KN_WHY_HINT;
+		others += change.why != KN_WHY_HINT;
+	}
+	is_int(first, KN_KEYS, "the start of each kind is told, beside %u other changes", others);
+	kn_tuner_free(t);
+}
+
 #define GIB ((uint64_t)1 << 30)
 
 /* What there is no memory for is passed over, but not for ever. */
@@ -159,5 +184,6 @@ main(void)
 	test_given();
 	test_refused();
 	test_hand();
+	test_many_changes();
 	return done_testing();
 }
