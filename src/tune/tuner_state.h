@@ -107,6 +107,7 @@ struct kn_tuner {
 	double cpu_frac;            /* < 0: unknown */
 	struct kn_vitals vitals;
 	int64_t vitals_ns;
+	int64_t vitals_elapsed_ns;  /* that they cover; 0: unknown, they are the first */
 	enum kn_act act;
 	enum kn_guard_state said;   /* the guard's state that was told */
 	int direction;

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 
-#include "../../src/tune/tuner.h"
+#include "../../src/tune/tuner_state.h"
 #include "tap.h"
 
 #define MS ((int64_t)1000000)
@@ -137,6 +137,27 @@ test_many_changes(void)
 	kn_tuner_free(t);
 }
 
+/* A class looks more often than the machine is read: bytes count over the time in which they moved. */
+static void
+test_swapped(void)
+{
+	struct kn_tuner *t = tuner_make(0);
+	struct kn_vitals v = { .known = KN_VITALS_SWAP, .net_busy_frac = -1 };
+	struct kn_sample s = { .now_ns = 1000 * MS, .left = 1000000, .vitals = &v };
+	const struct kn_class *c = &t->classes[0];
+	const struct kn_signs *signs;
+
+	kn_tuner_started(t, 0, 900 * MS);
+	kn_tuner_sample(t, &s);
+	t->classes[0].ticked_ns = 1150 * MS;
+	t->classes[0].limiter.due_ns = s.now_ns = 1200 * MS;
+	v.swap_in_bytes = 20000000;
+	kn_tuner_sample(t, &s);
+	signs = c->signs.time_ns[KN_SYMPTOM_SWAP] > 0 ? &c->signs : &c->signs_base;
+	is_int((int64_t)signs->mean[KN_SYMPTOM_SWAP], 100000000, "20 MB in 0.2 s are 100 MB/s");
+	kn_tuner_free(t);
+}
+
 #define GIB ((uint64_t)1 << 30)
 
 /* What there is no memory for is passed over, but not for ever. */
@@ -185,5 +206,6 @@ main(void)
 	test_refused();
 	test_hand();
 	test_many_changes();
+	test_swapped();
 	return done_testing();
 }
