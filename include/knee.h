@@ -531,6 +531,8 @@ void knee_wake(knee *k);
 
 /* The user's own hand: so many more at once, or fewer (negative). From then on the number is fixed. */
 void knee_adjust(knee *k, int by);
+/* The same, to so many at once; >= 1. */
+void knee_set_limit(knee *k, unsigned limit);
 
 /* End the youngest task that has printed nothing, and run it again later; it counts as no attempt.
  * With KNEE_ORDER_NONE nobody sees what a task prints: it may have printed.

@@ -210,6 +210,12 @@ knee_adjust(knee *k, int by)
 	kn_run_adjust(k, by);
 }
 
+void
+knee_set_limit(knee *k, unsigned limit)
+{
+	kn_run_set_limit(k, limit);
+}
+
 int
 knee_requeue_youngest(knee *k)
 {

@@ -95,6 +95,15 @@ class JobsFile(unittest.TestCase):
         self.assertEqual((r.out, r.err, r.status), (b'', b'', 0))
         self.assertEqual(most(os.path.join(self.folder, 'log')), 1)
 
+    def test_number_is_the_one_that_is_written(self):
+        # A kind of work that has just ended counts no more in what runs at once.
+        for number, said in ((4, b'4 at once, not 3: as you said\n'), (3, b'still 3 at once: as you said\n')):
+            self.write('auto')
+            lines = [f'sleep 1; echo {number} >jobs', *['timeout 5 sleep 2'] * 3]
+            r = knee('--explain', '-j', 'jobs', input='\n'.join(lines).encode(), cwd=self.folder)
+            self.assertEqual((r.out, r.status), (b'', 0), r)
+            self.assertIn(said, r.err)
+
     def test_nonsense_changes_nothing(self):
         for text, said in (('many', b'knee: -j: jobs: not a number of tasks: the number stays\n'),
                            ('auto', b"knee: -j: jobs: 'auto' counts at the start alone: the number stays\n"),
