@@ -11,11 +11,12 @@
 #include "cli.h"
 #include "summary.h"
 
-enum { WORKS_MAX = 64 };
+enum { WORKS_MAX = 64, UNSEEN_BYTES = 768 };
 
 struct explain {
 	knee *knee; /* borrowed; NULL until the run begins */
 	bool fixed;
+	bool unseen_said; /* or known to be nothing */
 	int64_t begin_ns;
 };
 
@@ -48,6 +49,18 @@ works_say(const struct explain *e)
 	free(works);
 }
 
+/* What decisions are made without. True when it is known. */
+static bool
+unseen_say(const struct explain *e)
+{
+	char text[UNSEEN_BYTES];
+	int unseen = e->knee != NULL ? knee_get_unseen(e->knee, text, sizeof(text)) : -EAGAIN;
+
+	if (unseen > 0)
+		say("not visible here: %s: decided without", text);
+	return unseen >= 0;
+}
+
 void
 explain_end(const struct explain *e)
 {
@@ -57,6 +70,7 @@ explain_end(const struct explain *e)
 	if (e->knee == NULL)
 		return;
 	works_say(e);
+	(void)unseen_say(e);
 	knee_get_stats(e->knee, &stats);
 	if (stats.one_at_a_time_ns <= 0)
 		return;
@@ -67,8 +81,10 @@ explain_end(const struct explain *e)
 static int
 explain_event(void *self, const struct knee_event *event)
 {
-	const struct explain *e = self;
+	struct explain *e = self;
 
+	if (!e->unseen_said && event->kind != KNEE_EVENT_END)
+		e->unseen_said = unseen_say(e);
 	if (event->kind == KNEE_EVENT_LIMIT && event->reason != NULL)
 		say("%.2f s: %s", (double)(clock_ns() - e->begin_ns) / 1e9, event->reason);
 	return 0;

@@ -40,20 +40,6 @@ is_new(struct jobs_file *f)
 	return true;
 }
 
-/* From the limit that is to the one that shall be. */
-static void
-adjust(const struct jobs_file *f, unsigned limit)
-{
-	struct knee_stats stats;
-	int64_t by;
-
-	knee_get_stats(f->knee, &stats);
-	by = (int64_t)limit - (int64_t)stats.limit;
-	if (by != 0)
-		knee_adjust(f->knee, by > INT_MAX ? INT_MAX : (int)by);
-	progress_fixed(f->progress);
-}
-
 static void
 read_again(const struct jobs_file *f)
 {
@@ -65,12 +51,14 @@ read_again(const struct jobs_file *f)
 		return;
 	if (err == 0)
 		err = value_jobs(line, value_jobs_of_cores(line) ? knee_cores() : 1, &jobs);
-	if (err == 0 && jobs.limit > 0)
-		adjust(f, jobs.limit);
-	else if (f->notes && err == 0)
+	if (err == 0 && jobs.limit > 0) {
+		knee_set_limit(f->knee, jobs.limit);
+		progress_fixed(f->progress);
+	} else if (f->notes && err == 0) {
 		say("-j: %s: '%s' counts at the start alone: the number stays", f->path, line);
-	else if (f->notes)
+	} else if (f->notes) {
 		say("-j: %s: not a number of tasks: the number stays", f->path);
+	}
 }
 
 static int

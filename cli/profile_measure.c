@@ -2,6 +2,7 @@
 /*
  * The runs of a profile, one after the other:
  *
+ *	empty      commands that do nothing, started as the tasks are: what the start of one costs here
  *	alone      one at a time: what a task needs
  *	together   2, 4, 8 ... at once, until more gives nothing, or the bound or the time is reached
  *	the engine's own choice: its kind, its number and its reason
@@ -32,6 +33,8 @@
 /* A trial's shortest time: what the first moments of a process cost is small against it. */
 #define TRIAL_NS (500 * MS)
 #define LOOK_NS (100 * MS)
+/* Empty commands take so long that there are some tens of them. */
+#define EMPTY_NS (100 * MS)
 
 #define MESSAGE_BYTES 1024
 
@@ -51,9 +54,10 @@ struct span {
 struct phase {
 	struct profile *p;
 	knee *knee;
-	unsigned limit;   /* 0: the engine's choice */
-	int64_t trial_ns; /* from when as many run as should */
-	uint64_t enough;  /* stop after that many; 0: by time alone */
+	const struct knee_template *empty; /* what is run instead; NULL: the command */
+	unsigned limit;                    /* 0: the engine's choice */
+	int64_t trial_ns;                  /* from when as many run as should */
+	uint64_t enough;                   /* stop after that many; 0: by time alone */
 	int64_t begin_ns, full_ns, stop_ns;
 	unsigned running;
 	struct span *spans; /* owned */
@@ -82,7 +86,7 @@ phase_next(void *self, struct knee_input *ret)
 
 	if (ph->stop_ns != 0)
 		return 0;
-	*ret = profile_inputs_next(&ph->p->inputs);
+	*ret = ph->empty != NULL ? (struct knee_input){ 0 } : profile_inputs_next(&ph->p->inputs);
 	return 1;
 }
 
@@ -99,7 +103,7 @@ work_look(struct phase *ph)
 {
 	struct knee_work work;
 
-	if (ph->limit > 1 || knee_get_work(ph->knee, &work, 1) != 1)
+	if (ph->limit > 1 || ph->empty != NULL || knee_get_work(ph->knee, &work, 1) != 1)
 		return;
 	if (ph->limit == 1)
 		ph->p->alone = work;
@@ -138,18 +142,23 @@ attempt_ended(struct phase *ph, const struct knee_result *r, int64_t now_ns)
 	ph->spans = spans;
 	ph->running -= ph->running > 0;
 	spans[ph->nspans++] = (struct span){ now_ns - r->runtime_ns, now_ns, failed };
+	ph->failed += failed;
+	if (!failed)
+		ph->cpu_s += (double)(r->cpu_user_ns + r->cpu_sys_ns) / 1e9;
+	if (ph->empty != NULL)
+		return 0;
 	ph->p->runs++;
 	ph->p->failed += failed;
-	ph->failed += failed;
 	if (failed)
 		return 0;
-	ph->cpu_s += (double)(r->cpu_user_ns + r->cpu_sys_ns) / 1e9;
 	ph->delay_s += (double)r->delay_ns / 1e9;
 	ph->io_bytes += (double)r->io_bytes;
 	ph->disk_bytes += (double)r->disk_bytes;
 	ph->output_bytes += (double)r->output_bytes;
 	if (r->peak_rss_bytes > 0 && (uint64_t)r->peak_rss_bytes > ph->p->task.rss_bytes)
 		ph->p->task.rss_bytes = (uint64_t)r->peak_rss_bytes;
+	if (r->tree_rss_bytes > ph->p->task.rss_bytes)
+		ph->p->task.rss_bytes = r->tree_rss_bytes;
 	return 0;
 }
 
@@ -231,7 +240,7 @@ text_event(void *self, const struct knee_event *e)
 		memcpy(ph->text + len, e->data, n);
 		ph->text[len + n] = '\0';
 	}
-	if (e->kind == KNEE_EVENT_RESULT && knee_failed(e->result))
+	if (e->kind == KNEE_EVENT_RESULT && knee_failed(e->result) && ph->empty == NULL)
 		failure_keep(ph, e->result);
 	return 0;
 }
@@ -248,6 +257,8 @@ phase_run(struct phase *ph)
 	char message[MESSAGE_BYTES] = "";
 	int err;
 
+	if (ph->empty != NULL)
+		k.command = ph->empty;
 	k.source = (struct knee_source){ .self = ph, .next = phase_next, .fd = phase_fd };
 	k.sinks = sinks;
 	k.nsinks = 2;
@@ -352,12 +363,30 @@ level_per_s(const struct profile *p, struct phase *ph, unsigned limit)
 	    (1 - queue) * throughput(ph, full_ns, ph->stop_ns);
 }
 
+/* The relative error of the mean length of those that succeeded. */
+static double
+noise_frac(const struct phase *ph)
+{
+	double n = 0, mean = 0, squares = 0;
+
+	for (size_t i = 0; i < ph->nspans; i++) {
+		double length = length_s(&ph->spans[i]), off = length - mean;
+
+		if (ph->spans[i].failed)
+			continue;
+		mean += off / ++n;
+		squares += off * (length - mean);
+	}
+	return n >= 2 && mean > 0 ? sqrt(squares / (n - 1) / n) / mean : 0;
+}
+
 static void
 level_add(struct profile *p, struct phase *ph, unsigned limit)
 {
 	p->levels[p->nlevels++] = (struct profile_level){
 		.limit = limit,
 		.per_s = level_per_s(p, ph, limit),
+		.noise_frac = noise_frac(ph),
 		.done = ph->nspans,
 		.failed = ph->failed,
 	};
@@ -387,30 +416,13 @@ task_fill(struct profile *p, struct phase *ph)
 
 /* ---- which trials ----------------------------------------------------------- */
 
-/* Bytes of memory that may still be used; 0: unknown. */
-static double
-memory_free(void)
-{
-	FILE *f = fopen("/proc/meminfo", "re");
-	char line[128];
-	unsigned long long kib, ret = 0;
-
-	if (f == NULL)
-		return 0;
-	while (fgets(line, sizeof(line), f) != NULL)
-		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-			ret = kib;
-	fclose(f);
-	return (double)ret * 1024;
-}
-
 /* The most at once on trial. */
 static unsigned
 bound(struct profile *p)
 {
 	const struct profile_task *t = &p->task;
 	double most = WAITING_MAX, cores = (t->cpu_s + t->delay_s) / t->runtime_s;
-	double fits = t->rss_bytes > 0 ? memory_free() * 0.7 / (double)t->rss_bytes : 0;
+	double fits = t->rss_bytes > 0 ? (double)knee_memory_free() * 0.7 / (double)t->rss_bytes : 0;
 
 	if (cores > 0.7)
 		most = fmax(2, ceil(2 * p->cores / fmax(1, cores)));
@@ -448,15 +460,76 @@ left_ns(const struct profile *p, double frac)
 	return p->begin_ns + (int64_t)((double)p->time_ns * frac) - clock_ns();
 }
 
+/* What a start costs on this machine: the time of commands that do nothing, by the same way (at once, or
+ * by the shell). What a program does until it gets to its own work nobody can see. */
+static int
+empty(struct profile *p)
+{
+	struct phase ph = { .p = p, .limit = 1, .trial_ns = EMPTY_NS };
+	const struct profile_input *first = &p->inputs.list[0];
+	int by_shell =
+	    knee_template_by_shell(p->engine.command, (const char *const *)first->args, first->nargs);
+	const char *const word = by_shell > 0 ? ":;" : "true";
+	const struct knee_template_options plain = { 0 };
+	struct knee_template *command = NULL;
+	size_t good;
+	int err = knee_template_new(&word, 1, &plain, &command, (char[1]){ 0 }, 1);
+
+	if (err < 0)
+		return say_error(-err, "%s", strerror(-err));
+	ph.empty = command;
+	if (ph.trial_ns > p->time_ns / 20)
+		ph.trial_ns = p->time_ns / 20;
+	err = phase_run(&ph);
+	good = spans_sort(&ph);
+	if (err == 0 && good > 0) {
+		p->start_s = length_s(&ph.spans[good / 2]);
+		p->start_cpu_s = ph.cpu_s / (double)good;
+	}
+	free(ph.spans);
+	knee_template_free(command);
+	return err;
+}
+
+/* Bytes received and sent so far over all links that this process can see, by anyone; what goes through
+ * loopback counts once. < 0: nothing can be seen. */
+static double
+net_bytes(void)
+{
+	FILE *f = fopen("/proc/net/dev", "re");
+	unsigned long long in, out;
+	double sum = -1;
+	char line[512];
+
+	if (f == NULL)
+		return -1;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		const char *colon = strchr(line, ':');
+
+		/* bytes packets errs drop fifo frame compressed multicast, and again */
+		if (colon != NULL &&
+		    sscanf(colon + 1, "%llu %*u %*u %*u %*u %*u %*u %*u %llu", &in, &out) == 2)
+			sum = fmax(sum, 0) + (double)in +
+			    (strncmp(line + strspn(line, " "), "lo:", 3) == 0 ? 0 : (double)out);
+	}
+	fclose(f);
+	return sum;
+}
+
 static int
 alone(struct profile *p)
 {
 	struct phase ph = { .p = p, .limit = 1, .enough = 3, .trial_ns = p->time_ns / 4 };
+	double before = net_bytes(), after;
 	int err = phase_run(&ph);
 
+	after = net_bytes();
 	if (err == 0 && !p->interrupted) {
 		level_add(p, &ph, 1);
 		task_fill(p, &ph);
+		p->task.net_bytes = -1;
+		if (before >= 0 && after >= before && ph.nspans > 0)
+			p->task.net_bytes = (after - before) / (double)ph.nspans;
 	}
 	free(ph.spans);
 	return err;
@@ -529,7 +602,9 @@ profile_measure(struct profile *p)
 
 	p->begin_ns = clock_ns();
 	p->cores = knee_cores();
-	err = alone(p);
+	err = empty(p);
+	if (err == 0 && !p->interrupted)
+		err = alone(p);
 	/* What fails alone has nothing to tell of how it runs together. */
 	if (err == 0 && !p->interrupted && p->task.failed < p->task.done)
 		err = together(p);

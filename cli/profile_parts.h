@@ -39,6 +39,7 @@ struct knee_input profile_inputs_next(struct profile_inputs *in);
 struct profile_level {
 	unsigned limit;
 	double per_s;               /* tasks a second, those that succeeded */
+	double noise_frac;          /* of it: what chance may have added, by how its tasks' lengths differ */
 	uint64_t done, failed;
 };
 
@@ -49,6 +50,7 @@ struct profile_task {
 	double cpu_s, delay_s;
 	double io_bytes, disk_bytes, output_bytes;
 	uint64_t rss_bytes;         /* the largest */
+	double net_bytes;           /* over all links, by anyone, for each task; < 0: not to be seen */
 };
 
 struct profile {
@@ -63,6 +65,7 @@ struct profile {
 
 	int64_t begin_ns, spent_ns;
 	unsigned cores;
+	double start_s, start_cpu_s;        /* of an empty command, started the same way; 0: none ran */
 	struct profile_task task;
 	struct profile_level levels[PROFILE_LEVELS];
 	size_t nlevels;

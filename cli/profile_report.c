@@ -13,6 +13,10 @@
 #include "profile_parts.h"
 #include "terminal.h"
 
+/* Trials that differ by no more, or by what chance may do, but that no further, are alike. */
+#define NEAR 0.02
+#define NEAR_MOST 0.1
+
 #define BAR_CELLS 32
 #define LABEL "  %-13s"
 
@@ -90,30 +94,55 @@ profile_kind(const struct profile *p)
 	return t->disk_bytes > 0 ? KNEE_KIND_UNKNOWN : KNEE_KIND_WAIT;
 }
 
-/* Before the search has ended the trials may know better: its first number says little. */
+/* The trials are as good as each other, but for 2 % or chance. */
+static bool
+near(const struct profile_level *a, const struct profile_level *best)
+{
+	double noise = 2 * hypot(a->noise_frac, best->noise_frac);
+
+	return a->per_s >= (1 - fmin(fmax(NEAR, noise), NEAR_MOST)) * best->per_s;
+}
+
+/* Which trial had the smallest number that gave as much as the best one. */
+static size_t
+trial_enough(const struct profile *p)
+{
+	const struct profile_level *best = p->levels;
+	size_t i = 0;
+
+	for (size_t j = 1; j < p->nlevels; j++)
+		if (p->levels[j].per_s > best->per_s)
+			best = &p->levels[j];
+	while (i + 1 < p->nlevels && !near(&p->levels[i], best))
+		i++;
+	return i;
+}
+
+/* Before the search has ended the trials may know better: its first numbers say little, while the trials
+ * have seen where the rise ends, or a number above. */
 static bool
 by_trials(const struct profile *p)
 {
 	enum knee_kind kind = profile_kind(p);
+	size_t enough = trial_enough(p);
 
-	return p->work.limit == 0 ||
-	    (!p->work.settled &&
-		(kind == KNEE_KIND_LOCK || (kind == KNEE_KIND_CPU && p->work.kind != KNEE_KIND_CPU)));
+	if (p->work.limit == 0 || p->work.settled)
+		return p->work.limit == 0;
+	if (kind == KNEE_KIND_LOCK || (kind == KNEE_KIND_CPU && p->work.kind != KNEE_KIND_CPU))
+		return true;
+	return p->nlevels > 1 && (enough + 1 < p->nlevels || p->work.limit < p->levels[enough].limit);
 }
 
 unsigned
 profile_limit(const struct profile *p)
 {
-	double best = best_per_s(p), cores = cores_per_task(p);
+	double cores = cores_per_task(p);
 
 	if (!by_trials(p))
 		return p->work.limit;
 	if (profile_kind(p) == KNEE_KIND_CPU && cores > 0)
 		return (unsigned)fmax(1, floor(p->cores / fmax(1, cores) + 0.3));
-	for (size_t i = 0; i < p->nlevels && p->nlevels > 1; i++)
-		if (p->levels[i].per_s >= 0.95 * best)
-			return p->levels[i].limit;
-	return p->work.limit;
+	return p->nlevels > 1 ? p->levels[trial_enough(p)].limit : p->work.limit;
 }
 
 /* So many at once against one at a time, by the trials around it; 0: unknown. */
@@ -193,7 +222,15 @@ put_needs(const struct profile *p)
 		put_seconds(t->longest_s);
 		printf(")");
 	}
-	printf(", alone\n" LABEL, "needs CPU");
+	printf(", alone\n");
+	if (p->start_s > 0) {
+		printf(LABEL, "start-up");
+		put_seconds(p->start_s);
+		printf(" of it, ");
+		put_seconds(p->start_cpu_s);
+		printf(" of CPU (an empty command started the same way)\n");
+	}
+	printf(LABEL, "needs CPU");
 	put_seconds(t->cpu_s);
 	if (cores >= 1.3) {
 		/* Nearly a whole number is one: threads start and end one after the other. */
@@ -210,6 +247,13 @@ put_needs(const struct profile *p)
 		printf(" read and written, ");
 		put_bytes(t->disk_bytes);
 		printf(" from and to disks\n");
+	}
+	printf(LABEL, "network");
+	if (t->net_bytes >= 0) {
+		put_bytes(t->net_bytes);
+		printf(" over all links of this machine meanwhile, by anyone\n");
+	} else {
+		printf("what goes over it cannot be seen here\n");
 	}
 	if (t->output_bytes > 0) {
 		printf(LABEL, "prints");
@@ -241,7 +285,7 @@ put_answer(const struct profile *p, bool utf8)
 	if (limit > 0 && p->work.limit == 0)
 		printf(", by these trials: there was no time for its own search");
 	else if (limit > 0 && by_trials(p))
-		printf(", by these trials: its own search, at %u so far, has not ended", p->work.limit);
+		printf(", by these trials: its own search had not ended");
 	else if (limit > 0 && !p->work.settled)
 		printf(" so far: its search has not ended");
 	if (p->work.limit > 0 && p->work.why[0] != '\0')
@@ -359,11 +403,14 @@ json_task(const struct profile *p)
 	json_number("runtime_s", t->runtime_s, ran);
 	json_number("runtime_min_s", t->shortest_s, ran);
 	json_number("runtime_max_s", t->longest_s, ran);
+	json_number("startup_s", p->start_s, p->start_s > 0);
+	json_number("startup_cpu_s", p->start_cpu_s, p->start_s > 0);
 	json_number("cpu_s", t->cpu_s, ran);
 	json_number("cores_per_task", cores_per_task(p), cores_per_task(p) > 0);
 	json_number("memory_bytes", (double)t->rss_bytes, t->rss_bytes > 0);
 	json_number("io_bytes", t->io_bytes, t->io_bytes > 0);
 	json_number("disk_bytes", t->disk_bytes, t->io_bytes > 0);
+	json_number("network_bytes", t->net_bytes, ran && t->net_bytes >= 0);
 	json_number("output_bytes", t->output_bytes, ran);
 	json_number("cpu_share", seen(p)->cpu_share, shares);
 	json_number("disk_share", seen(p)->disk_share, shares);

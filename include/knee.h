@@ -99,6 +99,10 @@ void knee_template_free(struct knee_template *t);
 int knee_template_expand(const struct knee_template *t, const char *const *args,
     size_t nargs, uint64_t seq, unsigned slot, char **ret);
 
+/* True when the command for these arguments is run by a shell, false when the program is run at once.
+ * -ENOMEM. (A program that does not exist is left to the shell, too: that is not known here.) */
+int knee_template_by_shell(const struct knee_template *t, const char *const *args, size_t nargs);
+
 /* Bytes of the command line for these arguments: what -s limits. Linear: the size
  * with n arguments is size(0) + sum over each of (size(1 of them) - size(0)),
  * except where {n} forms are used. The terminating NULs count, as xargs counts. */
@@ -147,9 +151,10 @@ struct knee_result {
 	uint64_t waits, switches;   /* context switches: it waited; it was made to (getrusage) */
 	uint64_t output_bytes;
 	/* Of tasks that ran long enough to be looked at; 0: not known. Source: /proc/PID/io,
-	 * /proc/PID/schedstat, over the tree of its processes. */
+	 * /proc/PID/stat, /proc/PID/schedstat, over the tree of its processes. */
 	uint64_t io_bytes;          /* through read(2) and write(2) */
 	uint64_t disk_bytes;        /* to and from block devices */
+	uint64_t tree_rss_bytes;    /* the most that all its processes were seen to hold at the same time */
 	int64_t delay_ns;           /* ready to run, waiting for a core */
 };
 
@@ -526,6 +531,8 @@ void knee_wake(knee *k);
 
 /* The user's own hand: so many more at once, or fewer (negative). From then on the number is fixed. */
 void knee_adjust(knee *k, int by);
+/* The same, to so many at once; >= 1. */
+void knee_set_limit(knee *k, unsigned limit);
 
 /* End the youngest task that has printed nothing, and run it again later; it counts as no attempt.
  * With KNEE_ORDER_NONE nobody sees what a task prints: it may have printed.
@@ -535,8 +542,17 @@ int knee_requeue_youngest(knee *k);
 /* The kinds of work of the run, the most numerous first: up to max of them in ret. How many were filled. */
 size_t knee_get_work(const knee *k, struct knee_work *ret, size_t max);
 
+/* What the kernel or a container does not show, and is decided without, in words: "disks
+ * (/proc/diskstats), bytes of tasks (/proc/PID/io)". 1 and ret filled, 0 when nothing is missing,
+ * -EAGAIN when nobody knows yet. */
+int knee_get_unseen(const knee *k, char *ret, size_t size);
+
 /* The cores that this process may use: its affinity, and its cgroups' quota rounded up. >= 1. */
 unsigned knee_cores(void);
+
+/* Bytes of memory that may still be used: the smallest of what the machine has (MemAvailable in
+ * /proc/meminfo) and of what the cgroups leave; 0: unknown. */
+uint64_t knee_memory_free(void);
 
 void knee_get_stats(const knee *k, struct knee_stats *ret);
 

@@ -218,6 +218,48 @@ kn_explain_change(const struct kn_change *c, const struct knee_work *w, char *re
 	finding_text(&c->finding, ret, size);
 }
 
+struct name {
+	unsigned bit;
+	const char *text;
+};
+
+static void
+unseen(const struct name *names, size_t n, unsigned known, char *ret, size_t size)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((known & names[i].bit) == 0)
+			add(ret, size, "%s%s", ret[0] != '\0' ? ", " : "", names[i].text);
+}
+
+void
+kn_explain_unseen(unsigned usage, unsigned vitals, char *ret, size_t size)
+{
+	static const struct name of_machine[] = {
+		{ KN_VITALS_CPU, "use of the cores (/proc/stat)" },
+		{ KN_VITALS_MEMORY, "free memory (/proc/meminfo)" },
+		{ KN_VITALS_GROUPS, "memory of the cgroup (/sys/fs/cgroup)" },
+		{ KN_VITALS_PRESSURE, "memory pressure (/proc/pressure/memory)" },
+		{ KN_VITALS_SWAP, "swapping (/proc/vmstat)" },
+		{ KN_VITALS_DISKS, "disks (/proc/diskstats)" },
+		{ KN_VITALS_NET, "links (/proc/net/dev)" },
+		{ KN_VITALS_RETRANS, "segments sent again (/proc/net/snmp)" },
+		{ KN_VITALS_LOAD, "processes that want to run (/proc/stat)" },
+		{ KN_VITALS_SWITCHES, "context switches (/proc/stat)" },
+	};
+	static const struct name of_tasks[] = {
+		{ KN_USAGE_CPU | KN_USAGE_RSS, "CPU time and memory of tasks (/proc/PID/stat)" },
+		{ KN_USAGE_BYTES, "bytes of tasks (/proc/PID/io)" },
+		{ KN_USAGE_DELAY, "tasks' wait for a core (/proc/PID/schedstat)" },
+	};
+
+	ret[0] = '\0';
+	/* Where free memory cannot be seen nothing else can be said of it. */
+	if ((vitals & KN_VITALS_MEMORY) == 0)
+		vitals |= KN_VITALS_GROUPS;
+	unseen(of_machine, sizeof(of_machine) / sizeof(*of_machine), vitals, ret, size);
+	unseen(of_tasks, sizeof(of_tasks) / sizeof(*of_tasks), usage, ret, size);
+}
+
 bool
 kn_explain_urgent(enum kn_why why)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "explain.h"
 #include "run.h"
 #include "sys/machine.h"
 
@@ -209,6 +210,12 @@ knee_adjust(knee *k, int by)
 	kn_run_adjust(k, by);
 }
 
+void
+knee_set_limit(knee *k, unsigned limit)
+{
+	kn_run_set_limit(k, limit);
+}
+
 int
 knee_requeue_youngest(knee *k)
 {
@@ -219,6 +226,17 @@ size_t
 knee_get_work(const knee *k, struct knee_work *ret, size_t max)
 {
 	return kn_run_work(k, ret, max);
+}
+
+int
+knee_get_unseen(const knee *k, char *ret, size_t size)
+{
+	unsigned usage, vitals;
+
+	if (!kn_meter_known(&k->meter, &usage, &vitals))
+		return -EAGAIN;
+	kn_explain_unseen(usage, vitals, ret, size);
+	return ret[0] != '\0';
 }
 
 const char *
@@ -242,6 +260,20 @@ unsigned
 knee_cores(void)
 {
 	return kn_machine_cores();
+}
+
+uint64_t
+knee_memory_free(void)
+{
+	struct kn_vitals_reader *r;
+	struct kn_vitals v;
+
+	if (kn_vitals_new(&r) < 0)
+		return 0;
+	/* At no time after the first reading: only what is true now. */
+	kn_vitals_read(r, 0, &v);
+	kn_vitals_free(r);
+	return v.known & KN_VITALS_MEMORY ? v.memory_free_bytes : 0;
 }
 
 int

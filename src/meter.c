@@ -16,6 +16,9 @@
 /* What a task waits for is asked in every sweep at first, then in every so many. */
 #define DEEP_FIRST 40
 #define DEEP_EVERY 4
+/* What is missing in so many looks and readings will not be seen any more. */
+#define LOOKS_TELL 3
+#define READINGS_TELL 2
 
 int
 kn_meter_init(struct kn_meter *m, const struct knee_options *o, const struct kn_machine *machine,
@@ -139,6 +142,8 @@ sweep(struct kn_meter *m, const struct kn_sched *s, size_t most)
 		}
 		wanted--;
 		m->exec->ops->look(m->exec, t, deep);
+		m->looks++;
+		m->usage_known |= t->usage.known;
 		usage_delta(&t->usage, &t->told, &delta);
 		t->told = t->usage;
 		kn_tuner_progress(m->tuner, t->key, t->started_ns, &delta, &t->usage);
@@ -158,11 +163,33 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 	if (m->vitals != NULL && now_ns - m->vitals_ns >= VITALS_NS) {
 		kn_vitals_read(m->vitals, now_ns, &vitals);
 		m->vitals_ns = now_ns;
+		m->readings++;
+		m->vitals_known |= vitals.known;
 		sample.vitals = &vitals;
 	}
 	kn_tuner_sample(m->tuner, &sample);
 	cost_ns = kn_loop_cpu_ns() - before_ns;
 	m->look_ns = now_ns + LOOK_SHARE * cost_ns;
+}
+
+bool
+kn_meter_known(const struct kn_meter *m, unsigned *ret_usage, unsigned *ret_vitals)
+{
+	if (m->looks < LOOKS_TELL || m->readings < READINGS_TELL)
+		return false;
+	*ret_usage = m->usage_known;
+	*ret_vitals = m->vitals_known;
+	return true;
+}
+
+/* The most memory that a task was seen to use: the kernel knows it of its largest process alone, a look
+ * knows all of them, but for what was between two looks. */
+static uint64_t
+peak_bytes(const struct kn_task *t)
+{
+	uint64_t largest = t->result.peak_rss_bytes > 0 ? (uint64_t)t->result.peak_rss_bytes : 0;
+
+	return largest > t->usage.peak_bytes ? largest : t->usage.peak_bytes;
 }
 
 void
@@ -172,7 +199,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	struct kn_end end = {
 		.now_ns = now_ns,
 		.started_ns = t->started_ns,
-		.peak_rss_bytes = r->peak_rss_bytes > 0 ? (uint64_t)r->peak_rss_bytes : 0,
+		.peak_rss_bytes = peak_bytes(t),
 		.failed = knee_failed(r),
 		.busy = t->busy,
 		.cut =
@@ -189,6 +216,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	usage_delta(&t->usage, &t->told, &end.delta);
 	r->io_bytes = t->usage.bytes;
 	r->disk_bytes = t->usage.disk_bytes;
+	r->tree_rss_bytes = t->usage.peak_bytes;
 	r->delay_ns = t->usage.delay_ns;
 	kn_tuner_ended(m->tuner, t->key, &end);
 }

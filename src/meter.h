@@ -25,6 +25,9 @@ struct kn_meter {
 	int64_t look_ns;                    /* no look at tasks before */
 	uint64_t random;
 	uint32_t sweeps;
+	/* What was known of any task looked at, and in any reading of the machine. */
+	unsigned usage_known, vitals_known;
+	uint32_t looks, readings;
 };
 
 /* 0 or -errno. m is zeroed; kn_meter_done either way. */
@@ -41,5 +44,9 @@ void kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_n
     bool left_known);
 /* A task's attempt has ended: t->result and t->usage are final. */
 void kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns);
+
+/* What the kernel or a container withholds, so that decisions are made without: the bits of
+ * kn_usage_known and kn_vitals_known that were seen. False: too early to tell. */
+bool kn_meter_known(const struct kn_meter *m, unsigned *ret_usage, unsigned *ret_vitals);
 
 #endif

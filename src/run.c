@@ -551,6 +551,17 @@ kn_run_adjust(struct knee *k, int by)
 	(void)changes_tell(k);
 }
 
+void
+kn_run_set_limit(struct knee *k, unsigned limit)
+{
+	/* The number that holds now: k->limit is that of the last sample. */
+	int64_t by = (int64_t)limit - (int64_t)kn_tuner_limit(k->meter.tuner);
+
+	/* One that was found becomes a given one, though it is the same. */
+	if (by != 0 || !kn_tuner_fixed(k->meter.tuner))
+		kn_run_adjust(k, by > INT_MAX ? INT_MAX : (int)by);
+}
+
 size_t
 kn_run_work(const struct knee *k, struct knee_work *ret, size_t max)
 {

@@ -79,6 +79,7 @@ void kn_run_stats(const struct knee *k, struct knee_stats *ret);
 void kn_run_stop(struct knee *k, enum knee_stop how);
 /* The user's own hand. */
 void kn_run_adjust(struct knee *k, int by);
+void kn_run_set_limit(struct knee *k, unsigned limit);
 int kn_run_requeue_youngest(struct knee *k);
 size_t kn_run_work(const struct knee *k, struct knee_work *ret, size_t max);
 

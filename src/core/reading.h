@@ -13,7 +13,7 @@ enum kn_usage_known {
 	KN_USAGE_CPU = 1,           /* cpu_ns */
 	KN_USAGE_BYTES = 2,         /* bytes, disk_bytes, reads */
 	KN_USAGE_DELAY = 4,         /* delay_ns */
-	KN_USAGE_RSS = 8,           /* rss_bytes */
+	KN_USAGE_RSS = 8,           /* rss_bytes, peak_bytes */
 	KN_USAGE_LOOKS = 16,        /* looks and what was seen in them */
 };
 
@@ -26,6 +26,7 @@ struct kn_usage {
 	uint64_t disk_bytes;        /* to and from block devices */
 	uint64_t reads;             /* read(2) and write(2) calls */
 	uint64_t rss_bytes;         /* now (the only one that may fall) */
+	uint64_t peak_bytes;        /* the most that it was at a look */
 	/* One look sees one instant of the tree: how many looks, and in how many of them some
 	 * process was on or ready for a core, waited for a disk, for a socket, for a lock. */
 	unsigned looks, cpu_looks, disk_looks, net_looks, lock_looks;
@@ -53,6 +54,7 @@ enum kn_vitals_known {
 	KN_VITALS_RETRANS = 64,     /* retrans_frac */
 	KN_VITALS_LOAD = 128,       /* runnable */
 	KN_VITALS_SWITCHES = 256,   /* switches_per_s */
+	KN_VITALS_GROUPS = 512,     /* memory_*: also what the cgroups allow and use */
 };
 
 /* The machine since the reading before. */

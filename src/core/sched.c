@@ -237,7 +237,8 @@ task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 		to_list(s, &s->running, &s->waiting, t, KN_WAITING);
 		deadline_set(s, t, now_ns + backoff_ns(s, r->attempt));
 	}
-	if (s->runtimes != NULL && t->reason == KN_BY_ITSELF) {
+	if (s->runtimes != NULL && t->reason == KN_BY_ITSELF && r->outcome == KNEE_EXITED &&
+	    !knee_failed(r)) {
 		kn_hist_add(s->runtimes, r->runtime_ns);
 		median_changed(s);
 	}

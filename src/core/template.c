@@ -449,6 +449,18 @@ knee_template_expand(const struct knee_template *t, const char *const *args, siz
 }
 
 int
+knee_template_by_shell(const struct knee_template *t, const char *const *args, size_t nargs)
+{
+	const struct kn_fill fill = { .args = args, .nargs = nargs, .seq = 1, .slot = 1 };
+	struct kn_command c = { 0 };
+	int err = kn_template_command(t, &fill, &c);
+	int by_shell = c.shell;
+
+	kn_command_done(&c);
+	return err < 0 ? err : by_shell;
+}
+
+int
 knee_quote(const char *s, char **ret)
 {
 	struct kn_buf text = { 0 };

@@ -92,6 +92,15 @@ kn_cgroup_find(const char *controller, struct kn_cgroup *ret)
 }
 
 bool
+kn_cgroup_mounted(const struct kn_cgroup *g)
+{
+	char mount[PATH_MAX];
+
+	(void)snprintf(mount, sizeof(mount), "%.*s", (int)g->mount_length, g->folder);
+	return access(mount, F_OK) == 0;
+}
+
+bool
 kn_cgroup_up(struct kn_cgroup *g)
 {
 	char *slash = strrchr(g->folder + g->mount_length, '/');

@@ -21,6 +21,8 @@ struct kn_cgroup {
 
 /* That of a controller ("cpu", "memory"). 0 or -ENOENT. */
 int kn_cgroup_find(const char *controller, struct kn_cgroup *ret);
+/* False where its files are not mounted: it may have limits, and nobody can see them. */
+bool kn_cgroup_mounted(const struct kn_cgroup *g);
 /* Go to the parent. False when there is none. */
 bool kn_cgroup_up(struct kn_cgroup *g);
 

@@ -371,6 +371,7 @@ kn_probe_look(struct kn_probe *p, bool look_deep)
 	usage->known |= look.sum.known;
 	usage->cpu_ns = later(usage->cpu_ns, look.sum.cpu_ns);
 	usage->rss_bytes = look.sum.rss_bytes;
+	usage->peak_bytes = more(usage->peak_bytes, usage->rss_bytes);
 	/* That of an ended process appears nowhere again: what each look adds counts. */
 	usage->delay_ns += later(0, look.sum.delay_ns - p->delay_now_ns);
 	p->delay_now_ns = look.sum.delay_ns;

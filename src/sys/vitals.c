@@ -232,6 +232,8 @@ read_memory(struct kn_vitals_reader *r, struct kn_vitals *ret)
 	ret->memory_free_bytes = labelled(text, "MemAvailable:") * 1024;
 	kn_vitals_cgroup_memory(&r->cgroup, &ret->memory_bytes, &ret->memory_free_bytes);
 	ret->known |= KN_VITALS_MEMORY;
+	if (!r->cgroup.memory_hidden)
+		ret->known |= KN_VITALS_GROUPS;
 }
 
 /* "some avg10=0.00 ... total=N" and the same with "full". Raises what ret has already. */

@@ -62,6 +62,7 @@ init_memory(struct kn_vitals_cgroup *c, uint64_t memory_bytes)
 
 	if (kn_cgroup_find("memory", &g) < 0)
 		return;
+	c->memory_hidden = !kn_cgroup_mounted(&g);
 	do {
 		struct kn_vitals_level level = { .limit = kn_cgroup_memory(&g), .version = g.version };
 
@@ -69,8 +70,10 @@ init_memory(struct kn_vitals_cgroup *c, uint64_t memory_bytes)
 			continue;
 		level.usage_fd =
 		    kn_cgroup_open(&g, g.version == 1 ? "memory.usage_in_bytes" : "memory.current");
-		if (level.usage_fd < 0)
+		if (level.usage_fd < 0) {
+			c->memory_hidden = true;
 			continue;
+		}
 		level.stat_fd = kn_cgroup_open(&g, "memory.stat");
 		level.pressure_fd = kn_cgroup_open(&g, "memory.pressure");
 		c->levels[c->nlevels++] = level;

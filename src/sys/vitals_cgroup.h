@@ -20,6 +20,7 @@ struct kn_vitals_cgroup {
 		int usage_fd, stat_fd, pressure_fd;     /* -1: not open */
 	} levels[KN_VITALS_LEVELS];
 	unsigned nlevels;
+	bool memory_hidden;         /* groups may set limits of memory of which not all can be seen */
 };
 
 /* affinity_cores, memory_bytes: only what is below that is a bound. */

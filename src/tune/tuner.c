@@ -738,14 +738,14 @@ memory_bound(struct kn_tuner *t, unsigned class, int64_t now_ns)
 
 /* What the machine showed since the last tick, at the limit that was in force. */
 static void
-signs_gather(struct kn_tuner *t, struct kn_class *c, double elapsed_ns, int64_t now_ns)
+signs_gather(struct kn_tuner *t, struct kn_class *c, int64_t now_ns)
 {
 	const char *disk = c->kind == KNEE_KIND_DISK ? c->resource : NULL;
 
 	kn_signs_delay(&c->signs, c->delay_ns, c->area.sum);
 	c->delay_ns = 0;
 	if (t->vitals_ns == now_ns)
-		kn_signs_vitals(&c->signs, &t->vitals, disk, elapsed_ns);
+		kn_signs_vitals(&c->signs, &t->vitals, disk, (double)t->vitals_elapsed_ns);
 }
 
 /* Share of the cores that is busy without what only computes, which gives way to the others. */
@@ -793,7 +793,7 @@ class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 		tick.runtime_ns = (double)(now_ns - c->oldest_ns);
 	for (size_t i = 0; i < c->nages; i++)
 		c->ages[i] = log(fmax(1, (double)now_ns - c->ages[i]));
-	signs_gather(t, c, (double)tick.elapsed_ns, now_ns);
+	signs_gather(t, c, now_ns);
 	c->area.sum = 0;
 	c->ticked_ns = now_ns;
 	c->work = 0;
@@ -828,6 +828,7 @@ guard_sample(struct kn_tuner *t, int64_t now_ns, const struct kn_vitals *v)
 	enum kn_guard_state before = t->guard.state;
 
 	t->vitals = *v;
+	t->vitals_elapsed_ns = t->vitals_ns > 0 ? now_ns - t->vitals_ns : 0;
 	t->vitals_ns = now_ns;
 	t->cpu_frac = v->known & KN_VITALS_CPU ? v->cpu_busy / t->machine.cores : -1;
 	kn_guard_vitals(&t->guard, now_ns, v, t->running - t->suspended, t->suspended);

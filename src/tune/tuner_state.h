@@ -7,7 +7,8 @@
 #include "tuner.h"
 
 #define KN_AGES 256
-#define KN_CHANGES 32
+/* All classes may change more than once before anybody asks. */
+#define KN_CHANGES (3 * KN_CLASSES)
 
 /* Of something that changes by steps, its integral over time. */
 struct kn_area {
@@ -108,6 +109,7 @@ struct kn_tuner {
 	double cpu_frac;            /* < 0: unknown */
 	struct kn_vitals vitals;
 	int64_t vitals_ns;
+	int64_t vitals_elapsed_ns;  /* that they cover; 0: unknown, they are the first */
 	enum kn_act act;
 	enum kn_guard_state said;   /* the guard's state that was told */
 	int direction;

@@ -2,6 +2,9 @@
 """How many at once, as the user says it: the forms of -j, -j FILE, --limit, the lines typed on
 the terminal, signals, and what is remembered. How the number is found is tests/sim's matter."""
 
+import contextlib
+import sqlite3
+import sys
 
 from kneetest import *
 
@@ -91,6 +94,15 @@ class JobsFile(unittest.TestCase):
         r = knee('-j', 'jobs', command, ':::', *numbers(12), cwd=self.folder)
         self.assertEqual((r.out, r.err, r.status), (b'', b'', 0))
         self.assertEqual(most(os.path.join(self.folder, 'log')), 1)
+
+    def test_number_is_the_one_that_is_written(self):
+        # A kind of work that has just ended counts no more in what runs at once.
+        for number, said in ((4, b'4 at once, not 3: as you said\n'), (3, b'still 3 at once: as you said\n')):
+            self.write('auto')
+            lines = [f'sleep 1; echo {number} >jobs', *['timeout 5 sleep 2'] * 3]
+            r = knee('--explain', '-j', 'jobs', input='\n'.join(lines).encode(), cwd=self.folder)
+            self.assertEqual((r.out, r.status), (b'', 0), r)
+            self.assertIn(said, r.err)
 
     def test_nonsense_changes_nothing(self):
         for text, said in (('many', b'knee: -j: jobs: not a number of tasks: the number stays\n'),
@@ -223,6 +235,16 @@ class Learnt(unittest.TestCase):
     def test_kept(self):
         self.run_in()
         self.assertTrue(os.path.exists(os.path.join(self.cache, 'knee/learnt.db')))
+
+    def test_memory_of_all_processes_of_a_task(self):
+        hold = "x = b'x' * (60 << 20); import time; time.sleep(.5)"
+        r = knee('-j', 'auto:3', f': {{}}; {sys.executable} -c "{hold}" | {sys.executable} -c "{hold}"', ':::',
+                 *numbers(12), env={'XDG_CACHE_HOME': self.cache})
+        self.assertEqual((r.err, r.status), (b'', 0))
+        with contextlib.closing(sqlite3.connect(os.path.join(self.cache, 'knee/learnt.db'))) as db:
+            peaks = [row[0] for row in db.execute('SELECT rss_bytes FROM learnt')]
+        self.assertEqual(len(peaks), 1)
+        self.assertGreater(peaks[0], 120 << 20)
 
     def test_in_the_home(self):
         home = scratch()

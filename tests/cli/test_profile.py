@@ -3,6 +3,7 @@
 a command is in test_serial_profile.py."""
 
 import json
+import sys
 
 from kneetest import *
 
@@ -33,10 +34,32 @@ class Said(Case):
     def test_text(self):
         r = knee('profile', '--time', '1.5', 'sleep', ':::', '0.01')
         self.assertEqual((r.err, r.status), (b'', 0), r)
-        for text in (b'1 input, used again and again', b'one task', b'needs CPU', b'memory',
+        for text in (b'1 input, used again and again', b'one task', b'start-up', b'needs CPU', b'memory',
                      b'bound by', b'knee uses', b'at once    tasks/s', b'##'):
             self.assertIn(text, r.out, r)
         self.assertTrue(r.out.isascii(), r)
+
+    def test_start_up(self):
+        direct = self.profile('--time', '1.5', 'sleep', ':::', '0.05')
+        self.assertGreater(direct['startup_s'], 0, direct)
+        self.assertGreater(direct['startup_cpu_s'], 0, direct)
+        self.assertLess(direct['startup_s'], direct['runtime_s'], direct)
+        # A shell that takes its time: it is part of what a start by it costs.
+        shell = os.path.join(FOLDER, 'bash')
+        with open(shell, 'w') as f:
+            f.write('#!/bin/sh\nsleep 0.2\nexec /bin/sh "$@"\n')
+        os.chmod(shell, 0o755)
+        for words, least, most in (([': {};'], 0.2, 60), (['true'], 0, 0.2 * SLOW)):
+            r = knee('profile', '--json', '--time', '4', *words, ':::', '1', env={'SHELL': shell})
+            found = json.loads(r.out)
+            self.assertTrue(least <= found['startup_s'] < most, found)
+        self.assertEqual(found['failed'], 0, found)
+
+    def test_network(self):
+        r = knee('profile', '--json', '--time', '1', 'true', ':::', '1')
+        self.assertGreaterEqual(json.loads(r.out)['network_bytes'], 0, r)
+        r = knee('profile', '--time', '1', 'true', ':::', '1')
+        self.assertRegex(r.out, rb'network +[\d.]+ [KMG]?i?B over all links of this machine meanwhile', r)
 
     def test_bars_in_utf8(self):
         r = knee('profile', '--time', '1.5', 'sleep', ':::', '0.01', env={'LC_ALL': 'C.UTF-8'})
@@ -51,6 +74,13 @@ class Said(Case):
     def test_any_bytes_make_good_json(self):
         r = knee('profile', '--json', '--time', '1', 'true', b'a"\\\n\xff\xc3\xa9', ':::', '1')
         self.assertEqual(json.loads(r.out)['command'], ['true', 'a"\\\n\ufffd\u00e9'], r)
+
+    def test_memory_of_all_its_processes(self):
+        hold = "x = b'x' * (60 << 20); import time; time.sleep(1)"
+        found = self.profile('--time', '4', '-j1', f'{sys.executable} -c "{hold}" | {sys.executable} -c "{hold}"',
+                             ':::', '1')
+        self.assertGreater(found['memory_bytes'], 120 << 20, found)
+        self.assertLess(found['memory_bytes'], 200 << 20, found)
 
     def test_jobs_bound_the_trials(self):
         found = self.profile('--time', '4', '-j3', 'sleep', ':::', '0.05')

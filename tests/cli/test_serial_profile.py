@@ -39,6 +39,31 @@ for t in threads:
 ''')
 
 
+# Holds 60 MiB for a moment.
+HOLDER = script('holder', '''#!/usr/bin/env python3
+import time
+held = b'x' * (60 << 20)
+time.sleep(.2)
+''')
+
+
+def memory_group(limit):
+    """A new cgroup with a limit of memory, of the version that is here; None: none can be made."""
+    for root, name in (('/sys/fs/cgroup/memory', 'memory.limit_in_bytes'), ('/sys/fs/cgroup', 'memory.max')):
+        path = f'{root}/knee-test-{os.getpid()}'
+        try:
+            os.mkdir(path)
+        except OSError:
+            continue
+        try:
+            with open(f'{path}/{name}', 'r+') as f:
+                f.write(str(limit))
+            return path
+        except OSError:
+            os.rmdir(path)
+    return None
+
+
 class Slow(socketserver.ThreadingTCPServer):
     """Answers every client after 0.2 s: that is what it is for, nothing is waited for here."""
     daemon_threads = True
@@ -92,6 +117,16 @@ class Kinds(unittest.TestCase):
         self.assertLess(found['cores_per_task'], 5, found)
         self.assertEqual(found['at_once'], max(1, round(len(CORES) / 4)), found)
 
+    def test_memory_of_a_cgroup(self):
+        group = memory_group(400 << 20)
+        if group is None:
+            self.skipTest('no cgroup with a limit of memory can be made here')
+        self.addCleanup(os.rmdir, group)
+        found = self.profile(HOLDER, ':::', '1',
+                             before=('sh', '-c', f'echo $$ >{group}/cgroup.procs; exec "$@"', 'sh'))
+        self.assertEqual(found['failed'], 0, found)
+        self.assertLessEqual(max(level['at_once'] for level in found['levels']), 5, found)
+
     @unittest.skipUnless(shutil.which('bash'), 'bash is not installed')
     def test_slow_service(self):
         with Slow() as server:
@@ -99,6 +134,9 @@ class Kinds(unittest.TestCase):
         self.assertIn(found['kind'], ('network', 'net', 'wait'), found)
         self.assertGreater(found['at_once'], 2 * len(CORES), found)
         self.assertGreater(found['speed_up'], 2, found)
+        # An open, a line and a close through loopback.
+        self.assertGreater(found['network_bytes'], 300, found)
+        self.assertLess(found['network_bytes'], 100000, found)
 
     def test_wait(self):
         found = self.profile('sleep', ':::', '0.2')

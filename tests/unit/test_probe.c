@@ -333,15 +333,41 @@ test_bytes(void)
 	finish(&c);
 }
 
+static char *
+hold(size_t bytes)
+{
+	char *held = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memset(held, 1, bytes);
+}
+
+/* One beside it holds as much. */
 static void
 work_memory(void)
 {
-	char *held = mmap(NULL, 48 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ready[2];
+	pid_t pid;
+	char byte, *held;
 
-	memset(held, 1, 48 * MIB);
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		leave(1);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		hold(48 * MIB);
+		if (write(ready[1], "r", 1) != 1)
+			leave(1);
+		for (;;)
+			pause();
+	}
+	held = hold(48 * MIB);
+	if (read(ready[0], &byte, 1) != 1)
+		leave(1);
 	say(0);
 	hear();
 	munmap(held, 48 * MIB);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 	say(0);
 	hear();
 }
@@ -357,11 +383,13 @@ test_memory(void)
 	said(&c);
 	kn_probe_look(&p, false);
 	held = p.usage.rss_bytes;
-	ok((p.usage.known & KN_USAGE_RSS) != 0 && held >= 48 * MIB, "memory that it holds");
+	ok((p.usage.known & KN_USAGE_RSS) != 0 && held >= 96 * MIB, "memory that it and its child hold");
+	is_int(p.usage.peak_bytes, held, "is the most so far");
 	go_on(&c);
 	said(&c);
 	kn_probe_look(&p, false);
-	ok(p.usage.rss_bytes + 40 * MIB < held, "falls when it gives it back");
+	ok(p.usage.rss_bytes + 80 * MIB < held, "falls when they give it back");
+	is_int(p.usage.peak_bytes, held, "but the most does not");
 	kn_probe_done(&p);
 	finish(&c);
 }
@@ -394,7 +422,8 @@ static bool
 fell(const struct kn_usage *now, const struct kn_usage *before)
 {
 	return now->cpu_ns < before->cpu_ns || now->bytes < before->bytes || now->reads < before->reads ||
-	    now->disk_bytes < before->disk_bytes || now->delay_ns < before->delay_ns;
+	    now->peak_bytes < before->peak_bytes || now->disk_bytes < before->disk_bytes ||
+	    now->delay_ns < before->delay_ns;
 }
 
 static void

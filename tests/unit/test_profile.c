@@ -89,7 +89,8 @@ with_levels(const double *per_s, size_t n)
 	struct profile p = { .cores = 2, .nlevels = n, .task = { .runtime_s = 1, .done = 3 } };
 
 	for (size_t i = 0; i < n; i++)
-		p.levels[i] = (struct profile_level){ .limit = 1U << i, .per_s = per_s[i] };
+		p.levels[i] =
+		    (struct profile_level){ .limit = 1U << i, .per_s = per_s[i], .noise_frac = 0.02 };
 	return p;
 }
 
@@ -121,7 +122,7 @@ test_answer(void)
 	is_near(speed_up(&p, 1), 1, "alone");
 	is_near(speed_up(&p, 64), 4, "beyond the trials no more than they gave");
 	ok(speed_up(&p, 3) > 2 && speed_up(&p, 3) < 3.9, "between two of them");
-	p.work = (struct knee_work){ .kind = KNEE_KIND_NET, .limit = 7 };
+	p.work = (struct knee_work){ .kind = KNEE_KIND_NET, .limit = 7, .settled = 1 };
 	is_int(profile_limit(&p), 7, "the engine's number comes first");
 	is_int(profile_kind(&p), KNEE_KIND_NET, "and so does its kind");
 
@@ -150,6 +151,49 @@ test_answer(void)
 	is_near(speed_up(&p, 5), 0, "nor how much faster");
 }
 
+static void
+test_search_goes_on(void)
+{
+	struct profile p = with_levels((double[]){ 1, 2, 4, 8, 8.1, 8.05 }, 6);
+
+	p.task.cpu_s = 0.1;
+	p.work = (struct knee_work){ .kind = KNEE_KIND_WAIT, .limit = 128 };
+	is_int(profile_limit(&p), 8, "trials that saw the end of the rise know better");
+	p.work.limit = 4;
+	is_int(profile_limit(&p), 8, "also when the search is still below it");
+	for (size_t i = 0; i < p.nlevels; i++)
+		p.levels[i].noise_frac = 0;
+	p.levels[3].per_s = 7.9;
+	is_int(profile_limit(&p), 16, "2 %% less is another number, where chance is no excuse");
+	p.nlevels = 4;
+	p.work.limit = 128;
+	is_int(profile_limit(&p), 128, "where the trials still rose the search has seen more");
+	p.work.limit = 5;
+	is_int(profile_limit(&p), 8, "or less");
+}
+
+/* Each second some end; noise is what their lengths differ by. */
+static void
+test_noise(void)
+{
+	struct span spans[] = {
+		{ 0, 1 * SECOND, false },
+		{ 0, 3 * SECOND, false },
+		{ 0, 1 * SECOND, false },
+		{ 0, 3 * SECOND, false },
+	};
+	struct profile p = { .task.runtime_s = 1 };
+	struct phase ph = { .p = &p, .spans = spans, .nspans = 4, .stop_ns = SECOND };
+
+	level_add(&p, &ph, 4);
+	is_near(p.levels[0].noise_frac, sqrt(1.0 / 3) / 2, "the error of a mean of four");
+	for (size_t i = 0; i < 4; i++)
+		spans[i] = (struct span){ 0, SECOND, false };
+	ph = (struct phase){ .p = &p, .spans = spans, .nspans = 4, .stop_ns = SECOND };
+	level_add(&p, &ph, 4);
+	is_near(p.levels[1].noise_frac, 0, "equal ones have none");
+}
+
 int
 main(void)
 {
@@ -158,5 +202,7 @@ main(void)
 	test_queue();
 	test_rises();
 	test_answer();
+	test_search_goes_on();
+	test_noise();
 	return done_testing();
 }

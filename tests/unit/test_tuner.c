@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../src/tune/tuner.h"
+#include "../../src/tune/tuner_state.h"
 #include "tap.h"
 
 #define MS ((int64_t)1000000)
@@ -111,6 +111,52 @@ test_hand(void)
 	t = tuner_make(0);
 	kn_tuner_adjust(t, 6, 1);
 	is_int(kn_tuner_limit(t), (intmax_t)start_all(t, 1), "a found number becomes a given one");
+	kn_tuner_free(t);
+}
+
+/* As many kinds of work as there can be, all in a moment: each is told. */
+static void
+test_many_changes(void)
+{
+	const struct kn_tuner_options options = { .hint = KNEE_KIND_NET };
+	struct kn_key_name name = { .program = "work", .place.spindle = -1 };
+	struct kn_change change;
+	struct kn_tuner *t;
+	unsigned first = 0, others = 0;
+
+	if (kn_tuner_new(&options, &machine, &t) < 0)
+		return;
+	for (unsigned i = 0; i < KN_KEYS; i++) {
+		(void)snprintf(name.place.host, sizeof(name.place.host), "host%u", i);
+		kn_tuner_queue(t, kn_tuner_key(t, &name), 1000, i);
+	}
+	sample(t, 100 * MS);
+	while (kn_tuner_change(t, &change)) {
+		first += change.why == KN_WHY_HINT;
+		others += change.why != KN_WHY_HINT;
+	}
+	is_int(first, KN_KEYS, "the start of each kind is told, beside %u other changes", others);
+	kn_tuner_free(t);
+}
+
+/* A class looks more often than the machine is read: bytes count over the time in which they moved. */
+static void
+test_swapped(void)
+{
+	struct kn_tuner *t = tuner_make(0);
+	struct kn_vitals v = { .known = KN_VITALS_SWAP, .net_busy_frac = -1 };
+	struct kn_sample s = { .now_ns = 1000 * MS, .left = 1000000, .vitals = &v };
+	const struct kn_class *c = &t->classes[0];
+	const struct kn_signs *signs;
+
+	kn_tuner_started(t, 0, 900 * MS);
+	kn_tuner_sample(t, &s);
+	t->classes[0].ticked_ns = 1150 * MS;
+	t->classes[0].limiter.due_ns = s.now_ns = 1200 * MS;
+	v.swap_in_bytes = 20000000;
+	kn_tuner_sample(t, &s);
+	signs = c->signs.time_ns[KN_SYMPTOM_SWAP] > 0 ? &c->signs : &c->signs_base;
+	is_int((int64_t)signs->mean[KN_SYMPTOM_SWAP], 100000000, "20 MB in 0.2 s are 100 MB/s");
 	kn_tuner_free(t);
 }
 
@@ -325,5 +371,7 @@ main(void)
 	test_given();
 	test_refused();
 	test_hand();
+	test_many_changes();
+	test_swapped();
 	return done_testing();
 }

@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "knee.h"
 #include "sys/machine.h"
 #include "sys/places.h"
 #include "tap.h"
@@ -328,6 +329,15 @@ set(const char *name, const char *text)
 }
 
 static void
+unlink_in(const char *name)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	unlink(path);
+}
+
+static void
 set_folder(const char *name)
 {
 	char path[PATH_MAX];
@@ -520,9 +530,10 @@ check_vitals(void)
 	kn_vitals_read(r, start_ns + SECOND, &v);
 	set_later();
 	kn_vitals_read(r, start_ns + SECOND + 999999, &v);
-	is_int(v.known, KN_VITALS_MEMORY | KN_VITALS_LOAD, "after less than a millisecond: what is true now");
+	is_int(v.known, KN_VITALS_MEMORY | KN_VITALS_LOAD | KN_VITALS_GROUPS,
+	    "after less than a millisecond: what is true now");
 	kn_vitals_read(r, start_ns + 3 * SECOND, &v);
-	is_int(v.known, 511, "everything is known");
+	is_int(v.known, 1023, "everything is known");
 	is_near(v.cpu_busy, 170.0 / 220, "the use of the own core, and of no other");
 	is_near(v.cpu_steal_frac, 20.0 / 220, "what was stolen of it");
 	is_near(v.switches_per_s, 1000, "switches");
@@ -536,6 +547,7 @@ check_vitals(void)
 	is_near(v.net_bytes_per_s, 125250000 / 2.0, "bytes of the network, without loopback");
 	is_near(v.net_busy_frac, 0.5, "of the link whose speed is known");
 	is_near(v.retrans_frac, 0.025, "sent again");
+	is_int(knee_memory_free(), 4096 * MIB, "what is free can be asked without a reader");
 	check_disks(&v);
 	kn_vitals_read(r, start_ns + 4 * SECOND, &v);
 	ok((v.known & KN_VITALS_CPU) == 0, "without a tick of the clock nothing is said of the cores");
@@ -562,6 +574,7 @@ check_groups(void)
 	kn_vitals_read(r, start_ns + SECOND, &v);
 	is_int(v.memory_bytes, 1024 * MIB, "the limit is what there is");
 	is_int(v.memory_free_bytes, (512 + 100) * MIB, "free is also what of the cache nobody uses");
+	is_int(knee_memory_free(), (512 + 100) * MIB, "and so it is told to a program");
 	set("cgroup/a/cpu.stat", "usage_usec 5400000\nuser_usec 1\n");
 	set("cgroup/a/memory.pressure",
 	    "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n"
@@ -570,6 +583,12 @@ check_groups(void)
 	is_near(v.cpu_busy, 0.2, "the group's use of its quota");
 	is_near(v.pressure_some_frac, 0.5, "the pressure in the group, which is higher");
 	is_near(v.pressure_full_frac, 0.4, "on all of it");
+	kn_vitals_free(r);
+
+	unlink_in("cgroup/a/memory.current");
+	is_int(kn_vitals_new(&r), 0, "a reader where the use of a limit is hidden");
+	kn_vitals_read(r, start_ns + 4 * SECOND, &v);
+	ok((v.known & KN_VITALS_GROUPS) == 0, "does not know what the groups leave");
 	kn_vitals_free(r);
 }
 
