@@ -153,7 +153,8 @@ struct kn_journal_resume {
 };
 
 struct knee_journal {
-	char *path;                 /* owned */
+	char *path;                 /* owned; as it was given, for messages */
+	char *real;                 /* owned; the file that it leads to: SQLite's other files lie beside that */
 	int lock_fd;
 	bool made;                  /* the file was made by this start */
 	struct sqlite3 *db;
@@ -250,7 +251,7 @@ struct kn_journal_past {
 	int64_t written[2], ended[2];       /* of the file of each place; -1: not known */
 };
 
-/* Take the lock, then see whether the file may be used: new, or as o.resume says. Fills in past, whose
+/* Take the lock and find j->real, then see whether the file may be used: new, or as o.resume says. Fills in past, whose
  * strings the caller frees, and the places. 0 or -errno with text in j->error; nothing was written but
  * an empty file made (j->made). */
 int kn_journal_lock(struct knee_journal *j);

@@ -75,7 +75,7 @@ beside(const struct knee_journal *j, const char *ending)
 	char *name;
 	int64_t size;
 
-	if (asprintf(&name, "%s%s", j->path, ending) < 0)
+	if (asprintf(&name, "%s%s", j->real, ending) < 0)
 		return 0;
 	size = stat(name, &st) == 0 ? st.st_size : 0;
 	free(name);
@@ -84,7 +84,7 @@ beside(const struct knee_journal *j, const char *ending)
 
 /* ---- reading by SQL -------------------------------------------------------- */
 
-/* The path as a URI, in *ret (malloc). 0 or -ENOMEM. */
+/* An absolute path as a URI, in *ret (malloc). 0 or -ENOMEM. */
 static int
 uri_make(const char *path, bool immutable, char **ret)
 {
@@ -94,7 +94,7 @@ uri_make(const char *path, bool immutable, char **ret)
 
 	if (uri == NULL)
 		return -ENOMEM;
-	to = stpcpy(uri, "file:");
+	to = stpcpy(uri, "file://"); /* without the authority a path might be taken for one */
 	for (; *path != '\0'; path++) {
 		unsigned char c = (unsigned char)*path;
 
@@ -119,7 +119,7 @@ reader_open(const struct knee_journal *j, sqlite3 **ret)
 	int code;
 
 	*ret = NULL;
-	if (uri_make(j->path, beside(j, "-wal") == 0, &uri) < 0)
+	if (uri_make(j->real, beside(j, "-wal") == 0, &uri) < 0)
 		return SQLITE_NOMEM;
 	code = sqlite3_open_v2(uri, ret,
 	    SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
@@ -211,10 +211,25 @@ held_by_another(struct knee_journal *j)
 	return j->err;
 }
 
+/* The file that is locked, by a name without links; a name may lead elsewhere by now. */
+static int
+real_find(struct knee_journal *j, const struct stat *locked)
+{
+	struct stat st;
+
+	j->real = realpath(j->path, NULL);
+	if (j->real == NULL || stat(j->real, &st) < 0)
+		return kn_journal_fail(j, -errno, "%s: cannot be opened: %s", j->path, strerror(errno));
+	if (st.st_dev != locked->st_dev || st.st_ino != locked->st_ino)
+		return kn_journal_fail(j, -ESTALE, "%s: has just become another file: try again", j->path);
+	return 0;
+}
+
 int
 kn_journal_lock(struct knee_journal *j)
 {
 	struct stat st;
+	int err;
 
 	j->lock_fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
 	j->made = j->lock_fd >= 0;
@@ -224,11 +239,13 @@ kn_journal_lock(struct knee_journal *j)
 		return kn_journal_fail(j, -errno, "%s: cannot be opened: %s", j->path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return kn_journal_fail(j, -EINVAL, "%s: is no regular file: a journal needs one", j->path);
-	if (flock(j->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno == EWOULDBLOCK)
-		return held_by_another(j);
-	return kn_journal_fail(j, -errno, "%s: cannot be locked: %s", j->path, strerror(errno));
+	err = flock(j->lock_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	if (err == 0 || err == -EWOULDBLOCK) {
+		int found = real_find(j, &st);
+
+		return found < 0 || err == 0 ? found : held_by_another(j);
+	}
+	return kn_journal_fail(j, err, "%s: cannot be locked: %s", j->path, strerror(-err));
 }
 
 /* ---- the first bytes ---------------------------------------------------------- */
@@ -239,7 +256,7 @@ creation_undo(struct knee_journal *j)
 {
 	sqlite3 *db = NULL;
 	int code = sqlite3_open_v2(
-	    j->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	    j->real, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);

@@ -378,7 +378,7 @@ int
 kn_journal_db_open(struct knee_journal *j, bool make)
 {
 	int code = sqlite3_open_v2(
-	    j->path, &j->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	    j->real, &j->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	int err;
 
 	if (code != SQLITE_OK)
@@ -418,7 +418,7 @@ has_log(const struct knee_journal *j)
 	char *name;
 	bool has;
 
-	if (asprintf(&name, "%s-wal", j->path) < 0)
+	if (asprintf(&name, "%s-wal", j->real) < 0)
 		return false;
 	has = stat(name, &st) == 0;
 	free(name);
@@ -437,7 +437,7 @@ log_end(const struct knee_journal *j)
 		sqlite3 *db = NULL;
 
 		(void)nanosleep(&pause, NULL);
-		if (sqlite3_open_v2(j->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+		if (sqlite3_open_v2(j->real, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
 		    SQLITE_OK)
 			(void)sqlite3_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", NULL, NULL, NULL);
 		(void)sqlite3_close(db);

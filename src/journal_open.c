@@ -151,8 +151,8 @@ journal_new(const struct knee_journal_options *o)
 	j->cut_seq = UINT64_MAX;
 	j->sampled.cpu_busy_frac = -1;
 	(void)gethostname(j->host, sizeof(j->host) - 1);
-	/* SQLite takes ":memory:" for something else. */
-	if (asprintf(&j->path, "%s%s", o->path[0] == ':' ? "./" : "", o->path) >= 0)
+	j->path = strdup(o->path);
+	if (j->path != NULL)
 		return j;
 	free(j);
 	return NULL;
@@ -167,7 +167,7 @@ file_remove(const struct knee_journal *j)
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
 		char *name;
 
-		if (asprintf(&name, "%s%s", j->path, endings[i]) < 0)
+		if (asprintf(&name, "%s%s", j->real != NULL ? j->real : j->path, endings[i]) < 0)
 			return;
 		(void)unlink(name);
 		free(name);
@@ -181,6 +181,7 @@ journal_free(struct knee_journal *j)
 	kn_fd_close(&j->lock_fd);
 	kn_journal_entries_done(&j->entries);
 	free(j->resume.rows);
+	free(j->real);
 	free(j->path);
 	free(j);
 }

@@ -406,6 +406,29 @@ class Resume(Base):
         self.same(self.knee('--resume', command, ':::', 'a', 'b', input=b'text\n'), b'b\n')
 
 
+class Names(Base):
+    """How a journal is named does not matter."""
+
+    def test_link(self):
+        """SQLite's log lies beside the file that a link leads to: a resume finds it there."""
+        os.mkdir(self.path('real'))
+        write(b'', self.folder, 'real', 'data')
+        os.symlink('real/data', self.journal)
+        self.killed_in_3('-j5')
+        self.assertIn('data-wal', os.listdir(self.path('real')))
+        self.assertTrue(self.knee('--resume', WAITS, ':::', *'12345').out.endswith(b'end 4\nout 5\nend 5\n'))
+        self.assertEqual(sorted(self.runs()), [b'1', b'2', b'3', b'3', b'4', b'5'])
+        self.assertEqual(os.listdir(self.path('real')), ['data'])
+
+    def test_strange(self):
+        os.mkdir(self.path('d'))
+        for name in ('/' + self.path('a'), self.path('b%20?mode=x#c'), self.path('d//../e'), ':memory:', 'file:f'):
+            self.journal = name
+            with self.subTest(name=name):
+                self.same(self.knee('echo', ':::', '1'), b'1\n')
+                self.same(self.knee('--resume', 'echo', ':::', '1', '2'), b'2\n')
+
+
 class Files(Base):
     """The output of both starts in one file."""
 
