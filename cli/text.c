@@ -246,6 +246,8 @@ output(struct text_sink *t, const struct knee_event *e)
 
 	if (e->stream == KNEE_STDOUT)
 		return stdout_put(t, task, e, e->data, e->size);
+	if (t->marks.journal != NULL && t->to[1] == &t->out[1])
+		knee_journal_printing(t->marks.journal, e->seq);
 	return task_put(t, task, e, e->stream, e->data, e->size);
 }
 

@@ -384,6 +384,8 @@ struct knee_source knee_journal_source(knee_journal *j, const struct knee_source
 /* All of task seq's output is written: out and err bytes by this run so far, its own included. To be
  * called in the order of printing. */
 void knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err);
+/* Bytes of task seq are about to be given to what writes to err: should the run die now, they are cut off. */
+void knee_journal_printing(knee_journal *j, uint64_t seq);
 /* Text of the last error, "" when none. */
 const char *knee_journal_error(const knee_journal *j);
 /* The run has ended with this exit status. Frees; takes NULL. 0 or -errno. */

@@ -306,6 +306,27 @@ stored_printed(struct knee_journal *j, int64_t seq, const struct kn_journal_span
 	}
 }
 
+static int commit(struct knee_journal *j);
+
+/* That a task writes to stderr is in the journal before its first byte is in the file. What others have
+ * appended until then stays. */
+void
+knee_journal_printing(knee_journal *j, uint64_t seq)
+{
+	struct kn_journal_place *p = &j->place[1];
+	int64_t end = p->fd >= 0 && p->printing == 0 ? kn_journal_place_end(p) : -1;
+
+	if (j->err != 0 || p->fd < 0)
+		return;
+	if (end > p->written)
+		p->written = end;
+	p->printing = seq;
+	if (p->open)
+		return;
+	j->progressed = true;
+	(void)commit(j);
+}
+
 /* An error stays, and the next event or flush returns it. */
 void
 knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err)
@@ -318,6 +339,10 @@ knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err)
 	if (j->err != 0 || (seq >= j->cut_seq && (j->place[0].fd >= 0 || j->place[1].fd >= 0)))
 		return;
 	span = span_take(j, out, err);
+	if (j->place[1].printing == seq) {
+		j->place[1].printing = 0;
+		j->progressed = true;
+	}
 	if (e == NULL) {
 		stored_printed(j, (int64_t)seq, &span);
 	} else if (stored || e->waits) {

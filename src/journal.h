@@ -67,15 +67,28 @@ enum kn_journal_sql {
 	KN_SQL_COUNT
 };
 
-/* stdout or stderr, when it is a regular file: else fd is -1. */
+/* stdout or stderr, when it is a regular file: else fd is -1. Inodes are used again: of two files with the
+ * same one the time of birth or else what lies before the mark (tail) says which it is. */
 struct kn_journal_place {
 	int fd;                     /* borrowed */
+	int read_fd;                /* owned; the same file for reading; -1: that is not allowed */
 	const char *name;           /* for messages */
 	int64_t device, inode;
+	int64_t born_ns;            /* KN_JOURNAL_NULL: the file system does not know */
 	bool known;                 /* an earlier run wrote to it ... */
 	int64_t cut;                /* ... to be cut to this size first; -1: not at all */
 	int64_t base;               /* its end when this run began */
 	int64_t written;            /* up to here: the output of printed tasks */
+	int64_t tail_at, tail;      /* the digest of what lies before tail_at; KN_JOURNAL_NULL: unknown */
+	uint64_t printing;          /* stderr: behind written may be output of this task; 0: of none */
+	bool open;                  /* ... and that is committed: the next start cuts it off */
+};
+
+/* What an earlier run says of the same file. */
+struct kn_journal_mark {
+	int64_t written, ended;     /* ended: -1: it was killed */
+	int64_t born_ns, tail;      /* KN_JOURNAL_NULL: unknown */
+	bool open;                  /* output of an unfinished task may lie behind written */
 };
 
 /* Where the bytes of a task lie: out_at, out_bytes, err_at, err_bytes of its attempt. */
@@ -204,6 +217,17 @@ kn_journal_digest(const char *const *args, size_t nargs)
 	return (int64_t)h;
 }
 
+/* The same over bytes. */
+static inline int64_t
+kn_journal_digest_bytes(const unsigned char *data, size_t n)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ data[i]) * 0x100000001b3;
+	return (int64_t)h;
+}
+
 /* ---- journal_db.c -------------------------------------------------------- */
 
 /* Note the error and its text, unless there is one already; returns err. */
@@ -248,7 +272,6 @@ struct kn_journal_past {
 	char *host, *command;       /* owned */
 	int64_t sums[KN_SUM_COUNT];
 	int64_t last_seq, outputs;
-	int64_t written[2], ended[2];       /* of the file of each place; -1: not known */
 };
 
 /* Take the lock and find j->real, then see whether the file may be used: new, or as o.resume says. Fills in past, whose
@@ -261,8 +284,16 @@ void kn_journal_past_done(struct kn_journal_past *past);
 /* ---- journal_place.c ----------------------------------------------------- */
 
 void kn_journal_places_look(struct knee_journal *j, const struct knee_journal_options *o);
-/* Compare with what is known; -EINVAL: the file is shorter. Changes no file. */
-int kn_journal_place_check(struct knee_journal *j, struct kn_journal_place *p, int64_t written, int64_t ended);
+void kn_journal_places_done(struct knee_journal *j);
+/* Compare with what is known; -EINVAL: the file is shorter, or another one. Changes no file. */
+int kn_journal_place_check(struct knee_journal *j, struct kn_journal_place *p, const struct kn_journal_mark *mark);
+/* Where the next byte goes. */
+int64_t kn_journal_place_end(const struct kn_journal_place *p);
+/* "standard output (FILE)"; its path alone, "" when it has none. */
+void kn_journal_place_name(const struct kn_journal_place *p, char *ret, size_t size);
+void kn_journal_place_path(const struct kn_journal_place *p, char *ret, size_t size);
+/* What lies before written, as a digest: p->tail. */
+int64_t kn_journal_place_tail(struct kn_journal_place *p);
 /* Cut what was left half written. 0 or -errno, noted. */
 int kn_journal_places_cut(struct knee_journal *j);
 int kn_journal_places_sync(struct knee_journal *j);

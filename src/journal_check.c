@@ -336,12 +336,15 @@ static const char sql_last_seq[] = "SELECT coalesce(max(seq), 0) FROM task";
 
 static const char sql_outputs[] = "SELECT count(*) FROM output";
 
-/* The latest run that wrote to this file, as its stdout or its stderr. */
+/* The latest run that wrote to this file, as its stdout or its stderr. The number of a device may be another
+ * one after a restart of the machine. */
 static const char sql_place[] =
-    "SELECT written, ended FROM ("
-    " SELECT run, out_written AS written, out_ended AS ended FROM progress"
-    "  WHERE out_device = ?1 AND out_inode = ?2"
-    " UNION ALL SELECT run, err_written, err_ended FROM progress WHERE err_device = ?1 AND err_inode = ?2)"
+    "SELECT written, ended, born, tail, open FROM ("
+    " SELECT run, out_written AS written, out_ended AS ended, out_born_ns AS born, out_tail AS tail,"
+    "  1 AS open FROM progress"
+    "  WHERE out_inode = ?2 AND (out_device = ?1 OR out_born_ns IS NULL OR out_born_ns = ?3)"
+    " UNION ALL SELECT run, err_written, err_ended, err_born_ns, err_tail, err_open FROM progress"
+    "  WHERE err_inode = ?2 AND (err_device = ?1 OR err_born_ns IS NULL OR err_born_ns = ?3))"
     " ORDER BY run DESC LIMIT 1";
 
 static int
@@ -372,15 +375,19 @@ places_check(struct knee_journal *j, sqlite3 *db)
 
 	for (size_t i = 0; i < 2 && err == 0; i++) {
 		struct kn_journal_place *p = &j->place[i];
-		int64_t file[2] = { p->device, p->inode }, known[2];
+		int64_t file[3] = { p->device, p->inode, p->born_ns }, n[5];
 		int code = SQLITE_DONE;
 
 		if (p->fd >= 0)
-			code = query(db, sql_place, file, 2, known, 2, NULL, 0);
+			code = query(db, sql_place, file, 3, n, 5, NULL, 0);
 		err = query_error(j, db, code);
 		if (err == 0 && code == SQLITE_ROW)
-			err = kn_journal_place_check(
-			    j, p, known[0], known[1] == KN_JOURNAL_NULL ? -1 : known[1]);
+			err = kn_journal_place_check(j, p,
+			    &(struct kn_journal_mark){ .written = n[0],
+				.ended = n[1] == KN_JOURNAL_NULL ? -1 : n[1],
+				.born_ns = n[2],
+				.tail = n[3],
+				.open = n[4] != 0 });
 	}
 	return err;
 }

@@ -118,18 +118,25 @@ run_begin(struct knee_journal *j, const struct knee_journal_options *o)
 static int
 progress_begin(struct knee_journal *j)
 {
-	int64_t places[6];
+	enum { COLUMNS = 6 };
+	int64_t places[2 * COLUMNS];
+	char path[4096] = "";
 
 	for (size_t i = 0; i < 2; i++) {
-		const struct kn_journal_place *p = &j->place[i];
+		struct kn_journal_place *p = &j->place[i];
+		const int64_t columns[COLUMNS] = { p->device, p->inode, p->born_ns, p->base, p->written,
+			p->fd >= 0 ? kn_journal_place_tail(p) : 0 };
 
-		places[3 * i] = p->fd >= 0 ? p->device : KN_JOURNAL_NULL;
-		places[3 * i + 1] = p->fd >= 0 ? p->inode : KN_JOURNAL_NULL;
-		places[3 * i + 2] = p->fd >= 0 ? p->written : KN_JOURNAL_NULL;
+		for (size_t n = 0; n < COLUMNS; n++)
+			places[COLUMNS * i + n] = p->fd >= 0 ? columns[n] : KN_JOURNAL_NULL;
 	}
 	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 1, &j->run, 1);
 	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 2, j->sums, KN_SUM_COUNT);
-	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 2 + KN_SUM_COUNT, places, 6);
+	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 2 + KN_SUM_COUNT, places, sizeof(places) / sizeof(*places));
+	if (j->place[0].fd >= 0)
+		kn_journal_place_path(&j->place[0], path, sizeof(path));
+	kn_journal_bind_text(
+	    j, KN_SQL_PROGRESS_BEGIN, 2 + KN_SUM_COUNT + (int)(sizeof(places) / sizeof(*places)), path);
 	return kn_journal_write(j, KN_SQL_PROGRESS_BEGIN);
 }
 
@@ -143,7 +150,7 @@ journal_new(const struct knee_journal_options *o)
 	if (j == NULL)
 		return NULL;
 	j->lock_fd = -1;
-	j->place[0].fd = j->place[1].fd = -1;
+	j->place[0] = j->place[1] = (struct kn_journal_place){ .fd = -1, .read_fd = -1 };
 	j->how = o->resume;
 	j->order = o->order;
 	j->sync = o->sync != 0;
@@ -179,6 +186,7 @@ journal_free(struct knee_journal *j)
 {
 	kn_journal_db_close(j);
 	kn_fd_close(&j->lock_fd);
+	kn_journal_places_done(j);
 	kn_journal_entries_done(&j->entries);
 	free(j->resume.rows);
 	free(j->real);
@@ -270,8 +278,10 @@ end(struct knee_journal *j, int status)
 
 	for (size_t i = 0; i < 2; i++) {
 		/* Nothing is half written: what follows the last output are messages, and they stay. */
-		if (is_whole && sizes[i + 1] >= 0)
+		if (is_whole && sizes[i + 1] >= 0) {
 			j->place[i].written = sizes[i + 1];
+			j->place[i].printing = 0;
+		}
 		if (sizes[i + 1] < 0)
 			sizes[i + 1] = KN_JOURNAL_NULL;
 	}

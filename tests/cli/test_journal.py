@@ -569,6 +569,77 @@ class Files(Base):
         self.assertEqual(read(out), self.want)
         self.assertEqual(read(err), b''.join(b'err %d\nlast %d\n' % (i, i) for i in range(1, 6)))
 
+    def another(self, *words, change=None):
+        """A file that has not to do with the run, with the inode of its output: refused, and untouched."""
+        out, data = self.path('out'), b'%d\n' * 2000 % tuple(range(2000))
+        with open(out, 'ab') as f:
+            self.killed_in_3('-j5', stdout=f)
+        number = os.stat(out).st_ino
+        if change is None:
+            os.remove(out)
+        write(data, out)
+        if os.stat(out).st_ino != number:
+            self.skipTest('the file system gives another inode')
+        if change:
+            with contextlib.closing(sqlite3.connect(self.journal)) as db:
+                db.execute(change)
+                db.commit()
+        with open(out, 'ab') as f:
+            r = self.knee('--resume', WAITS, ':::', *'12345', stdout=f)
+        self.assertEqual((r.status, read(out)), (255, data), r)
+        for word in (b'>>', b'--output', b'another journal', out.encode()):
+            self.assertIn(word, r.err)
+        self.assertEqual(self.runs().count(b'3'), 1)
+
+    def test_another_file_with_the_inode(self):
+        self.another()
+
+    def test_another_content(self):
+        self.another(change='SELECT 1')
+
+    def test_another_content_of_unknown_birth(self):
+        self.another(change='UPDATE progress SET out_born_ns = NULL')
+
+    def test_birth_or_tail_alone_are_enough(self):
+        for change in ('out_born_ns = NULL', 'out_tail = NULL', 'out_device = out_device + 1'):
+            with self.subTest(change=change):
+                self.setUp()
+                out = self.path('out')
+                self.killed_in_3('--output', out, '-j5')
+                with contextlib.closing(sqlite3.connect(self.journal)) as db:
+                    db.execute('UPDATE progress SET ' + change)
+                    db.commit()
+                self.same(self.knee('--resume', '--output', out, WAITS, ':::', *'12345'), b'')
+                self.assertEqual(read(out), self.want)
+
+    def test_log_of_others(self):
+        """What other programs have written to the file of standard error stays, unless a task was writing."""
+        err = self.path('err')
+        command = 'echo {} >>runs; echo err {} >&2; test {} != 3 || test -e go || { touch in3; sleep 100; }'
+        for late, kept in ((command, b''), (command.replace('echo err {} >&2; ', '') + '; echo err {} >&2', b'late\n')):
+            with self.subTest(late=late):
+                self.setUp()
+                err = self.path('err')
+                write(b'early\n', err)
+                with open(err, 'ab') as f:
+                    self.killed_in_3('-j1', command=late, stderr=f)
+                    f.write(b'late\n')
+                self.assertIn(b'err 2\n', read(err))
+                with open(err, 'ab') as f:
+                    self.knee('--resume', '-j1', late, ':::', *'12345', stderr=f)
+                self.assertEqual(read(err), b'early\nerr 1\nerr 2\n' + kept + b'err 3\nerr 4\nerr 5\n')
+
+    def test_another_file_of_errors(self):
+        """It is not ours to cut, and no reason to stop."""
+        err = self.path('err')
+        with open(err, 'ab') as f:
+            self.killed_in_3('-j5', command=WAITS.replace('echo out {}', 'echo out {} >&2'), stderr=f)
+        write(b'long enough for all of it, but of another program\n', err)
+        with open(err, 'ab') as f:
+            r = self.knee('--resume', WAITS.replace('echo out {}', 'echo out {} >&2'), ':::', *'12345', stderr=f)
+        self.assertEqual(r.status, 0)
+        self.assertEqual(read(err), b'long enough for all of it, but of another program\nout 3\nout 4\nout 5\n')
+
     def test_pipe(self):
         """Into a pipe the task that was printing comes twice; the others once."""
         first = self.killed_in_3('-j5')
