@@ -7,6 +7,7 @@
  *	journal_open.c    from a path to a journal that is written
  *	journal_check.c   before that: is it one, and may it go on? Writes nothing
  *	journal_place.c   stdout and stderr: how far they are written, and the cut
+ *	journal_lost.c    after a loss of power: output that is not there
  *	journal_resume.c  the source: what an earlier run has of each input
  *	journal_db.c      SQLite: statements, transactions, errors
  *
@@ -77,6 +78,7 @@ struct kn_journal_place {
 	int64_t born_ns;            /* KN_JOURNAL_NULL: the file system does not know */
 	bool known;                 /* an earlier run wrote to it ... */
 	int64_t cut;                /* ... to be cut to this size first; -1: not at all */
+	bool lost;                  /* the machine went down, and it is shorter than the journal says */
 	int64_t base;               /* its end when this run began */
 	int64_t written;            /* up to here: the output of printed tasks */
 	int64_t tail_at, tail;      /* the digest of what lies before tail_at; KN_JOURNAL_NULL: unknown */
@@ -89,6 +91,8 @@ struct kn_journal_mark {
 	int64_t written, ended;     /* ended: -1: it was killed */
 	int64_t born_ns, tail;      /* KN_JOURNAL_NULL: unknown */
 	bool open;                  /* output of an unfinished task may lie behind written */
+	bool lines;                 /* nobody knows where a task's output lies */
+	bool rebooted;              /* the machine was started anew since */
 };
 
 /* Where the bytes of a task lie: out_at, out_bytes, err_at, err_bytes of its attempt. */
@@ -177,7 +181,8 @@ struct knee_journal {
 	bool sync;
 	struct kn_journal_place place[2];   /* stdout, stderr */
 	bool unseen;                /* nothing is told when a task's output is written: results count at once */
-	char host[72];
+	char host[72], boot[64];    /* boot_id of the kernel: a pid of another one says nothing */
+	int64_t redone;             /* tasks that are not finished after all: their output was lost */
 
 	int64_t run;                /* of this start */
 	uint64_t last_before;       /* the highest seq of earlier runs */
@@ -299,6 +304,11 @@ int kn_journal_places_cut(struct knee_journal *j);
 int kn_journal_places_sync(struct knee_journal *j);
 /* Its size now; -1: no place. */
 int64_t kn_journal_place_size(const struct kn_journal_place *p);
+
+/* ---- journal_lost.c ------------------------------------------------------ */
+
+/* Within the transaction that begins the run, before the cut. 0 or -errno, noted. */
+int kn_journal_lost_redo(struct knee_journal *j);
 
 /* ---- journal_resume.c ---------------------------------------------------- */
 

@@ -339,12 +339,19 @@ static const char sql_outputs[] = "SELECT count(*) FROM output";
 /* The latest run that wrote to this file, as its stdout or its stderr. The number of a device may be another
  * one after a restart of the machine. */
 static const char sql_place[] =
-    "SELECT written, ended, born, tail, open FROM ("
+    "SELECT written, ended, born, tail, open, output_order, boot FROM ("
     " SELECT run, out_written AS written, out_ended AS ended, out_born_ns AS born, out_tail AS tail,"
     "  1 AS open FROM progress"
     "  WHERE out_inode = ?2 AND (out_device = ?1 OR out_born_ns IS NULL OR out_born_ns = ?3)"
     " UNION ALL SELECT run, err_written, err_ended, err_born_ns, err_tail, err_open FROM progress"
     "  WHERE err_inode = ?2 AND (err_device = ?1 OR err_born_ns IS NULL OR err_born_ns = ?3))"
+    " JOIN run USING (run) ORDER BY run DESC LIMIT 1";
+
+/* The latest run that wrote to a file: did it stop before its end? Were tasks printed to a file by any? */
+static const char sql_elsewhere[] =
+    "SELECT end_ns IS NULL OR inputs IS NULL,"
+    " (SELECT count(*) FROM progress WHERE out_written > out_begin), out_path"
+    " FROM progress JOIN run USING (run) WHERE out_inode IS NOT NULL AND resume <> 3"
     " ORDER BY run DESC LIMIT 1";
 
 static int
@@ -368,18 +375,38 @@ past_read(struct knee_journal *j, sqlite3 *db, struct kn_journal_past *past)
 	return query_error(j, db, code);
 }
 
+/* The output goes to no file of earlier runs: what they printed would be missing there. When they came to
+ * their end nothing is torn apart, and what failed may go where the user likes. */
 static int
-places_check(struct knee_journal *j, sqlite3 *db)
+elsewhere_check(struct knee_journal *j, sqlite3 *db)
+{
+	int64_t n[2] = { 0, 0 };
+	char *path = NULL;
+	int code = query(db, sql_elsewhere, NULL, 0, n, 2, &path, 1), err = query_error(j, db, code);
+
+	if (err == 0 && code == SQLITE_ROW && n[0] != 0 && n[1] != 0)
+		err = kn_journal_fail(j, -EINVAL,
+		    "%s: the output so far is in another file, %s: go on there, by >>FILE or --output FILE, "
+		    "or "
+		    "begin another journal",
+		    j->path, path);
+	free(path);
+	return err;
+}
+
+static int
+places_check(struct knee_journal *j, sqlite3 *db, const struct knee_journal_options *o)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < 2 && err == 0; i++) {
 		struct kn_journal_place *p = &j->place[i];
-		int64_t file[3] = { p->device, p->inode, p->born_ns }, n[5];
+		int64_t file[3] = { p->device, p->inode, p->born_ns }, n[6];
+		char *boot = NULL;
 		int code = SQLITE_DONE;
 
 		if (p->fd >= 0)
-			code = query(db, sql_place, file, 3, n, 5, NULL, 0);
+			code = query(db, sql_place, file, 3, n, 6, &boot, 1);
 		err = query_error(j, db, code);
 		if (err == 0 && code == SQLITE_ROW)
 			err = kn_journal_place_check(j, p,
@@ -387,8 +414,14 @@ places_check(struct knee_journal *j, sqlite3 *db)
 				.ended = n[1] == KN_JOURNAL_NULL ? -1 : n[1],
 				.born_ns = n[2],
 				.tail = n[3],
-				.open = n[4] != 0 });
+				.open = n[4] != 0,
+				.lines = n[5] == KNEE_ORDER_LINES,
+				.rebooted =
+				    boot[0] != '\0' && j->boot[0] != '\0' && strcmp(boot, j->boot) != 0 });
+		free(boot);
 	}
+	if (err == 0 && !j->unseen && o->out >= 0 && !j->place[0].known && o->resume != KNEE_RETRY_FAILED)
+		err = elsewhere_check(j, db);
 	return err;
 }
 
@@ -439,7 +472,7 @@ kn_journal_check(struct knee_journal *j, const struct knee_journal_options *o, s
 	if (err == 0)
 		err = asked_check(j, o, past);
 	if (err == 0 && past->run > 0)
-		err = places_check(j, db);
+		err = places_check(j, db, o);
 	(void)sqlite3_close(db);
 	return err < 0 ? err : 1;
 }

@@ -267,7 +267,12 @@ log_grew(void *self, sqlite3 *db, const char *name, int frames)
 static int
 checkpoint(struct knee_journal *j)
 {
-	int code = sqlite3_wal_checkpoint_v2(j->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	/* What the disk has of the journal should not be more than what it has of the output. */
+	int err = kn_journal_places_sync(j), code;
+
+	if (err < 0)
+		return err;
+	code = sqlite3_wal_checkpoint_v2(j->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 
 	j->checkpoint_at = j->frames + CHECKPOINT_FRAMES;
 	if (code == SQLITE_OK || code == SQLITE_BUSY)

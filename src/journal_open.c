@@ -7,6 +7,7 @@
 #include "journal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,6 @@ json_words(struct kn_buf *b, const char *const *words, size_t n)
 	return err == 0 ? kn_buf_add(b, "]", 2) : err;
 }
 
-/* The kernel's name for this boot: a pid of another one says nothing. */
 static void
 boot_id(char *ret, size_t size)
 {
@@ -90,17 +90,15 @@ run_begin(struct knee_journal *j, const struct knee_journal_options *o)
 	const enum kn_journal_sql sql = KN_SQL_RUN_BEGIN;
 	struct kn_buf arguments = { 0 };
 	struct utsname kernel = { 0 };
-	char boot[64];
 	char *directory = getcwd(NULL, 0);
 	int err = json_words(&arguments, o->argv, o->argc);
 
 	(void)uname(&kernel);
-	boot_id(boot, sizeof(boot));
 	if (err == 0) {
 		kn_journal_bind(j, sql, 1, numbers, 6);
 		kn_journal_bind_text(j, sql, 7, KNEE_VERSION);
 		kn_journal_bind_text(j, sql, 8, j->host);
-		kn_journal_bind_text(j, sql, 9, boot);
+		kn_journal_bind_text(j, sql, 9, j->boot);
 		kn_journal_bind_text(j, sql, 10, directory);
 		kn_journal_bind_text(j, sql, 11, o->command);
 		kn_journal_bind_text(j, sql, 12, arguments.data);
@@ -158,6 +156,7 @@ journal_new(const struct knee_journal_options *o)
 	j->cut_seq = UINT64_MAX;
 	j->sampled.cpu_busy_frac = -1;
 	(void)gethostname(j->host, sizeof(j->host) - 1);
+	boot_id(j->boot, sizeof(j->boot));
 	j->path = strdup(o->path);
 	if (j->path != NULL)
 		return j;
@@ -226,6 +225,8 @@ begin(struct knee_journal *j, const struct knee_journal_options *o)
 	if (err == 0)
 		err = run_begin(j, o);
 	if (err == 0)
+		err = kn_journal_lost_redo(j);
+	if (err == 0)
 		err = kn_journal_places_cut(j);
 	if (err == 0)
 		err = progress_begin(j);
@@ -251,6 +252,11 @@ knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char
 	if (e == 0)
 		e = begin(j, o);
 	if (e == 0) {
+		(void)snprintf(err, errsize,
+		    j->redone > 0 ? "%s: the machine went down before all output was on the disk: %" PRId64
+				    " tasks run again whose output was lost" :
+				    "",
+		    j->path, j->redone);
 		*ret = j;
 		return 0;
 	}

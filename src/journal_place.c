@@ -172,6 +172,13 @@ kn_journal_place_check(struct knee_journal *j, struct kn_journal_place *p, const
 		    "one, by >>FILE or --output FILE, or begin another journal",
 		    j->path, name);
 	}
+	p->known = true;
+	p->lost = size < written && mark->rebooted && !mark->lines &&
+	    (mark->born_ns == KN_JOURNAL_NULL || mark->born_ns == p->born_ns);
+	if (p->lost) {
+		p->cut = p->base = size; /* and further: journal_lost.c */
+		return 0;
+	}
 	if (size < written) {
 		return kn_journal_fail(j, -EINVAL,
 		    "%s: %s has %" PRId64 " bytes, not the %" PRId64
@@ -182,7 +189,6 @@ kn_journal_place_check(struct knee_journal *j, struct kn_journal_place *p, const
 	}
 	p->cut = mark->open && (mark->ended < 0 || mark->ended == size) ? written : -1;
 	p->base = p->cut >= 0 ? p->cut : size;
-	p->known = true;
 	return 0;
 }
 

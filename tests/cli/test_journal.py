@@ -612,6 +612,60 @@ class Files(Base):
                 self.same(self.knee('--resume', '--output', out, WAITS, ':::', *'12345'), b'')
                 self.assertEqual(read(out), self.want)
 
+    def test_another_file_named(self):
+        """What was printed so far would be missing in it."""
+        out, other = self.path('out'), self.path('other')
+        self.killed_in_3('--output', out, '-j5')
+        before = read(out)
+        for resume in ('--resume', '--resume-failed'):
+            self.refused(self.knee(resume, '--output', other, WAITS, ':::', *'12345'), out, '>>', '--output')
+            self.refused(self.knee(resume, WAITS, ':::', *'12345'), out, '>>', '--output')
+        self.assertEqual((read(out), read(other)), (before, b''))
+        self.same(self.knee('--resume', '--output', out, WAITS, ':::', *'12345'), b'')
+        self.assertEqual(read(out), self.want)
+        # A run that came to its end left nothing to be torn apart.
+        self.same(self.knee('--resume', '--output', other, WAITS, ':::', *'123456'), b'')
+        self.assertEqual(read(other), b'out 6\nend 6\n')
+
+    def test_another_file_while_nothing_is_printed(self):
+        command = 'echo {} >>runs; test {} != 3 || test -e go || { touch in3; sleep 100; }; ' \
+            'test {} != 5 || echo end'
+        other = self.path('other')
+        self.killed_in_3('--output', self.path('out'), '-j1', command=command)
+        self.same(self.knee('--resume', '--output', other, command, ':::', *'12345'), b'')
+        self.assertEqual(read(other), b'end\n')
+
+    def power_cut(self, size, *order):
+        """Another boot, and the file has only its first bytes."""
+        out = self.path('out')
+        with open(out, 'ab') as f:
+            f.write(b'head\n')
+            f.flush()
+            self.killed_in_3('-j5', *order, stdout=f)
+        os.truncate(out, size)
+        with contextlib.closing(sqlite3.connect(self.journal)) as db:
+            db.execute("UPDATE run SET boot = 'another'")
+            db.commit()
+        with open(out, 'ab') as f:
+            return self.knee('--resume', *order, WAITS, ':::', *'12345', stdout=f)
+
+    def test_power_cut(self):
+        for size, again in ((5, b'123'), (0, b'123'), (16, b'123'), (17, b'23'), (18, b'23'), (28, b'23')):
+            with self.subTest(size=size):
+                self.setUp()
+                r = self.power_cut(size)
+                self.assertEqual((r.status, r.err.count(b'\n')), (0, 1), r)
+                self.assertIn(b'run again', r.err)
+                head = b'head\n'[:size]
+                self.assertEqual(read(self.path('out')), head + self.want)
+                self.assertEqual(b''.join(sorted(self.runs())), bytes(sorted(b'12345' + again)))
+                self.assertEqual(rows(self.journal, 'SELECT tasks, succeeded, failed FROM progress WHERE run = 2'),
+                                 [(5, 5, 0)])
+
+    def test_power_cut_of_lines(self):
+        r = self.power_cut(10, '--lb')
+        self.assertEqual((r.status, len(read(self.path('out')))), (255, 10))
+
     def test_log_of_others(self):
         """What other programs have written to the file of standard error stays, unless a task was writing."""
         err = self.path('err')
