@@ -128,7 +128,7 @@ enum knee_outcome {
 	KNEE_EXITED,      /* status: exit code */
 	KNEE_SIGNALED,    /* status: signal that ended it */
 	KNEE_TIMED_OUT,   /* status: signal that ended it */
-	KNEE_CANCELLED,   /* ended by knee_stop() or halt; status: signal */
+	KNEE_CANCELLED,   /* ended by knee_stop() or halt; status: signal; 0: it waited for another attempt */
 	KNEE_NOT_STARTED, /* status: 126 or 127; error: -errno */
 	KNEE_SKIPPED,     /* confirm() said no */
 	KNEE_OUTCOMES

@@ -231,6 +231,16 @@ output_store(struct knee_journal *j, const struct knee_event *ev)
 	return err;
 }
 
+/* Nothing of the task, nor behind it, is printed for good. */
+static void
+cut_short(struct knee_journal *j, struct kn_journal_entry *e)
+{
+	if (j->order == KNEE_ORDER_INPUT && e->seq < j->cut_seq)
+		j->cut_seq = e->seq;
+	e->gone = true;
+	entry_touch(j, e);
+}
+
 static int
 ended(struct knee_journal *j, const struct knee_event *ev)
 {
@@ -240,6 +250,11 @@ ended(struct knee_journal *j, const struct knee_event *ev)
 
 	if (outcome == KNEE_SKIPPED) /* asked again the next time */
 		return 0;
+	if (e != NULL && !e->open &&
+	    outcome == KNEE_CANCELLED) { /* between two attempts, which have their rows */
+		cut_short(j, e);
+		return 0;
+	}
 	if (e == NULL || !e->open) /* it could not be started */
 		err = started(j, ev, &e);
 	if (err < 0)
@@ -249,10 +264,8 @@ ended(struct knee_journal *j, const struct knee_event *ev)
 		j->sums[KN_SUM_RETRIED]++;
 		attempt_ended(j, e);
 	} else if (outcome == KNEE_CANCELLED) {
-		if (j->order == KNEE_ORDER_INPUT && e->seq < j->cut_seq)
-			j->cut_seq = e->seq;
 		attempt_ended(j, e);
-		e->gone = true;
+		cut_short(j, e);
 	} else if (j->unseen) {
 		task_ended(j, e, true);
 	} else if (ev->read != NULL) {
