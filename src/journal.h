@@ -165,6 +165,8 @@ struct kn_journal_resume {
 	struct kn_journal_row *rows;        /* owned; KN_JOURNAL_BATCH of them; NULL: nothing to resume */
 	size_t nrows, at;
 	bool all_read;              /* of the table */
+	bool passed;                /* an input without a result was passed over */
+	bool stale;                 /* an input was not what it was: there are no more */
 	struct knee_result result;
 	struct knee_stored stored;
 };
@@ -276,7 +278,8 @@ struct kn_journal_past {
 	int64_t pid, begin_ns;
 	char *host, *command;       /* owned */
 	int64_t sums[KN_SUM_COUNT];
-	int64_t last_seq, outputs;
+	int64_t last_seq;
+	int64_t outputs[2];         /* rows of output; tasks that have some */
 };
 
 /* Take the lock and find j->real, then see whether the file may be used: new, or as o.resume says. Fills in past, whose

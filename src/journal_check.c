@@ -334,7 +334,7 @@ static const char sql_last_run[] =
 
 static const char sql_last_seq[] = "SELECT coalesce(max(seq), 0) FROM task";
 
-static const char sql_outputs[] = "SELECT count(*) FROM output";
+static const char sql_outputs[] = "SELECT count(*), count(DISTINCT seq) FROM output";
 
 /* The latest run that wrote to this file, as its stdout or its stderr. The number of a device may be another
  * one after a restart of the machine. */
@@ -371,7 +371,7 @@ past_read(struct knee_journal *j, sqlite3 *db, struct kn_journal_past *past)
 		code = query(db, sql_last_seq, NULL, 0, &past->last_seq, 1, NULL, 0);
 	}
 	if (code == SQLITE_ROW)
-		code = query(db, sql_outputs, NULL, 0, &past->outputs, 1, NULL, 0);
+		code = query(db, sql_outputs, NULL, 0, past->outputs, 2, NULL, 0);
 	return query_error(j, db, code);
 }
 
@@ -444,6 +444,11 @@ asked_check(struct knee_journal *j, const struct knee_journal_options *o, const 
 		    "%s: is of another command: '%.200s', not '%.200s': give that command, or name another "
 		    "journal",
 		    j->path, past->command, command);
+	if (past->outputs[1] > 0 && o->order == KNEE_ORDER_NONE)
+		return kn_journal_fail(j, -EINVAL,
+		    "%s: has the output of %" PRId64
+		    " tasks that is not printed yet, and nothing could print it: --resume once without -u",
+		    j->path, past->outputs[1]);
 	return 0;
 }
 

@@ -210,7 +210,7 @@ check(struct knee_journal *j, const struct knee_journal_options *o, bool *make)
 	*make = is == 0;
 	j->run = past.run + 1;
 	j->last_before = (uint64_t)past.last_seq;
-	j->outputs = past.outputs;
+	j->outputs = past.outputs[0];
 	memcpy(j->sums, past.sums, sizeof(j->sums));
 	kn_journal_past_done(&past);
 	return is < 0 ? is : 0;

@@ -398,6 +398,64 @@ class Resume(Base):
         write(b'', self.folder, 'go')
         self.same(self.knee('--resume-failed', *args), b'2\n3\n')
 
+    def test_stopped_between_two_attempts(self):
+        """A task that was to be tried again has not failed: the next start goes on with it."""
+        command = 'echo {} >>runs; test {} = 2 || test -e go || { echo no {}; exit 1; }; echo {}'
+        for order, how in (('-k', signal.SIGTERM), ('--unordered', signal.SIGINT)):
+            with self.subTest(order=order):
+                self.setUp()
+                args = [order, '-j1', '--retries', '9', command, ':::', '1', '2']
+                tried = [(i, 0, 1) for i in range(1, 6)]    # and now it waits for 1.6 s
+                with start('--journal', self.journal, *args, cwd=self.folder) as p:
+                    wait_for(lambda: self.finished() == [2] and self.attempts(1) == tried, what='1 waits')
+                    p.send_signal(how)
+                    self.assertEqual((p.wait(), p.stdout.read()), (255, b'' if order == '-k' else b'2\n'))
+                self.assertEqual(self.finished(), [2])
+                self.assertEqual(self.attempts(1), tried)
+                self.assertEqual(rows(self.journal, 'SELECT attempts, retried FROM progress'), [(6, 5)])
+                write(b'', self.folder, 'go')
+                self.same(self.knee('--resume', *args), b'1\n2\n' if order == '-k' else b'1\n')
+                self.assertEqual(self.attempts(1), [*tried, (6, 0, 0)])
+                self.assertEqual(sorted(self.runs()), [b'1'] * 6 + [b'2'])
+
+    def attempts(self, seq):
+        return rows(self.journal, 'SELECT attempt, outcome, status FROM attempt WHERE seq = ? ORDER BY attempt', seq)
+
+    def test_stored_output_is_not_lost_without_an_order(self):
+        """With -u nothing could print it."""
+        first = self.killed_in_3('-j5')
+        for resume in ('--resume', '--resume-failed', '--retry-failed'):
+            self.refused(self.knee(resume, '-u', WAITS, ':::', *'12345'), '2 tasks', '--resume', 'without -u')
+        r = self.knee('--resume', WAITS, ':::', *'12345')
+        self.assertEqual(first + r.out, b'out 1\nend 1\nout 2\nend 2\nout 3\n' +
+                         b'out 3\nend 3\nout 4\nend 4\nout 5\nend 5\n')
+        self.same(self.knee('--resume', '-u', WAITS, ':::', *'12345'), b'')
+
+    def test_a_changed_input_ends_the_run_in_good_order(self):
+        self.killed_in_3('-j5')
+        self.refused(self.knee('--resume', '-j5', WAITS, ':::', *'12X45'), 'input 3')
+        r = self.knee('--resume', '-j5', WAITS, ':::', *'1234X6')
+        self.assertEqual((r.status, r.err.count(b'\n')), (255, 1), r)
+        self.assertIn(b'input 5', r.err)
+        self.assertEqual(self.finished(), [1, 2, 3, 4, 5])
+        self.assertEqual(rows(self.journal, 'SELECT run, status, inputs FROM run ORDER BY run'),
+                         [(1, None, None), (2, 255, None), (3, 255, None)])
+        self.same(self.knee('--resume', WAITS, ':::', *'12345'), b'out 5\nend 5\n')
+        self.assertEqual(self.runs().count(b'3'), 2)
+
+    def test_retry_failed_does_not_print_ahead(self):
+        """What waits behind a task that has no result goes on waiting for it."""
+        command = 'test {} != 1 || test -e go || { touch in3; sleep 100; }; echo {}'
+        args = ['-j3', command, ':::', '1', '2', '3']
+        with start('--journal', self.journal, *args, cwd=self.folder) as p:
+            wait_for(lambda: self.finished() == [2, 3] and os.path.exists(self.path('in3')), what='2 and 3 ended')
+            p.kill()
+            p.wait()
+            wait_for(lambda: not marked(p.mark), what='all is gone')
+        write(b'', self.folder, 'go')
+        self.same(self.knee('--retry-failed', *args), b'')
+        self.same(self.knee('--resume', *args), b'1\n2\n3\n')
+
     def test_stdin_is_not_given_twice(self):
         """The first task gets standard input; a resumed run starts with another one."""
         command = 'echo {}; cat'
