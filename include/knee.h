@@ -371,7 +371,8 @@ struct knee_journal_options {
 
 /*
  * Open the journal and take its lock; what a run that died left half written in out and err, when
- * they are the same files as then, is cut off. -EEXIST; -EBUSY: another run has it; -EINVAL: another
+ * they are the same files as then, is cut off; of err, where others may write, only what
+ * knee_journal_printing had announced. -EEXIST; -EBUSY: another run has it; -EINVAL: another
  * command, other files, or no journal of this version; -EUCLEAN: damaged; or what SQLite met. With text in
  * err then, and the file as it was. With 0 err has what the user should know of, or "".
  */

@@ -252,11 +252,13 @@ knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char
 	if (e == 0)
 		e = begin(j, o);
 	if (e == 0) {
-		(void)snprintf(err, errsize,
-		    j->redone > 0 ? "%s: the machine went down before all output was on the disk: %" PRId64
-				    " tasks run again whose output was lost" :
-				    "",
-		    j->path, j->redone);
+		if (errsize > 0)
+			err[0] = '\0';
+		if (j->redone > 0)
+			(void)snprintf(err, errsize,
+			    "%s: the machine went down before all output was on the disk: %" PRId64
+			    " tasks run again whose output was lost",
+			    j->path, j->redone);
 		*ret = j;
 		return 0;
 	}
