@@ -213,6 +213,8 @@ journal_open(const struct cli_options *o, struct inputs *in, int argc, char **ar
 	j.command = command;
 	err = knee_journal_open(&j, ret, message, sizeof(message));
 	free(command);
+	if (err == 0 && message[0] != '\0')
+		say("%s", message);
 	return err < 0 ? say_error(-err, "%s", message[0] != '\0' ? message : strerror(-err)) : 0;
 }
 

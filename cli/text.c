@@ -246,6 +246,8 @@ output(struct text_sink *t, const struct knee_event *e)
 
 	if (e->stream == KNEE_STDOUT)
 		return stdout_put(t, task, e, e->data, e->size);
+	if (t->marks.journal != NULL && t->to[1] == &t->out[1])
+		knee_journal_printing(t->marks.journal, e->seq);
 	return task_put(t, task, e, e->stream, e->data, e->size);
 }
 
@@ -277,6 +279,7 @@ text_flush(void *self)
 {
 	struct text_sink *t = self;
 	bool slow = false;
+	int failed = 0;
 
 	for (size_t i = 0; i < 2; i++) {
 		int err = writer_flush(&t->out[i].w);
@@ -285,12 +288,13 @@ text_flush(void *self)
 			text_marks_written(&t->marks, i, &t->out[i].w);
 		if (err == -EAGAIN)
 			slow = true;
-		else if (err < 0)
-			return out_failed(&t->out[i], err);
+		else if (err < 0 && failed == 0)
+			failed = out_failed(&t->out[i], err);
 	}
+	/* What was written whole counts, also when the rest fails. */
 	if (t->marks.journal != NULL)
 		text_marks_tell(&t->marks);
-	return slow ? -EAGAIN : 0;
+	return failed < 0 ? failed : slow ? -EAGAIN : 0;
 }
 
 static int
@@ -327,8 +331,11 @@ text_event(void *self, const struct knee_event *e)
 {
 	struct text_sink *t = self;
 
-	if (t->error == 0)
-		t->error = event_take(t, e);
+	if (t->error != 0)
+		return t->error;
+	t->error = event_take(t, e);
+	if (t->error < 0 && t->marks.journal != NULL)
+		text_marks_tell(&t->marks);
 	return t->error;
 }
 

@@ -132,7 +132,7 @@ enum knee_outcome {
 	KNEE_EXITED,      /* status: exit code */
 	KNEE_SIGNALED,    /* status: signal that ended it */
 	KNEE_TIMED_OUT,   /* status: signal that ended it */
-	KNEE_CANCELLED,   /* ended by knee_stop() or halt; status: signal */
+	KNEE_CANCELLED,   /* ended by knee_stop() or halt; status: signal; 0: it waited for another attempt */
 	KNEE_NOT_STARTED, /* status: 126 or 127; error: -errno */
 	KNEE_SKIPPED,     /* confirm() said no */
 	KNEE_OUTCOMES
@@ -376,9 +376,10 @@ struct knee_journal_options {
 
 /*
  * Open the journal and take its lock; what a run that died left half written in out and err, when
- * they are the same files as then, is cut off. -EEXIST; -EBUSY: another run has it; -EINVAL: another
- * command, or no journal of this version; -EUCLEAN: damaged; or what SQLite met. With text in err
- * then, and the file as it was.
+ * they are the same files as then, is cut off; of err, where others may write, only what
+ * knee_journal_printing had announced. -EEXIST; -EBUSY: another run has it; -EINVAL: another
+ * command, other files, or no journal of this version; -EUCLEAN: damaged; or what SQLite met. With text in
+ * err then, and the file as it was. With 0 err has what the user should know of, or "".
  */
 int knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char *err, size_t errsize);
 /* Takes the run down, live: put it behind the sinks that print. */
@@ -389,6 +390,8 @@ struct knee_source knee_journal_source(knee_journal *j, const struct knee_source
 /* All of task seq's output is written: out and err bytes by this run so far, its own included. To be
  * called in the order of printing. */
 void knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err);
+/* Bytes of task seq are about to be given to what writes to err: should the run die now, they are cut off. */
+void knee_journal_printing(knee_journal *j, uint64_t seq);
 /* Text of the last error, "" when none. */
 const char *knee_journal_error(const knee_journal *j);
 /* The run has ended with this exit status. Frees; takes NULL. 0 or -errno. */

@@ -68,7 +68,11 @@ stored_print(struct knee *k, struct kn_task *t, const struct knee_stored *stored
 		}
 		err = kn_run_merged(k, kn_merge_output(&k->merge, t, stream, data, size));
 	}
-	return err < 0 ? err : kn_run_merged(k, kn_merge_result(&k->merge, t));
+	if (err < 0) { /* merge has it only when it has its result */
+		kn_merge_forget(&k->merge, t);
+		return err;
+	}
+	return kn_run_merged(k, kn_merge_result(&k->merge, t));
 }
 
 /* An input that needs to run no more: it goes straight to the output. */

@@ -231,6 +231,16 @@ output_store(struct knee_journal *j, const struct knee_event *ev)
 	return err;
 }
 
+/* Nothing of the task, nor behind it, is printed for good. */
+static void
+cut_short(struct knee_journal *j, struct kn_journal_entry *e)
+{
+	if (j->order == KNEE_ORDER_INPUT && e->seq < j->cut_seq)
+		j->cut_seq = e->seq;
+	e->gone = true;
+	entry_touch(j, e);
+}
+
 static int
 ended(struct knee_journal *j, const struct knee_event *ev)
 {
@@ -240,6 +250,11 @@ ended(struct knee_journal *j, const struct knee_event *ev)
 
 	if (outcome == KNEE_SKIPPED) /* asked again the next time */
 		return 0;
+	if (e != NULL && !e->open &&
+	    outcome == KNEE_CANCELLED) { /* between two attempts, which have their rows */
+		cut_short(j, e);
+		return 0;
+	}
 	if (e == NULL || !e->open) /* it could not be started */
 		err = started(j, ev, &e);
 	if (err < 0)
@@ -249,10 +264,8 @@ ended(struct knee_journal *j, const struct knee_event *ev)
 		j->sums[KN_SUM_RETRIED]++;
 		attempt_ended(j, e);
 	} else if (outcome == KNEE_CANCELLED) {
-		if (j->order == KNEE_ORDER_INPUT && e->seq < j->cut_seq)
-			j->cut_seq = e->seq;
 		attempt_ended(j, e);
-		e->gone = true;
+		cut_short(j, e);
 	} else if (j->unseen) {
 		task_ended(j, e, true);
 	} else if (ev->read != NULL) {
@@ -306,6 +319,27 @@ stored_printed(struct knee_journal *j, int64_t seq, const struct kn_journal_span
 	}
 }
 
+static int commit(struct knee_journal *j);
+
+/* That a task writes to stderr is in the journal before its first byte is in the file. What others have
+ * appended until then stays. */
+void
+knee_journal_printing(knee_journal *j, uint64_t seq)
+{
+	struct kn_journal_place *p = &j->place[1];
+	int64_t end = p->fd >= 0 && p->printing == 0 ? kn_journal_place_end(p) : -1;
+
+	if (j->err != 0 || p->fd < 0)
+		return;
+	if (end > p->written)
+		p->written = end;
+	p->printing = seq;
+	if (p->open)
+		return;
+	j->progressed = true;
+	(void)commit(j);
+}
+
 /* An error stays, and the next event or flush returns it. */
 void
 knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err)
@@ -318,6 +352,10 @@ knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err)
 	if (j->err != 0 || (seq >= j->cut_seq && (j->place[0].fd >= 0 || j->place[1].fd >= 0)))
 		return;
 	span = span_take(j, out, err);
+	if (j->place[1].printing == seq) {
+		j->place[1].printing = 0;
+		j->progressed = true;
+	}
 	if (e == NULL) {
 		stored_printed(j, (int64_t)seq, &span);
 	} else if (stored || e->waits) {

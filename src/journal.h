@@ -7,6 +7,7 @@
  *	journal_open.c    from a path to a journal that is written
  *	journal_check.c   before that: is it one, and may it go on? Writes nothing
  *	journal_place.c   stdout and stderr: how far they are written, and the cut
+ *	journal_lost.c    after a loss of power: output that is not there
  *	journal_resume.c  the source: what an earlier run has of each input
  *	journal_db.c      SQLite: statements, transactions, errors
  *
@@ -67,15 +68,31 @@ enum kn_journal_sql {
 	KN_SQL_COUNT
 };
 
-/* stdout or stderr, when it is a regular file: else fd is -1. */
+/* stdout or stderr, when it is a regular file: else fd is -1. Inodes are used again: of two files with the
+ * same one the time of birth or else what lies before the mark (tail) says which it is. */
 struct kn_journal_place {
 	int fd;                     /* borrowed */
+	int read_fd;                /* owned; the same file for reading; -1: that is not allowed */
 	const char *name;           /* for messages */
 	int64_t device, inode;
+	int64_t born_ns;            /* KN_JOURNAL_NULL: the file system does not know */
 	bool known;                 /* an earlier run wrote to it ... */
 	int64_t cut;                /* ... to be cut to this size first; -1: not at all */
+	bool lost;                  /* the machine went down, and it is shorter than the journal says */
 	int64_t base;               /* its end when this run began */
 	int64_t written;            /* up to here: the output of printed tasks */
+	int64_t tail_at, tail;      /* the digest of what lies before tail_at; KN_JOURNAL_NULL: unknown */
+	uint64_t printing;          /* stderr: behind written may be output of this task; 0: of none */
+	bool open;                  /* ... and that is committed: the next start cuts it off */
+};
+
+/* What an earlier run says of the same file. */
+struct kn_journal_mark {
+	int64_t written, ended;     /* ended: -1: it was killed */
+	int64_t born_ns, tail;      /* KN_JOURNAL_NULL: unknown */
+	bool open;                  /* output of an unfinished task may lie behind written */
+	bool lines;                 /* nobody knows where a task's output lies */
+	bool rebooted;              /* the machine was started anew since */
 };
 
 /* Where the bytes of a task lie: out_at, out_bytes, err_at, err_bytes of its attempt. */
@@ -148,12 +165,15 @@ struct kn_journal_resume {
 	struct kn_journal_row *rows;        /* owned; KN_JOURNAL_BATCH of them; NULL: nothing to resume */
 	size_t nrows, at;
 	bool all_read;              /* of the table */
+	bool passed;                /* an input without a result was passed over */
+	bool stale;                 /* an input was not what it was: there are no more */
 	struct knee_result result;
 	struct knee_stored stored;
 };
 
 struct knee_journal {
-	char *path;                 /* owned */
+	char *path;                 /* owned; as it was given, for messages */
+	char *real;                 /* owned; the file that it leads to: SQLite's other files lie beside that */
 	int lock_fd;
 	bool made;                  /* the file was made by this start */
 	struct sqlite3 *db;
@@ -163,7 +183,8 @@ struct knee_journal {
 	bool sync;
 	struct kn_journal_place place[2];   /* stdout, stderr */
 	bool unseen;                /* nothing is told when a task's output is written: results count at once */
-	char host[72];
+	char host[72], boot[64];    /* boot_id of the kernel: a pid of another one says nothing */
+	int64_t redone;             /* tasks that are not finished after all: their output was lost */
 
 	int64_t run;                /* of this start */
 	uint64_t last_before;       /* the highest seq of earlier runs */
@@ -200,6 +221,17 @@ kn_journal_digest(const char *const *args, size_t nargs)
 			h = (h ^ (unsigned char)*s) * 0x100000001b3;
 		while (*s++ != '\0');
 	}
+	return (int64_t)h;
+}
+
+/* The same over bytes. */
+static inline int64_t
+kn_journal_digest_bytes(const unsigned char *data, size_t n)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ data[i]) * 0x100000001b3;
 	return (int64_t)h;
 }
 
@@ -246,11 +278,11 @@ struct kn_journal_past {
 	int64_t pid, begin_ns;
 	char *host, *command;       /* owned */
 	int64_t sums[KN_SUM_COUNT];
-	int64_t last_seq, outputs;
-	int64_t written[2], ended[2];       /* of the file of each place; -1: not known */
+	int64_t last_seq;
+	int64_t outputs[2];         /* rows of output; tasks that have some */
 };
 
-/* Take the lock, then see whether the file may be used: new, or as o.resume says. Fills in past, whose
+/* Take the lock and find j->real, then see whether the file may be used: new, or as o.resume says. Fills in past, whose
  * strings the caller frees, and the places. 0 or -errno with text in j->error; nothing was written but
  * an empty file made (j->made). */
 int kn_journal_lock(struct knee_journal *j);
@@ -260,13 +292,26 @@ void kn_journal_past_done(struct kn_journal_past *past);
 /* ---- journal_place.c ----------------------------------------------------- */
 
 void kn_journal_places_look(struct knee_journal *j, const struct knee_journal_options *o);
-/* Compare with what is known; -EINVAL: the file is shorter. Changes no file. */
-int kn_journal_place_check(struct knee_journal *j, struct kn_journal_place *p, int64_t written, int64_t ended);
+void kn_journal_places_done(struct knee_journal *j);
+/* Compare with what is known; -EINVAL: the file is shorter, or another one. Changes no file. */
+int kn_journal_place_check(struct knee_journal *j, struct kn_journal_place *p, const struct kn_journal_mark *mark);
+/* Where the next byte goes. */
+int64_t kn_journal_place_end(const struct kn_journal_place *p);
+/* "standard output (FILE)"; its path alone, "" when it has none. */
+void kn_journal_place_name(const struct kn_journal_place *p, char *ret, size_t size);
+void kn_journal_place_path(const struct kn_journal_place *p, char *ret, size_t size);
+/* What lies before written, as a digest: p->tail. */
+int64_t kn_journal_place_tail(struct kn_journal_place *p);
 /* Cut what was left half written. 0 or -errno, noted. */
 int kn_journal_places_cut(struct knee_journal *j);
 int kn_journal_places_sync(struct knee_journal *j);
 /* Its size now; -1: no place. */
 int64_t kn_journal_place_size(const struct kn_journal_place *p);
+
+/* ---- journal_lost.c ------------------------------------------------------ */
+
+/* Within the transaction that begins the run, before the cut. 0 or -errno, noted. */
+int kn_journal_lost_redo(struct knee_journal *j);
 
 /* ---- journal_resume.c ---------------------------------------------------- */
 

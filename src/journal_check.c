@@ -75,7 +75,7 @@ beside(const struct knee_journal *j, const char *ending)
 	char *name;
 	int64_t size;
 
-	if (asprintf(&name, "%s%s", j->path, ending) < 0)
+	if (asprintf(&name, "%s%s", j->real, ending) < 0)
 		return 0;
 	size = stat(name, &st) == 0 ? st.st_size : 0;
 	free(name);
@@ -84,7 +84,7 @@ beside(const struct knee_journal *j, const char *ending)
 
 /* ---- reading by SQL -------------------------------------------------------- */
 
-/* The path as a URI, in *ret (malloc). 0 or -ENOMEM. */
+/* An absolute path as a URI, in *ret (malloc). 0 or -ENOMEM. */
 static int
 uri_make(const char *path, bool immutable, char **ret)
 {
@@ -94,7 +94,7 @@ uri_make(const char *path, bool immutable, char **ret)
 
 	if (uri == NULL)
 		return -ENOMEM;
-	to = stpcpy(uri, "file:");
+	to = stpcpy(uri, "file://"); /* without the authority a path might be taken for one */
 	for (; *path != '\0'; path++) {
 		unsigned char c = (unsigned char)*path;
 
@@ -119,7 +119,7 @@ reader_open(const struct knee_journal *j, sqlite3 **ret)
 	int code;
 
 	*ret = NULL;
-	if (uri_make(j->path, beside(j, "-wal") == 0, &uri) < 0)
+	if (uri_make(j->real, beside(j, "-wal") == 0, &uri) < 0)
 		return SQLITE_NOMEM;
 	code = sqlite3_open_v2(uri, ret,
 	    SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
@@ -211,10 +211,25 @@ held_by_another(struct knee_journal *j)
 	return j->err;
 }
 
+/* The file that is locked, by a name without links; a name may lead elsewhere by now. */
+static int
+real_find(struct knee_journal *j, const struct stat *locked)
+{
+	struct stat st;
+
+	j->real = realpath(j->path, NULL);
+	if (j->real == NULL || stat(j->real, &st) < 0)
+		return kn_journal_fail(j, -errno, "%s: cannot be opened: %s", j->path, strerror(errno));
+	if (st.st_dev != locked->st_dev || st.st_ino != locked->st_ino)
+		return kn_journal_fail(j, -ESTALE, "%s: has just become another file: try again", j->path);
+	return 0;
+}
+
 int
 kn_journal_lock(struct knee_journal *j)
 {
 	struct stat st;
+	int err;
 
 	j->lock_fd = open(j->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
 	j->made = j->lock_fd >= 0;
@@ -224,11 +239,13 @@ kn_journal_lock(struct knee_journal *j)
 		return kn_journal_fail(j, -errno, "%s: cannot be opened: %s", j->path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return kn_journal_fail(j, -EINVAL, "%s: is no regular file: a journal needs one", j->path);
-	if (flock(j->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno == EWOULDBLOCK)
-		return held_by_another(j);
-	return kn_journal_fail(j, -errno, "%s: cannot be locked: %s", j->path, strerror(errno));
+	err = flock(j->lock_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	if (err == 0 || err == -EWOULDBLOCK) {
+		int found = real_find(j, &st);
+
+		return found < 0 || err == 0 ? found : held_by_another(j);
+	}
+	return kn_journal_fail(j, err, "%s: cannot be locked: %s", j->path, strerror(-err));
 }
 
 /* ---- the first bytes ---------------------------------------------------------- */
@@ -239,7 +256,7 @@ creation_undo(struct knee_journal *j)
 {
 	sqlite3 *db = NULL;
 	int code = sqlite3_open_v2(
-	    j->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	    j->real, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
@@ -317,14 +334,24 @@ static const char sql_last_run[] =
 
 static const char sql_last_seq[] = "SELECT coalesce(max(seq), 0) FROM task";
 
-static const char sql_outputs[] = "SELECT count(*) FROM output";
+static const char sql_outputs[] = "SELECT count(*), count(DISTINCT seq) FROM output";
 
-/* The latest run that wrote to this file, as its stdout or its stderr. */
+/* The latest run that wrote to this file, as its stdout or its stderr. The number of a device may be another
+ * one after a restart of the machine. */
 static const char sql_place[] =
-    "SELECT written, ended FROM ("
-    " SELECT run, out_written AS written, out_ended AS ended FROM progress"
-    "  WHERE out_device = ?1 AND out_inode = ?2"
-    " UNION ALL SELECT run, err_written, err_ended FROM progress WHERE err_device = ?1 AND err_inode = ?2)"
+    "SELECT written, ended, born, tail, open, output_order, boot FROM ("
+    " SELECT run, out_written AS written, out_ended AS ended, out_born_ns AS born, out_tail AS tail,"
+    "  1 AS open FROM progress"
+    "  WHERE out_inode = ?2 AND (out_device = ?1 OR out_born_ns IS NULL OR out_born_ns = ?3)"
+    " UNION ALL SELECT run, err_written, err_ended, err_born_ns, err_tail, err_open FROM progress"
+    "  WHERE err_inode = ?2 AND (err_device = ?1 OR err_born_ns IS NULL OR err_born_ns = ?3))"
+    " JOIN run USING (run) ORDER BY run DESC LIMIT 1";
+
+/* The latest run that wrote to a file: did it stop before its end? Were tasks printed to a file by any? */
+static const char sql_elsewhere[] =
+    "SELECT end_ns IS NULL OR inputs IS NULL,"
+    " (SELECT count(*) FROM progress WHERE out_written > out_begin), out_path"
+    " FROM progress JOIN run USING (run) WHERE out_inode IS NOT NULL AND resume <> 3"
     " ORDER BY run DESC LIMIT 1";
 
 static int
@@ -344,27 +371,57 @@ past_read(struct knee_journal *j, sqlite3 *db, struct kn_journal_past *past)
 		code = query(db, sql_last_seq, NULL, 0, &past->last_seq, 1, NULL, 0);
 	}
 	if (code == SQLITE_ROW)
-		code = query(db, sql_outputs, NULL, 0, &past->outputs, 1, NULL, 0);
+		code = query(db, sql_outputs, NULL, 0, past->outputs, 2, NULL, 0);
 	return query_error(j, db, code);
 }
 
+/* The output goes to no file of earlier runs: what they printed would be missing there. When they came to
+ * their end nothing is torn apart, and what failed may go where the user likes. */
 static int
-places_check(struct knee_journal *j, sqlite3 *db)
+elsewhere_check(struct knee_journal *j, sqlite3 *db)
+{
+	int64_t n[2] = { 0, 0 };
+	char *path = NULL;
+	int code = query(db, sql_elsewhere, NULL, 0, n, 2, &path, 1), err = query_error(j, db, code);
+
+	if (err == 0 && code == SQLITE_ROW && n[0] != 0 && n[1] != 0)
+		err = kn_journal_fail(j, -EINVAL,
+		    "%s: the output so far is in another file, %s: go on there, by >>FILE or --output FILE, "
+		    "or "
+		    "begin another journal",
+		    j->path, path);
+	free(path);
+	return err;
+}
+
+static int
+places_check(struct knee_journal *j, sqlite3 *db, const struct knee_journal_options *o)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < 2 && err == 0; i++) {
 		struct kn_journal_place *p = &j->place[i];
-		int64_t file[2] = { p->device, p->inode }, known[2];
+		int64_t file[3] = { p->device, p->inode, p->born_ns }, n[6];
+		char *boot = NULL;
 		int code = SQLITE_DONE;
 
 		if (p->fd >= 0)
-			code = query(db, sql_place, file, 2, known, 2, NULL, 0);
+			code = query(db, sql_place, file, 3, n, 6, &boot, 1);
 		err = query_error(j, db, code);
 		if (err == 0 && code == SQLITE_ROW)
-			err = kn_journal_place_check(
-			    j, p, known[0], known[1] == KN_JOURNAL_NULL ? -1 : known[1]);
+			err = kn_journal_place_check(j, p,
+			    &(struct kn_journal_mark){ .written = n[0],
+				.ended = n[1] == KN_JOURNAL_NULL ? -1 : n[1],
+				.born_ns = n[2],
+				.tail = n[3],
+				.open = n[4] != 0,
+				.lines = n[5] == KNEE_ORDER_LINES,
+				.rebooted =
+				    boot[0] != '\0' && j->boot[0] != '\0' && strcmp(boot, j->boot) != 0 });
+		free(boot);
 	}
+	if (err == 0 && !j->unseen && o->out >= 0 && !j->place[0].known && o->resume != KNEE_RETRY_FAILED)
+		err = elsewhere_check(j, db);
 	return err;
 }
 
@@ -387,6 +444,11 @@ asked_check(struct knee_journal *j, const struct knee_journal_options *o, const 
 		    "%s: is of another command: '%.200s', not '%.200s': give that command, or name another "
 		    "journal",
 		    j->path, past->command, command);
+	if (past->outputs[1] > 0 && o->order == KNEE_ORDER_NONE)
+		return kn_journal_fail(j, -EINVAL,
+		    "%s: has the output of %" PRId64
+		    " tasks that is not printed yet, and nothing could print it: --resume once without -u",
+		    j->path, past->outputs[1]);
 	return 0;
 }
 
@@ -415,7 +477,7 @@ kn_journal_check(struct knee_journal *j, const struct knee_journal_options *o, s
 	if (err == 0)
 		err = asked_check(j, o, past);
 	if (err == 0 && past->run > 0)
-		err = places_check(j, db);
+		err = places_check(j, db, o);
 	(void)sqlite3_close(db);
 	return err < 0 ? err : 1;
 }

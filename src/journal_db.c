@@ -37,13 +37,16 @@ static const char *const sql_text[KN_SQL_COUNT] = {
 	    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
 	[KN_SQL_RUN_END] = "UPDATE run SET end_ns = ?2, status = ?3, inputs = ?4 WHERE run = ?1",
 	[KN_SQL_PROGRESS_BEGIN] =
-	    "INSERT INTO progress VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-	    " ?15, ?16, ?17, NULL, ?18, ?19, ?20, NULL)",
+	    "INSERT INTO progress (run, tasks, succeeded, failed, attempts, retried, cancelled, runtime_ns,"
+	    " user_ns, system_ns, rss_bytes, read_bytes, written_bytes, output_bytes, out_device, out_inode,"
+	    " out_born_ns, out_begin, out_written, out_tail, err_device, err_inode, err_born_ns, err_begin,"
+	    " err_written, err_tail, out_path, err_open) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
+	    " ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, 0)",
 	[KN_SQL_PROGRESS] =
 	    "UPDATE progress SET tasks = ?2, succeeded = ?3, failed = ?4, attempts = ?5, retried = ?6,"
 	    " cancelled = ?7, runtime_ns = ?8, user_ns = ?9, system_ns = ?10, rss_bytes = ?11,"
-	    " read_bytes = ?12, written_bytes = ?13, output_bytes = ?14, out_written = ?15,"
-	    " err_written = ?16 WHERE run = ?1",
+	    " read_bytes = ?12, written_bytes = ?13, output_bytes = ?14, out_written = ?15, out_tail = ?16,"
+	    " err_written = ?17, err_tail = ?18, err_open = ?19 WHERE run = ?1",
 	[KN_SQL_PROGRESS_END] = "UPDATE progress SET out_ended = ?2, err_ended = ?3 WHERE run = ?1",
 	[KN_SQL_TASK_GET] = "SELECT state, attempts, printed FROM task WHERE seq = ?1",
 	[KN_SQL_TASK] = "INSERT OR REPLACE INTO task VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -264,7 +267,12 @@ log_grew(void *self, sqlite3 *db, const char *name, int frames)
 static int
 checkpoint(struct knee_journal *j)
 {
-	int code = sqlite3_wal_checkpoint_v2(j->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	/* What the disk has of the journal should not be more than what it has of the output. */
+	int err = kn_journal_places_sync(j), code;
+
+	if (err < 0)
+		return err;
+	code = sqlite3_wal_checkpoint_v2(j->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 
 	j->checkpoint_at = j->frames + CHECKPOINT_FRAMES;
 	if (code == SQLITE_OK || code == SQLITE_BUSY)
@@ -276,14 +284,18 @@ checkpoint(struct knee_journal *j)
 static int
 progress_write(struct knee_journal *j)
 {
-	const int64_t written[2] = {
-		j->place[0].fd >= 0 ? j->place[0].written : KN_JOURNAL_NULL,
-		j->place[1].fd >= 0 ? j->place[1].written : KN_JOURNAL_NULL,
-	};
+	int64_t places[5];
 
+	for (size_t i = 0; i < 2; i++) {
+		struct kn_journal_place *p = &j->place[i];
+
+		places[2 * i] = p->fd >= 0 ? p->written : KN_JOURNAL_NULL;
+		places[2 * i + 1] = p->fd >= 0 ? kn_journal_place_tail(p) : KN_JOURNAL_NULL;
+	}
+	places[4] = j->place[1].printing != 0;
 	kn_journal_bind(j, KN_SQL_PROGRESS, 1, &j->run, 1);
 	kn_journal_bind(j, KN_SQL_PROGRESS, 2, j->sums, KN_SUM_COUNT);
-	kn_journal_bind(j, KN_SQL_PROGRESS, 2 + KN_SUM_COUNT, written, 2);
+	kn_journal_bind(j, KN_SQL_PROGRESS, 2 + KN_SUM_COUNT, places, 5);
 	return kn_journal_step(j, KN_SQL_PROGRESS);
 }
 
@@ -291,10 +303,11 @@ int
 kn_journal_commit(struct knee_journal *j)
 {
 	int err = j->err;
+	bool written = err == 0 && j->progressed;
 
 	if (!j->writing)
 		return err;
-	if (err == 0 && j->progressed)
+	if (written)
 		err = progress_write(j);
 	/* The journal must not promise what the disk has not got. */
 	if (err == 0 && j->sync && j->moved)
@@ -306,6 +319,8 @@ kn_journal_commit(struct knee_journal *j)
 		return err;
 	}
 	j->writing = j->progressed = j->moved = false;
+	if (written)
+		j->place[1].open = j->place[1].printing != 0;
 	j->committed_ns = kn_journal_now_ns();
 	return j->frames >= j->checkpoint_at ? checkpoint(j) : 0;
 }
@@ -378,7 +393,7 @@ int
 kn_journal_db_open(struct knee_journal *j, bool make)
 {
 	int code = sqlite3_open_v2(
-	    j->path, &j->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	    j->real, &j->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	int err;
 
 	if (code != SQLITE_OK)
@@ -418,7 +433,7 @@ has_log(const struct knee_journal *j)
 	char *name;
 	bool has;
 
-	if (asprintf(&name, "%s-wal", j->path) < 0)
+	if (asprintf(&name, "%s-wal", j->real) < 0)
 		return false;
 	has = stat(name, &st) == 0;
 	free(name);
@@ -437,7 +452,7 @@ log_end(const struct knee_journal *j)
 		sqlite3 *db = NULL;
 
 		(void)nanosleep(&pause, NULL);
-		if (sqlite3_open_v2(j->path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+		if (sqlite3_open_v2(j->real, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
 		    SQLITE_OK)
 			(void)sqlite3_exec(db, "PRAGMA wal_checkpoint(PASSIVE)", NULL, NULL, NULL);
 		(void)sqlite3_close(db);

@@ -7,6 +7,7 @@
 #include "journal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,6 @@ json_words(struct kn_buf *b, const char *const *words, size_t n)
 	return err == 0 ? kn_buf_add(b, "]", 2) : err;
 }
 
-/* The kernel's name for this boot: a pid of another one says nothing. */
 static void
 boot_id(char *ret, size_t size)
 {
@@ -90,17 +90,15 @@ run_begin(struct knee_journal *j, const struct knee_journal_options *o)
 	const enum kn_journal_sql sql = KN_SQL_RUN_BEGIN;
 	struct kn_buf arguments = { 0 };
 	struct utsname kernel = { 0 };
-	char boot[64];
 	char *directory = getcwd(NULL, 0);
 	int err = json_words(&arguments, o->argv, o->argc);
 
 	(void)uname(&kernel);
-	boot_id(boot, sizeof(boot));
 	if (err == 0) {
 		kn_journal_bind(j, sql, 1, numbers, 6);
 		kn_journal_bind_text(j, sql, 7, KNEE_VERSION);
 		kn_journal_bind_text(j, sql, 8, j->host);
-		kn_journal_bind_text(j, sql, 9, boot);
+		kn_journal_bind_text(j, sql, 9, j->boot);
 		kn_journal_bind_text(j, sql, 10, directory);
 		kn_journal_bind_text(j, sql, 11, o->command);
 		kn_journal_bind_text(j, sql, 12, arguments.data);
@@ -118,18 +116,25 @@ run_begin(struct knee_journal *j, const struct knee_journal_options *o)
 static int
 progress_begin(struct knee_journal *j)
 {
-	int64_t places[6];
+	enum { COLUMNS = 6 };
+	int64_t places[2 * COLUMNS];
+	char path[4096] = "";
 
 	for (size_t i = 0; i < 2; i++) {
-		const struct kn_journal_place *p = &j->place[i];
+		struct kn_journal_place *p = &j->place[i];
+		const int64_t columns[COLUMNS] = { p->device, p->inode, p->born_ns, p->base, p->written,
+			p->fd >= 0 ? kn_journal_place_tail(p) : 0 };
 
-		places[3 * i] = p->fd >= 0 ? p->device : KN_JOURNAL_NULL;
-		places[3 * i + 1] = p->fd >= 0 ? p->inode : KN_JOURNAL_NULL;
-		places[3 * i + 2] = p->fd >= 0 ? p->written : KN_JOURNAL_NULL;
+		for (size_t n = 0; n < COLUMNS; n++)
+			places[COLUMNS * i + n] = p->fd >= 0 ? columns[n] : KN_JOURNAL_NULL;
 	}
 	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 1, &j->run, 1);
 	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 2, j->sums, KN_SUM_COUNT);
-	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 2 + KN_SUM_COUNT, places, 6);
+	kn_journal_bind(j, KN_SQL_PROGRESS_BEGIN, 2 + KN_SUM_COUNT, places, sizeof(places) / sizeof(*places));
+	if (j->place[0].fd >= 0)
+		kn_journal_place_path(&j->place[0], path, sizeof(path));
+	kn_journal_bind_text(
+	    j, KN_SQL_PROGRESS_BEGIN, 2 + KN_SUM_COUNT + (int)(sizeof(places) / sizeof(*places)), path);
 	return kn_journal_write(j, KN_SQL_PROGRESS_BEGIN);
 }
 
@@ -143,7 +148,7 @@ journal_new(const struct knee_journal_options *o)
 	if (j == NULL)
 		return NULL;
 	j->lock_fd = -1;
-	j->place[0].fd = j->place[1].fd = -1;
+	j->place[0] = j->place[1] = (struct kn_journal_place){ .fd = -1, .read_fd = -1 };
 	j->how = o->resume;
 	j->order = o->order;
 	j->sync = o->sync != 0;
@@ -151,8 +156,9 @@ journal_new(const struct knee_journal_options *o)
 	j->cut_seq = UINT64_MAX;
 	j->sampled.cpu_busy_frac = -1;
 	(void)gethostname(j->host, sizeof(j->host) - 1);
-	/* SQLite takes ":memory:" for something else. */
-	if (asprintf(&j->path, "%s%s", o->path[0] == ':' ? "./" : "", o->path) >= 0)
+	boot_id(j->boot, sizeof(j->boot));
+	j->path = strdup(o->path);
+	if (j->path != NULL)
 		return j;
 	free(j);
 	return NULL;
@@ -167,7 +173,7 @@ file_remove(const struct knee_journal *j)
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++) {
 		char *name;
 
-		if (asprintf(&name, "%s%s", j->path, endings[i]) < 0)
+		if (asprintf(&name, "%s%s", j->real != NULL ? j->real : j->path, endings[i]) < 0)
 			return;
 		(void)unlink(name);
 		free(name);
@@ -179,8 +185,10 @@ journal_free(struct knee_journal *j)
 {
 	kn_journal_db_close(j);
 	kn_fd_close(&j->lock_fd);
+	kn_journal_places_done(j);
 	kn_journal_entries_done(&j->entries);
 	free(j->resume.rows);
+	free(j->real);
 	free(j->path);
 	free(j);
 }
@@ -202,7 +210,7 @@ check(struct knee_journal *j, const struct knee_journal_options *o, bool *make)
 	*make = is == 0;
 	j->run = past.run + 1;
 	j->last_before = (uint64_t)past.last_seq;
-	j->outputs = past.outputs;
+	j->outputs = past.outputs[0];
 	memcpy(j->sums, past.sums, sizeof(j->sums));
 	kn_journal_past_done(&past);
 	return is < 0 ? is : 0;
@@ -216,6 +224,8 @@ begin(struct knee_journal *j, const struct knee_journal_options *o)
 
 	if (err == 0)
 		err = run_begin(j, o);
+	if (err == 0)
+		err = kn_journal_lost_redo(j);
 	if (err == 0)
 		err = kn_journal_places_cut(j);
 	if (err == 0)
@@ -242,6 +252,13 @@ knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char
 	if (e == 0)
 		e = begin(j, o);
 	if (e == 0) {
+		if (errsize > 0)
+			err[0] = '\0';
+		if (j->redone > 0)
+			(void)snprintf(err, errsize,
+			    "%s: the machine went down before all output was on the disk: %" PRId64
+			    " tasks run again whose output was lost",
+			    j->path, j->redone);
 		*ret = j;
 		return 0;
 	}
@@ -269,8 +286,10 @@ end(struct knee_journal *j, int status)
 
 	for (size_t i = 0; i < 2; i++) {
 		/* Nothing is half written: what follows the last output are messages, and they stay. */
-		if (is_whole && sizes[i + 1] >= 0)
+		if (is_whole && sizes[i + 1] >= 0) {
 			j->place[i].written = sizes[i + 1];
+			j->place[i].printing = 0;
+		}
 		if (sizes[i + 1] < 0)
 			sizes[i + 1] = KN_JOURNAL_NULL;
 	}

@@ -7,7 +7,8 @@
  * which were handed out before, and are never read here.
  *
  * An input is the one of its row when both have the same digest. With KNEE_RETRY_FAILED an input that
- * has no result is passed over: stored without a result, it counts nowhere.
+ * has no result is passed over: stored without a result, it counts nowhere. Stored output behind it is left
+ * for the run that will have its result.
  */
 #include "journal.h"
 
@@ -169,6 +170,7 @@ static int
 stale(struct knee_journal *j, uint64_t seq, const struct knee_input *input)
 {
 	const int64_t digest = kn_journal_digest(input->args, input->nargs), key = (int64_t)seq;
+	struct kn_journal_resume *r = &j->resume;
 	char shown[128], command[128] = "", moved[64] = "it is new or was changed";
 	int n;
 
@@ -188,12 +190,15 @@ stale(struct knee_journal *j, uint64_t seq, const struct knee_input *input)
 	kn_journal_reset(j, KN_SQL_SEQ_OF);
 	if (n < 0)
 		return n;
-	return kn_journal_fail(j, -ESTALE,
+	/* No error of the journal: what runs is finished and written. */
+	r->stale = true;
+	(void)snprintf(j->error, sizeof(j->error),
 	    "%s: input %" PRIu64 " (%s) is not what it was: %s; task %" PRIu64
 	    " was: %s: give the inputs as they were, in the same order, new ones behind them, or begin "
 	    "another "
 	    "journal",
 	    j->path, seq, shown, moved, seq, command);
+	return -ESTALE;
 }
 
 /* ---- the source --------------------------------------------------------------------------- */
@@ -214,8 +219,11 @@ next(void *self, struct knee_input *ret)
 	struct knee_journal *j = self;
 	struct kn_journal_resume *r = &j->resume;
 	const struct kn_journal_row *row;
-	int n = j->err == 0 ? r->inner.next(r->inner.self, ret) : j->err, err;
+	int n, err;
 
+	if (j->err != 0 || r->stale)
+		return j->err != 0 ? j->err : -ESTALE;
+	n = r->inner.next(r->inner.self, ret);
 	if (n == 0)
 		r->ended = true;
 	if (n <= 0)
@@ -232,10 +240,13 @@ next(void *self, struct knee_input *ret)
 	r->stored = (struct knee_stored){ .printed = 1, .read = stored_read, .self = j };
 	if (row != NULL && row->state != KN_JOURNAL_STARTED) {
 		r->stored.result = &r->result;
-		r->stored.printed = row->printed;
+		/* Behind what was passed over it goes on waiting. */
+		r->stored.printed = row->printed || (r->passed && j->order == KNEE_ORDER_INPUT);
 		r->result = (struct knee_result){ .outcome = KNEE_EXITED, .attempt = 1 };
 		if (row->state == KN_JOURNAL_FAILED || !row->printed)
 			err = result_read(j, r->seq, &r->result);
+	} else {
+		r->passed = true;
 	}
 	ret->stored = &r->stored;
 	return err < 0 ? err : 1;

@@ -43,10 +43,15 @@ const char kn_journal_schema[] =
     " written_bytes INTEGER NOT NULL,"
     " output_bytes INTEGER NOT NULL,"
     " out_device INTEGER, out_inode INTEGER," /* stdout when it is a regular file, else NULL */
+    " out_born_ns INTEGER,"                   /* when it was made; NULL: unknown */
+    " out_path TEXT,"                         /* its name; '': none */
+    " out_begin INTEGER,"                     /* its size when the run began, after the cut */
     " out_written INTEGER,"                   /* up to here it holds the output of printed tasks */
+    " out_tail INTEGER,"                      /* digest of up to 4096 bytes before out_written */
     " out_ended INTEGER,"                     /* its size when the run ended in good order */
     " err_device INTEGER, err_inode INTEGER," /* stderr, the same; NULL when it is out's file */
-    " err_written INTEGER, err_ended INTEGER);"
+    " err_born_ns INTEGER, err_begin INTEGER, err_written INTEGER, err_tail INTEGER, err_ended INTEGER,"
+    " err_open INTEGER);" /* 1: behind err_written may be output of an unfinished task */
     /* Every input of which something was started. */
     "CREATE TABLE task ("
     " seq INTEGER PRIMARY KEY,"

@@ -773,6 +773,7 @@ kn_run_init(struct knee *k)
 		.term_seq = o->term_seq,
 		.nterm_seq = o->nterm_seq,
 		.halt = o->halt,
+		.resumable = o->resumable != 0,
 	};
 	const struct kn_merge_host merge_host = { .emit = kn_sinks_text, .printed = task_retire, .self = k };
 	int err;

@@ -304,6 +304,10 @@ task_drop(struct kn_sched *s, struct kn_task *t)
 	struct kn_list *from = t->state == KN_READY ? &s->ready : &s->waiting;
 
 	kn_heap_remove(&s->deadlines, &t->deadline);
+	if (t->result.attempt > 0 && s->rules.resumable) {
+		t->result.outcome = KNEE_CANCELLED;
+		t->result.status = 0;
+	}
 	if (t->result.attempt > 0)
 		return finish(s, from, t);
 	to_list(s, from, NULL, t, KN_DONE);

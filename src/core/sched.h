@@ -47,6 +47,7 @@ struct kn_rules {
 	const struct knee_term_step *term_seq;
 	size_t nterm_seq;           /* >= 1 */
 	struct knee_halt halt;
+	bool resumable;             /* what waits for another attempt at a stop was cut short: it will have that */
 };
 
 /*

@@ -398,12 +398,93 @@ class Resume(Base):
         write(b'', self.folder, 'go')
         self.same(self.knee('--resume-failed', *args), b'2\n3\n')
 
+    def test_stopped_between_two_attempts(self):
+        """A task that was to be tried again has not failed: the next start goes on with it."""
+        command = 'echo {} >>runs; test {} = 2 || test -e go || { echo no {}; exit 1; }; echo {}'
+        for order, how in (('-k', signal.SIGTERM), ('--unordered', signal.SIGINT)):
+            with self.subTest(order=order):
+                self.setUp()
+                args = [order, '-j1', '--retries', '9', command, ':::', '1', '2']
+                tried = [(i, 0, 1) for i in range(1, 6)]    # and now it waits for 1.6 s
+                with start('--journal', self.journal, *args, cwd=self.folder) as p:
+                    wait_for(lambda: self.finished() == [2] and self.attempts(1) == tried, what='1 waits')
+                    p.send_signal(how)
+                    self.assertEqual((p.wait(), p.stdout.read()), (255, b'' if order == '-k' else b'2\n'))
+                self.assertEqual(self.finished(), [2])
+                self.assertEqual(self.attempts(1), tried)
+                self.assertEqual(rows(self.journal, 'SELECT attempts, retried FROM progress'), [(6, 5)])
+                write(b'', self.folder, 'go')
+                self.same(self.knee('--resume', *args), b'1\n2\n' if order == '-k' else b'1\n')
+                self.assertEqual(self.attempts(1), [*tried, (6, 0, 0)])
+                self.assertEqual(sorted(self.runs()), [b'1'] * 6 + [b'2'])
+
+    def attempts(self, seq):
+        return rows(self.journal, 'SELECT attempt, outcome, status FROM attempt WHERE seq = ? ORDER BY attempt', seq)
+
+    def test_stored_output_is_not_lost_without_an_order(self):
+        """With -u nothing could print it."""
+        first = self.killed_in_3('-j5')
+        for resume in ('--resume', '--resume-failed', '--retry-failed'):
+            self.refused(self.knee(resume, '-u', WAITS, ':::', *'12345'), '2 tasks', '--resume', 'without -u')
+        r = self.knee('--resume', WAITS, ':::', *'12345')
+        self.assertEqual(first + r.out, b'out 1\nend 1\nout 2\nend 2\nout 3\n' +
+                         b'out 3\nend 3\nout 4\nend 4\nout 5\nend 5\n')
+        self.same(self.knee('--resume', '-u', WAITS, ':::', *'12345'), b'')
+
+    def test_a_changed_input_ends_the_run_in_good_order(self):
+        self.killed_in_3('-j5')
+        self.refused(self.knee('--resume', '-j5', WAITS, ':::', *'12X45'), 'input 3')
+        r = self.knee('--resume', '-j5', WAITS, ':::', *'1234X6')
+        self.assertEqual((r.status, r.err.count(b'\n')), (255, 1), r)
+        self.assertIn(b'input 5', r.err)
+        self.assertEqual(self.finished(), [1, 2, 3, 4, 5])
+        self.assertEqual(rows(self.journal, 'SELECT run, status, inputs FROM run ORDER BY run'),
+                         [(1, None, None), (2, 255, None), (3, 255, None)])
+        self.same(self.knee('--resume', WAITS, ':::', *'12345'), b'out 5\nend 5\n')
+        self.assertEqual(self.runs().count(b'3'), 2)
+
+    def test_retry_failed_does_not_print_ahead(self):
+        """What waits behind a task that has no result goes on waiting for it."""
+        command = 'test {} != 1 || test -e go || { touch in3; sleep 100; }; echo {}'
+        args = ['-j3', command, ':::', '1', '2', '3']
+        with start('--journal', self.journal, *args, cwd=self.folder) as p:
+            wait_for(lambda: self.finished() == [2, 3] and os.path.exists(self.path('in3')), what='2 and 3 ended')
+            p.kill()
+            p.wait()
+            wait_for(lambda: not marked(p.mark), what='all is gone')
+        write(b'', self.folder, 'go')
+        self.same(self.knee('--retry-failed', *args), b'')
+        self.same(self.knee('--resume', *args), b'1\n2\n3\n')
+
     def test_stdin_is_not_given_twice(self):
         """The first task gets standard input; a resumed run starts with another one."""
         command = 'echo {}; cat'
         r = self.knee(command, ':::', 'a', input=b'text\n')
         self.same(r, b'a\ntext\n')
         self.same(self.knee('--resume', command, ':::', 'a', 'b', input=b'text\n'), b'b\n')
+
+
+class Names(Base):
+    """How a journal is named does not matter."""
+
+    def test_link(self):
+        """SQLite's log lies beside the file that a link leads to: a resume finds it there."""
+        os.mkdir(self.path('real'))
+        write(b'', self.folder, 'real', 'data')
+        os.symlink('real/data', self.journal)
+        self.killed_in_3('-j5')
+        self.assertIn('data-wal', os.listdir(self.path('real')))
+        self.assertTrue(self.knee('--resume', WAITS, ':::', *'12345').out.endswith(b'end 4\nout 5\nend 5\n'))
+        self.assertEqual(sorted(self.runs()), [b'1', b'2', b'3', b'3', b'4', b'5'])
+        self.assertEqual(os.listdir(self.path('real')), ['data'])
+
+    def test_strange(self):
+        os.mkdir(self.path('d'))
+        for name in ('/' + self.path('a'), self.path('b%20?mode=x#c'), self.path('d//../e'), ':memory:', 'file:f'):
+            self.journal = name
+            with self.subTest(name=name):
+                self.same(self.knee('echo', ':::', '1'), b'1\n')
+                self.same(self.knee('--resume', 'echo', ':::', '1', '2'), b'2\n')
 
 
 class Files(Base):
@@ -545,6 +626,131 @@ class Files(Base):
             self.knee('--resume', '-j5', command, ':::', *'12345', stdout=f, stderr=g)
         self.assertEqual(read(out), self.want)
         self.assertEqual(read(err), b''.join(b'err %d\nlast %d\n' % (i, i) for i in range(1, 6)))
+
+    def another(self, *words, change=None):
+        """A file that has not to do with the run, with the inode of its output: refused, and untouched."""
+        out, data = self.path('out'), b'%d\n' * 2000 % tuple(range(2000))
+        with open(out, 'ab') as f:
+            self.killed_in_3('-j5', stdout=f)
+        number = os.stat(out).st_ino
+        if change is None:
+            os.remove(out)
+        write(data, out)
+        if os.stat(out).st_ino != number:
+            self.skipTest('the file system gives another inode')
+        if change:
+            with contextlib.closing(sqlite3.connect(self.journal)) as db:
+                db.execute(change)
+                db.commit()
+        with open(out, 'ab') as f:
+            r = self.knee('--resume', WAITS, ':::', *'12345', stdout=f)
+        self.assertEqual((r.status, read(out)), (255, data), r)
+        for word in (b'>>', b'--output', b'another journal', out.encode()):
+            self.assertIn(word, r.err)
+        self.assertEqual(self.runs().count(b'3'), 1)
+
+    def test_another_file_with_the_inode(self):
+        self.another()
+
+    def test_another_content(self):
+        self.another(change='SELECT 1')
+
+    def test_another_content_of_unknown_birth(self):
+        self.another(change='UPDATE progress SET out_born_ns = NULL')
+
+    def test_birth_or_tail_alone_are_enough(self):
+        for change in ('out_born_ns = NULL', 'out_tail = NULL', 'out_device = out_device + 1'):
+            with self.subTest(change=change):
+                self.setUp()
+                out = self.path('out')
+                self.killed_in_3('--output', out, '-j5')
+                with contextlib.closing(sqlite3.connect(self.journal)) as db:
+                    db.execute('UPDATE progress SET ' + change)
+                    db.commit()
+                self.same(self.knee('--resume', '--output', out, WAITS, ':::', *'12345'), b'')
+                self.assertEqual(read(out), self.want)
+
+    def test_another_file_named(self):
+        """What was printed so far would be missing in it."""
+        out, other = self.path('out'), self.path('other')
+        self.killed_in_3('--output', out, '-j5')
+        before = read(out)
+        for resume in ('--resume', '--resume-failed'):
+            self.refused(self.knee(resume, '--output', other, WAITS, ':::', *'12345'), out, '>>', '--output')
+            self.refused(self.knee(resume, WAITS, ':::', *'12345'), out, '>>', '--output')
+        self.assertEqual((read(out), read(other)), (before, b''))
+        self.same(self.knee('--resume', '--output', out, WAITS, ':::', *'12345'), b'')
+        self.assertEqual(read(out), self.want)
+        # A run that came to its end left nothing to be torn apart.
+        self.same(self.knee('--resume', '--output', other, WAITS, ':::', *'123456'), b'')
+        self.assertEqual(read(other), b'out 6\nend 6\n')
+
+    def test_another_file_while_nothing_is_printed(self):
+        command = 'echo {} >>runs; test {} != 3 || test -e go || { touch in3; sleep 100; }; ' \
+            'test {} != 5 || echo end'
+        other = self.path('other')
+        self.killed_in_3('--output', self.path('out'), '-j1', command=command)
+        self.same(self.knee('--resume', '--output', other, command, ':::', *'12345'), b'')
+        self.assertEqual(read(other), b'end\n')
+
+    def power_cut(self, size, *order):
+        """Another boot, and the file has only its first bytes."""
+        out = self.path('out')
+        with open(out, 'ab') as f:
+            f.write(b'head\n')
+            f.flush()
+            self.killed_in_3('-j5', *order, stdout=f)
+        os.truncate(out, size)
+        with contextlib.closing(sqlite3.connect(self.journal)) as db:
+            db.execute("UPDATE run SET boot = 'another'")
+            db.commit()
+        with open(out, 'ab') as f:
+            return self.knee('--resume', *order, WAITS, ':::', *'12345', stdout=f)
+
+    def test_power_cut(self):
+        for size, again in ((5, b'123'), (0, b'123'), (16, b'123'), (17, b'23'), (18, b'23'), (28, b'23')):
+            with self.subTest(size=size):
+                self.setUp()
+                r = self.power_cut(size)
+                self.assertEqual((r.status, r.err.count(b'\n')), (0, 1), r)
+                self.assertIn(b'run again', r.err)
+                head = b'head\n'[:size]
+                self.assertEqual(read(self.path('out')), head + self.want)
+                self.assertEqual(b''.join(sorted(self.runs())), bytes(sorted(b'12345' + again)))
+                self.assertEqual(rows(self.journal, 'SELECT tasks, succeeded, failed FROM progress WHERE run = 2'),
+                                 [(5, 5, 0)])
+
+    def test_power_cut_of_lines(self):
+        r = self.power_cut(10, '--lb')
+        self.assertEqual((r.status, len(read(self.path('out')))), (255, 10))
+
+    def test_log_of_others(self):
+        """What other programs have written to the file of standard error stays, unless a task was writing."""
+        err = self.path('err')
+        command = 'echo {} >>runs; echo err {} >&2; test {} != 3 || test -e go || { touch in3; sleep 100; }'
+        for late, kept in ((command, b''), (command.replace('echo err {} >&2; ', '') + '; echo err {} >&2', b'late\n')):
+            with self.subTest(late=late):
+                self.setUp()
+                err = self.path('err')
+                write(b'early\n', err)
+                with open(err, 'ab') as f:
+                    self.killed_in_3('-j1', command=late, stderr=f)
+                    f.write(b'late\n')
+                self.assertIn(b'err 2\n', read(err))
+                with open(err, 'ab') as f:
+                    self.knee('--resume', '-j1', late, ':::', *'12345', stderr=f)
+                self.assertEqual(read(err), b'early\nerr 1\nerr 2\n' + kept + b'err 3\nerr 4\nerr 5\n')
+
+    def test_another_file_of_errors(self):
+        """It is not ours to cut, and no reason to stop."""
+        err = self.path('err')
+        with open(err, 'ab') as f:
+            self.killed_in_3('-j5', command=WAITS.replace('echo out {}', 'echo out {} >&2'), stderr=f)
+        write(b'long enough for all of it, but of another program\n', err)
+        with open(err, 'ab') as f:
+            r = self.knee('--resume', WAITS.replace('echo out {}', 'echo out {} >&2'), ':::', *'12345', stderr=f)
+        self.assertEqual(r.status, 0)
+        self.assertEqual(read(err), b'long enough for all of it, but of another program\nout 3\nout 4\nout 5\n')
 
     def test_pipe(self):
         """Into a pipe the task that was printing comes twice; the others once."""

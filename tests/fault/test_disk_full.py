@@ -152,6 +152,9 @@ class SmallDisk(unittest.TestCase):
             self.assertIn(b'No space left', r.err)
             done = finished(journal)
             self.assertGreater(len(done), 10)
+            with contextlib.closing(sqlite3.connect(journal)) as db:
+                printed = db.execute('SELECT COUNT(*) FROM task WHERE printed').fetchone()[0]
+            self.assertEqual(printed, read(out).count(b'\n'), 'tasks whose output is whole count')
             ran = len(read(os.path.join(self.folder, 'runs')).split())
             subprocess.run(['mount', '-o', 'remount,size=32m', disk], check=True)
             self.check(journal, out, done, ran)

@@ -2,8 +2,9 @@
 """Nothing lost: runs with a journal are killed at any instant and resumed until they are done.
 
 Each round has a seed, and all chance comes from it: how many at once, where the output goes, and for
-each start how it dies: the program or its keeper by SIGKILL at some moment, or the program inside
-SQLite, at the n-th thing that it does to its files, a write possibly half done.
+each start how it dies: the program or its keeper by SIGKILL at some moment, both as they are asked to end
+by SIGINT or SIGTERM, perhaps with SIGKILL while they do, or the program inside SQLite, at the n-th thing
+that it does to its files, a write possibly half done.
 
 After each death the journal is looked at (a copy of it): what it calls finished is never run again.
 At the end no task is missing, and the files hold what a run that never died would have written.
@@ -29,7 +30,8 @@ TASKS = int(os.environ.get('KNEE_TASKS') or 200)
 SEED = int(os.environ.get('KNEE_SEED') or 1)
 
 # What task $1 does. Every start leaves a line in the file runs; all else follows from the number. No
-# task writes to both streams, so that both in one file have one right order.
+# task writes to both streams, so that both in one file have one right order. Where there is another
+# attempt (the file retries), task 47 needs it: of the first nothing may be seen.
 SCRIPT = r'''
 echo $1 >>runs
 case $(($1 % 60)) in
@@ -42,6 +44,7 @@ case $(($1 % 60)) in
 31) echo "first $1"; sleep 0.01; echo "second $1" ;;
 41) i=0; while test $i -lt 50; do echo "$1 $i"; i=$((i+1)); done ;;
 43) cat middle >&2 ;;
+47) test -e retries && ! test -e tried.$1 && { echo "first try of $1"; : >tried.$1; exit 1; }; echo "at last $1" ;;
 53) echo "fails $1"; exit 3 ;;
 *) echo "output of $1" ;;
 esac
@@ -59,7 +62,7 @@ def task(seq):
         11: MIDDLE + s + b'\n', 13: b'no newline ' + s, 17: b'slow ' + s + b'\n',
         23: (LARGE if seq % 240 == 23 else b'') + s + b'\n', 29: b'', 43: b'',
         31: b'first ' + s + b'\nsecond ' + s + b'\n', 41: b''.join(s + b' %d\n' % i for i in range(50)),
-        53: b'fails ' + s + b'\n',
+        47: b'at last ' + s + b'\n', 53: b'fails ' + s + b'\n',
     }.get(n, b'output of ' + s + b'\n')
     return out, {29: b'error of ' + s + b'\n', 43: MIDDLE}.get(n, b'')
 
@@ -92,9 +95,12 @@ class Round:
             with open(self.path(name), 'wb') as f:
                 f.write(data)
         self.where = r.choice(['option', 'append', 'one file', 'pipe'])
-        self.args = ['-j', str(r.choice([1, 2, 4, 9])), '--no-memory']
+        at_once = r.choice([None, 1, 2, 4, 9])  # None: as many as are best
+        self.args = ['--no-memory', *(['-j', str(at_once)] if at_once else [])]
         self.args += ['--sync'] if r.random() < 0.2 else []
-        self.args += ['--retries', '2'] if r.random() < 0.2 else []
+        if r.random() < 0.3:
+            self.args += ['--retries', '2']
+            open(self.path('retries'), 'wb').close()
         self.args += ['--unordered'] if r.random() < 0.2 and self.where != 'pipe' else []
         self.head = b'' if self.where in ('option', 'pipe') or r.random() < 0.5 else b'head\n'
         with open(self.path('out'), 'wb') as f:
@@ -176,7 +182,8 @@ class Round:
     def die(self, seconds):
         """A start that dies, but for those that end before; seconds: about what a whole run takes. True
         if it was killed."""
-        how = self.random.choice(['program', 'program', 'keeper', 'calls', 'torn', 'calls', 'torn', 'INT'])
+        how = self.random.choice(['program', 'program', 'keeper', 'calls', 'torn', 'calls', 'torn', 'INT', 'TERM',
+                                  'TERM KILL'])
         ran_before = os.path.getsize(self.path('runs'))
         left = 1 - len(self.finished) / TASKS
         inject = None
@@ -206,8 +213,12 @@ class Round:
         if how == 'program':
             pid = next((d for d in descendants(p.pid) if parent_of(d) == p.pid and command_of(d) == 'knee-inject'),
                        p.pid)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT if how == 'INT' else signal.SIGKILL)
+        numbers = {'INT': [signal.SIGINT], 'TERM': [signal.SIGTERM], 'TERM KILL': [signal.SIGTERM, signal.SIGKILL]}
+        for number in numbers.get(how, [signal.SIGKILL]):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.kill(pid, number)
+                if number != signal.SIGKILL:
+                    p.wait(0.01)
 
     def finish(self):
         """The last start, undisturbed."""

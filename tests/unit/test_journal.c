@@ -404,7 +404,8 @@ test_failed(void)
 	is_int(
 	    sql("SELECT count(*) FROM output WHERE seq = 5"), 0, "the output of the failed attempt is gone");
 	j = open_how(KNEE_RETRY_FAILED, -1, NULL);
-	is_str(source_says(j, letters), "Pr-pfour\nP---", "--retry-failed: nothing else");
+	is_str(
+	    source_says(j, letters), "Pr-PP---", "--retry-failed: nothing else, and no output ahead of it");
 	knee_journal_close(j, 0);
 	begin("none");
 	ok(open_how(KNEE_RETRY_FAILED, -1, &(int){ 0 }) == NULL, "--retry-failed of nothing: %s", text);

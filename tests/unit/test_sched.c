@@ -113,6 +113,31 @@ test_timeout(void)
 }
 
 static void
+test_stopped_between_two_attempts(bool resumable)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t;
+	struct kn_step step;
+
+	rules.attempts = 3;
+	rules.resumable = resumable;
+	(void)kn_sched_init(&s, &rules);
+	t = add(&s, 1);
+	start(&s, t, 0);
+	step = end(&s, t, 5, 10 * MS);
+	is_int(step.action, KN_RETRY, "it will be tried again");
+	step = kn_sched_event(&s, t, KN_CANCEL, 20 * MS);
+	is_int(step.action, KN_RESULT, "a stop in between is its end");
+	is_int(t->result.outcome, resumable ? KNEE_CANCELLED : KNEE_EXITED, "%s",
+	    resumable ? "and it is cut short" : "with the last attempt's result");
+	is_int(t->result.attempt, 1, "no attempt more");
+	is_int(s.failed, 1, "which counts as failed");
+	kn_task_free(t);
+	kn_sched_done(&s);
+}
+
+static void
 test_shift(void)
 {
 	struct kn_rules rules = plain;
@@ -447,6 +472,8 @@ main(void)
 {
 	test_slots();
 	test_timeout();
+	test_stopped_between_two_attempts(false);
+	test_stopped_between_two_attempts(true);
 	test_shift();
 	test_median();
 	test_retry();
