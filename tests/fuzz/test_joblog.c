@@ -292,7 +292,7 @@ line_make(struct fuzz_bytes *b, FILE *out)
 
 	if (r.outcome != KNEE_EXITED && r.status == 0)
 		r.status = 1;
-	r.start_time_ns = (int64_t)(int16_t)fuzz_u16(b) * INT64_C(281474976710657);
+	r.start_time_ns = (int64_t)(int16_t)fuzz_u16(b) * INT64_C(140737488355327);
 	r.runtime_ns = (int64_t)fuzz_u16(b) * INT64_C(140737488355327);
 	r.output_bytes = fuzz_u16(b) * UINT64_C(281474976710655);
 	command = fuzz_string(b);
