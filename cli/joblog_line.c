@@ -38,12 +38,21 @@ parse_number(const char *s, long long *ret)
 	return true;
 }
 
-/* Digits with a point in them, and blanks before. */
+/* Blanks, a sign, digits; perhaps a point and more digits. */
 static bool
 is_decimal(const char *s)
 {
+	static const char digits[] = "0123456789";
+	size_t n;
+
 	s += strspn(s, " ");
-	return *s != '\0' && s[strspn(s, "-.0123456789")] == '\0';
+	s += *s == '-';
+	n = strspn(s, digits);
+	if (n == 0 || s[n] == '\0')
+		return n > 0;
+	s += n;
+	n = strspn(s + 1, digits);
+	return *s == '.' && n > 0 && s[n + 1] == '\0';
 }
 
 int
@@ -56,7 +65,8 @@ joblog_line_parse(char *line, size_t n, struct joblog_line *ret)
 	for (int i = 1; i < FIELDS; i++) {
 		char *tab = memchr(field[i - 1], '\t', (size_t)(end - field[i - 1]));
 
-		if (tab == NULL)
+		/* A NUL byte, as a lost block of a disk has them, would hide what follows. */
+		if (tab == NULL || memchr(field[i - 1], '\0', (size_t)(tab - field[i - 1])) != NULL)
 			return -EINVAL;
 		*tab = '\0';
 		field[i] = tab + 1;

@@ -168,11 +168,11 @@ line_take(struct joblog_past *p, size_t n)
 }
 
 static int
-head_take(const struct joblog_past *p)
+head_take(const struct joblog_past *p, size_t n)
 {
 	static const char head[] = JOBLOG_HEAD;
 
-	if (strlen(p->line) == sizeof(head) - 2 && memcmp(p->line, head, sizeof(head) - 2) == 0)
+	if (n == sizeof(head) - 2 && memcmp(p->line, head, n) == 0)
 		return 0;
 	return say_error(
 	    EINVAL, "--joblog: %s: line 1 is not the first line of a job log: use another file", p->path);
@@ -189,7 +189,7 @@ lines_read(struct joblog_past *p)
 			return got;
 		p->nlines++;
 		if (p->nlines == 1)
-			err = head_take(p);
+			err = head_take(p, n);
 		else if (p->resume != KNEE_RESUME_NO)
 			err = line_take(p, n);
 		p->end += (off_t)n + 1;
