@@ -779,6 +779,7 @@ kn_run_init(struct knee *k)
 	if (err < 0)
 		return err;
 	k->merge.resumable = o->resumable != 0;
+	k->merge.whole = o->whole != 0 && o->order != KNEE_ORDER_LINES;
 	k->exec = (struct kn_exec){
 		.options = o,
 		.loop = &k->loop,
