@@ -37,8 +37,9 @@ struct program {
 	struct knee_template *command, *tag;
 	struct batch *batch;
 	struct text_sink *text;
-	knee_journal *journal; /* NULL without --journal */
-	struct joblog *joblog; /* NULL without --joblog */
+	knee_journal *journal;   /* NULL without --journal */
+	struct joblog *joblog;   /* NULL without --joblog */
+	struct results *results; /* NULL without --results */
 	struct progress *progress;
 	struct explain *explain;     /* NULL without --explain */
 	struct jobs_file *jobs_file; /* NULL without -j FILE */
@@ -122,7 +123,7 @@ sinks_make(struct program *p, size_t *n)
 		err = text_new(o, &p->text);
 	if (err < 0)
 		return err;
-	if (p->journal != NULL)
+	if (p->journal != NULL && (p->results == NULL || o->order == KNEE_ORDER_LINES))
 		text_journal(p->text, p->journal);
 	if (o->explain)
 		err = explain_new(o, &p->explain);
@@ -134,7 +135,10 @@ sinks_make(struct program *p, size_t *n)
 		return err;
 	if (o->trace)
 		p->sinks[(*n)++] = trace_sink();
-	p->sinks[(*n)++] = text_sink(p->text);
+	if (p->results != NULL)
+		p->sinks[(*n)++] = results_sink(p->results);
+	if (p->results == NULL || o->order == KNEE_ORDER_LINES)
+		p->sinks[(*n)++] = text_sink(p->text);
 	if (p->explain != NULL)
 		p->sinks[(*n)++] = explain_sink(p->explain);
 	p->sinks[(*n)++] = progress_sink(p->progress);
@@ -195,8 +199,10 @@ engine_options(struct program *p, size_t nsinks)
 		.noswap = o->noswap,
 		.may_start = p->gate != NULL ? gate_may_start : NULL,
 		.may_start_self = p->gate,
+		.whole = p->results != NULL,
 		.resumable = p->journal != NULL,
-		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL,
+		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL ||
+		    p->results != NULL,
 		.delay_ns = o->delay_ns,
 		.timeout_ns = o->timeout_ns,
 		.timeout_frac = o->timeout_frac,
@@ -266,17 +272,21 @@ program_make(struct program *p, int argc, char **argv)
 	if (err == 0)
 		err = joblog_open(&p->options, &p->joblog);
 	if (err == 0)
+		err = results_open(&p->options, &p->results);
+	if (err == 0)
 		err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
 		err = command_templates(&p->options, p->inputs, &p->command, &p->tag);
 	if (err == 0)
 		err = batch_new(&p->options, p->inputs, p->command, &p->batch);
 	if (err == 0)
-		err = journal_open(&p->options, p->inputs, argc, argv, &p->journal);
+		err = journal_open(&p->options, p->inputs, p->results, argc, argv, &p->journal);
 	if (err == 0)
 		err = output_start(&p->options);
 	if (err == 0 && p->joblog != NULL)
 		err = joblog_start(p->joblog, &p->options);
+	if (err == 0 && p->results != NULL)
+		err = results_start(p->results, &p->options, p->inputs, p->journal);
 	if (err == 0)
 		err = sinks_make(p, &nsinks);
 	if (err == 0)
@@ -306,6 +316,7 @@ program_free(struct program *p, int status)
 	signals_done(&p->signals);
 	progress_free(p->progress);
 	joblog_free(p->joblog);
+	results_free(p->results);
 	text_free(p->text);
 	batch_free(p->batch);
 	knee_template_free(p->tag);
