@@ -101,6 +101,19 @@ int results_fd(const struct results *r);
 struct knee_sink results_sink(struct results *r);
 void results_free(struct results *r);
 
+/* json.c: --json, events as lines of JSON. */
+struct json;
+/* Is the descriptor one that can be written to? To be asked before anything else is opened. 0, or -EBADF
+ * after say(). */
+int json_check(const struct cli_options *o);
+/* 0, or -errno after say(). */
+int json_new(const struct cli_options *o, struct json **ret);
+void json_free(struct json *j);
+/* Wants event.command. */
+struct knee_sink json_sink(struct json *j);
+void json_start(struct json *j, knee *k, int argc, char **argv);  /* the run begins */
+void json_end(struct json *j, int status);          /* it has ended; takes NULL */
+
 /* trace.c: -t, each command on stderr when it starts; wants event.command. Nothing to free. */
 struct knee_sink trace_sink(void);
 

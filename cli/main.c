@@ -40,6 +40,7 @@ struct program {
 	knee_journal *journal;   /* NULL without --journal */
 	struct joblog *joblog;   /* NULL without --joblog */
 	struct results *results; /* NULL without --results */
+	struct json *json;       /* NULL without --json */
 	struct progress *progress;
 	struct explain *explain;     /* NULL without --explain */
 	struct jobs_file *jobs_file; /* NULL without -j FILE */
@@ -129,6 +130,8 @@ sinks_make(struct program *p, size_t *n)
 		err = explain_new(o, &p->explain);
 	if (err == 0 && o->jobs_file != NULL)
 		err = jobs_file_new(o, &p->jobs_file);
+	if (err == 0 && o->json_fd >= 0)
+		err = json_new(o, &p->json);
 	if (err == 0)
 		err = keys_new(o, p->inputs, &p->keys);
 	if (err < 0)
@@ -150,6 +153,8 @@ sinks_make(struct program *p, size_t *n)
 		p->sinks[(*n)++] = keys_sink(p->keys);
 	if (p->joblog != NULL)
 		p->sinks[(*n)++] = joblog_sink(p->joblog);
+	if (p->json != NULL)
+		p->sinks[(*n)++] = json_sink(p->json);
 	/* Last: what the others have written in a turn goes into that turn's transaction. */
 	if (p->journal != NULL)
 		p->sinks[(*n)++] = knee_journal_sink(p->journal);
@@ -202,7 +207,7 @@ engine_options(struct program *p, size_t nsinks)
 		.whole = p->results != NULL,
 		.resumable = p->journal != NULL,
 		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL ||
-		    p->results != NULL,
+		    p->results != NULL || p->json != NULL,
 		.delay_ns = o->delay_ns,
 		.timeout_ns = o->timeout_ns,
 		.timeout_frac = o->timeout_frac,
@@ -238,10 +243,12 @@ engine_options(struct program *p, size_t nsinks)
 
 /* Let everyone hear of the run who has a part in it. */
 static int
-program_start(struct program *p)
+program_start(struct program *p, int argc, char **argv)
 {
 	int err = 0;
 
+	if (p->json != NULL)
+		json_start(p->json, p->knee, argc, argv);
 	progress_start(p->progress, p->knee, p->explain);
 	if (p->explain != NULL)
 		explain_start(p->explain, p->knee);
@@ -297,7 +304,7 @@ program_make(struct program *p, int argc, char **argv)
 	err = knee_new(&k, &p->knee, message, sizeof(message));
 	if (err < 0)
 		return say_error(-err, "%s", message);
-	return program_start(p);
+	return program_start(p, argc, argv);
 }
 
 /* The run has ended with this status; what it ends with. */
@@ -306,6 +313,8 @@ program_free(struct program *p, int status)
 {
 	knee_free(p->knee);
 	status = journal_close(p->journal, &p->options, status);
+	json_end(p->json, status);
+	json_free(p->json);
 	gate_free(p->gate);
 	keys_free(p->keys);
 	jobs_file_free(p->jobs_file);
@@ -391,7 +400,9 @@ main(int argc, char **argv)
 		options_done(&p.options);
 		return err < 0 ? EXIT_TROUBLE : 0;
 	}
-	err = journal_check(&p.options);
+	err = json_check(&p.options);
+	if (err == 0)
+		err = journal_check(&p.options);
 	if (err < 0) {
 		options_done(&p.options);
 		return EXIT_TROUBLE;

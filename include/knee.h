@@ -177,7 +177,8 @@ struct knee_event {
 	enum knee_stream stream;    /* OUTPUT */
 	const char *data;           /* OUTPUT: size bytes, any */
 	size_t size;
-	const struct knee_result *result;  /* RESULT, RETRY; START of a text sink: when the task has ended */
+	const struct knee_result *result;  /* RESULT, RETRY; START of live sinks: attempt and start_time_ns
+	                               alone; START of text sinks: when the task has ended */
 	const char *const *args;    /* START, OUTPUT, RETRY, RESULT: nargs, the input */
 	size_t nargs;
 	knee_read *read;            /* RESULT of live sinks: the output, when all of it waits for its turn */
