@@ -90,6 +90,10 @@ results_open(struct cli_options *o, struct results **ret)
 	if (o->files)
 		return say_error(EINVAL,
 		    "--results %s: --files makes files of its own: leave out one of the two", o->results);
+	if (o->resume == KNEE_RETRY_FAILED && o->journal == NULL)
+		return say_error(EINVAL,
+		    "--results %s: a job log does not know the inputs: use --resume-failed, or --journal",
+		    o->results);
 	if (file && o->order == KNEE_ORDER_LINES)
 		return say_error(EINVAL,
 		    "--results %s: a row is written when its task has ended: leave out --lb, or name a "

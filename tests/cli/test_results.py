@@ -4,6 +4,7 @@
 import csv
 import io
 import json
+import re
 import sqlite3
 import sys
 
@@ -313,6 +314,29 @@ class Rows(Base):
         r = self.knee('o.csv', '--lb', 'echo', ':::', 'a')
         self.assertEqual(r.status, 255)
         self.assertIn(b'--results o.csv: ', r.err)
+
+    def test_inputs_not_known(self):
+        args = ('--joblog', 'log', 'exit {}', ':::', '1')
+        self.knee('o.csv', *args)
+        before = self.read('o.csv')
+        r = self.knee('o.csv', '--retry-failed', *args)
+        self.assertEqual((r.status, self.read('o.csv')), (255, before))
+        self.assertIn(b'use --resume-failed, or --journal', r.err)
+
+    def test_slow_reader(self):
+        """Rows wait in the spill file, not in memory, and time-outs go on."""
+        with start('--results', '-.csv', '-j2', '--timeout', '1', 'head -c 20000000 /dev/zero; sleep 30; :',
+                   ':::', 'a', 'b') as p:
+            wait_descendants(p.pid, 2, named='sleep')
+            wait_for(lambda: not [d for d in descendants(p.pid) if command_of(d) == 'sleep'], what='time-outs')
+            peak = max(int(re.search(r'VmHWM:\s+(\d+)', open(f'/proc/{pid}/status').read())[1])
+                       for pid in [p.pid, *descendants(p.pid)])
+            data = p.stdout.read()
+            self.assertEqual(p.wait(), 2)
+        if not SANITIZED and not VALGRIND:
+            self.assertLess(peak, 30000, 'KiB')
+        self.assertEqual(data.count(b'\0'), 40000000)
+        self.assertEqual(data.count(b',-1,15,'), 2)
 
     def test_full_disk(self):
         with small_tmpfs() as small:
