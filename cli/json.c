@@ -344,9 +344,8 @@ static void
 drain(struct json *j)
 {
 	struct pollfd p = { .fd = j->w.fd, .events = POLLOUT };
-	int err;
 
-	while ((err = json_flush(j)) == -EAGAIN)
+	while (json_flush(j) == -EAGAIN)
 		if (poll(&p, 1, PATIENCE_MS) == 0) {
 			(void)failed(j, -ETIMEDOUT);
 			break;

@@ -170,7 +170,7 @@ turn_to(struct results_dir *d, const struct knee_event *e, enum result_file file
 	if (err < 0)
 		return err;
 	err = path_make(d, e, file, &d->at);
-	if (err < 0)
+	if (d->at == NULL)
 		return say_error(-err, "--results: %s", strerror(-err));
 	flags |= O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
 	fd = open(d->at, flags, 0666);

@@ -299,7 +299,7 @@ read_task(struct kn_merge *m, uint64_t *offset, const struct parked *head, struc
 	int err = args != NULL ? read_string(m, offset, head->args_bytes, &text) : -ENOMEM;
 
 	at = text;
-	for (size_t i = 0; err == 0 && i < head->nargs; i++) {
+	for (size_t i = 0; err == 0 && at != NULL && i < head->nargs; i++) {
 		args[i] = at;
 		at += strlen(at) + 1;
 	}
@@ -331,7 +331,7 @@ task_unpark(struct kn_merge *m, uint64_t entry, struct kn_task **ret)
 		err = read_string(m, &offset, head.command_bytes, &command);
 	if (err == 0)
 		err = read_task(m, &offset, &head, &t);
-	if (err < 0) {
+	if (t == NULL) {
 		free(tag);
 		free(command);
 		return err == -ENOMEM ? err : spill_failed(m, err, head.seq);
