@@ -69,8 +69,11 @@ int output_start(const struct cli_options *o);
 /* journal.c: --journal, --sync, --resume. */
 /* What does not go together. 0, or -EINVAL after say(). */
 int journal_check(const struct cli_options *o);
-/* Open the journal; *ret stays NULL when none is wanted. argv: the program's. 0, or -errno after say(). */
-int journal_open(const struct cli_options *o, struct inputs *in, int argc, char **argv, knee_journal **ret);
+/* Open the journal; *ret stays NULL when none is wanted. argv: the program's. results may be NULL. 0, or
+ * -errno after say(). */
+struct results;
+int journal_open(const struct cli_options *o, struct inputs *in, const struct results *results, int argc,
+    char **argv, knee_journal **ret);
 /* The run has ended with this status; the status that it really has. Takes NULL. */
 int journal_close(knee_journal *j, const struct cli_options *o, int status);
 
@@ -85,6 +88,31 @@ void joblog_free(struct joblog *l);
 struct knee_sink joblog_sink(struct joblog *l);
 /* The inputs of inner with what the log has of them, if it is the log that knows. */
 struct knee_source joblog_source(struct joblog *l, const struct knee_source *inner);
+
+/* results.c: --results, what each task printed, in files or rows. */
+/* *ret stays NULL when none are wanted. Changes o->order to what they need. 0, or -errno after say();
+ * *ret may be there then, too. */
+int results_open(struct cli_options *o, struct results **ret);
+/* All else is ready: a new file begins. j may be NULL. 0, or -errno after say(). */
+int results_start(struct results *r, const struct cli_options *o, struct inputs *in, knee_journal *j);
+/* The file of rows, or -1. */
+int results_fd(const struct results *r);
+/* Put it before the sink that prints, if there is one; wants event.command and knee_options.whole. */
+struct knee_sink results_sink(struct results *r);
+void results_free(struct results *r);
+
+/* json.c: --json, events as lines of JSON. */
+struct json;
+/* Is the descriptor one that can be written to? To be asked before anything else is opened. 0, or -EBADF
+ * after say(). */
+int json_check(const struct cli_options *o);
+/* 0, or -errno after say(). */
+int json_new(const struct cli_options *o, struct json **ret);
+void json_free(struct json *j);
+/* Wants event.command. */
+struct knee_sink json_sink(struct json *j);
+void json_start(struct json *j, knee *k, int argc, char **argv);  /* the run begins */
+void json_end(struct json *j, int status);          /* it has ended; takes NULL */
 
 /* trace.c: -t, each command on stderr when it starts; wants event.command. Nothing to free. */
 struct knee_sink trace_sink(void);

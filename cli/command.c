@@ -74,6 +74,13 @@ template_make(const struct cli_options *o, struct inputs *in, const char *const 
 }
 
 int
+command_text_template(
+    const struct cli_options *o, struct inputs *in, const char *text, struct knee_template **ret)
+{
+	return template_make(o, in, &text, 1, KNEE_TEMPLATE_TEXT, ret);
+}
+
+int
 command_templates(const struct cli_options *o, struct inputs *in, struct knee_template **command,
     struct knee_template **tag)
 {
@@ -86,6 +93,6 @@ command_templates(const struct cli_options *o, struct inputs *in, struct knee_te
 		words = only_replacement;
 	err = template_make(o, in, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o), command);
 	if (err == 0 && o->tagstring != NULL && tag != NULL)
-		err = template_make(o, in, &o->tagstring, 1, KNEE_TEMPLATE_TEXT, tag);
+		err = command_text_template(o, in, o->tagstring, tag);
 	return err;
 }

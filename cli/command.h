@@ -12,5 +12,8 @@ const char *command_shell(void);
  * in may be asked for the header. 0, or -errno after say(); *command may have been made then. */
 int command_templates(const struct cli_options *o, struct inputs *in, struct knee_template **command,
     struct knee_template **tag);
+/* Any text as a template, in which nothing is quoted. The same. */
+int command_text_template(const struct cli_options *o, struct inputs *in, const char *text,
+    struct knee_template **ret);
 
 #endif

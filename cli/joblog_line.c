@@ -9,14 +9,22 @@
 enum { SEQ, HOST, START, RUNTIME, SEND, RECEIVE, EXITVAL, SIGNAL, COMMAND, FIELDS };
 
 void
-joblog_line_put(
-    FILE *out, uint64_t seq, const char *host, const struct knee_result *result, const char *command)
+joblog_line_status(const struct knee_result *result, int *exitval, int *signal)
 {
 	bool timed_out = result->outcome == KNEE_TIMED_OUT;
 	bool signaled = result->outcome == KNEE_SIGNALED || result->outcome == KNEE_CANCELLED;
-	int exitval = timed_out ? -1 : signaled ? 0 : result->status;
-	int signal = timed_out ? 15 : signaled ? result->status : 0;
 
+	*exitval = timed_out ? -1 : signaled ? 0 : result->status;
+	*signal = timed_out ? 15 : signaled ? result->status : 0;
+}
+
+void
+joblog_line_put(
+    FILE *out, uint64_t seq, const char *host, const struct knee_result *result, const char *command)
+{
+	int exitval, signal;
+
+	joblog_line_status(result, &exitval, &signal);
 	(void)fprintf(out, "%llu\t%s\t%.3f\t%10.3f\t0\t%llu\t%d\t%d\t", (unsigned long long)seq, host,
 	    (double)result->start_time_ns / 1e9, (double)result->runtime_ns / 1e9,
 	    (unsigned long long)result->output_bytes, exitval, signal);

@@ -16,6 +16,8 @@
 
 #define JOBLOG_HEAD "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 
+/* How the task ended, as its columns Exitval and Signal say it. */
+void joblog_line_status(const struct knee_result *result, int *exitval, int *signal);
 /* Errors are the stream's. */
 void joblog_line_put(FILE *out, uint64_t seq, const char *host, const struct knee_result *result,
     const char *command);

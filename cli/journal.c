@@ -187,8 +187,11 @@ identity(const struct cli_options *o, struct inputs *in, char **ret)
 /* ---- from open to close --------------------------------------------------------- */
 
 int
-journal_open(const struct cli_options *o, struct inputs *in, int argc, char **argv, knee_journal **ret)
+journal_open(const struct cli_options *o, struct inputs *in, const struct results *results, int argc,
+    char **argv, knee_journal **ret)
 {
+	/* With --results nothing is printed, but for --lb. */
+	bool filed = results != NULL && o->order != KNEE_ORDER_LINES;
 	/* With -u the tasks write themselves, and nobody knows what and when. */
 	bool known = o->order != KNEE_ORDER_NONE;
 	struct knee_journal_options j = {
@@ -198,8 +201,10 @@ journal_open(const struct cli_options *o, struct inputs *in, int argc, char **ar
 		.argv = (const char *const *)argv,
 		.argc = (size_t)argc,
 		.order = o->order,
-		.out = known ? STDOUT_FILENO : -1,
-		.err = known ? STDERR_FILENO : -1,
+		.out = filed ? results_fd(results) :
+		    known    ? STDOUT_FILENO :
+			       -1,
+		.err = known && !filed ? STDERR_FILENO : -1,
 	};
 	char message[MESSAGE_BYTES] = "";
 	char *command = NULL;

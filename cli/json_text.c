@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "json_text.h"
 
+#include <string.h>
+
 /* Bytes of the UTF-8 character at s, of which n bytes are there; 0 when it is none. */
 static size_t
 utf8_size(const char *s, size_t n)
@@ -25,13 +27,28 @@ utf8_size(const char *s, size_t n)
 	return size;
 }
 
-void
-json_text_put(FILE *out, const char *s, size_t n)
+/* True when n bytes, 1 to 3, begin a character whose end is missing. The bounds of its second byte are
+ * such that one of these two completes it. */
+static bool
+utf8_begins(const char *s, size_t n)
 {
-	putc('"', out);
+	char low[4] = { '\x80', '\x80', '\x80', '\x80' }, high[4] = { '\xbf', '\xbf', '\xbf', '\xbf' };
+
+	memcpy(low, s, n);
+	memcpy(high, s, n);
+	return utf8_size(low, sizeof(low)) > n || utf8_size(high, sizeof(high)) > n;
+}
+
+size_t
+json_text_part(FILE *out, const char *s, size_t n, bool end)
+{
+	const char *const begin = s;
+
 	while (n > 0) {
 		size_t size = utf8_size(s, n);
 
+		if (size == 0 && !end && n < 4 && utf8_begins(s, n))
+			break;
 		if (size == 0)
 			fputs("\\ufffd", out);
 		else if (*s == '"' || *s == '\\')
@@ -44,5 +61,13 @@ json_text_put(FILE *out, const char *s, size_t n)
 		s += size;
 		n -= size;
 	}
+	return (size_t)(s - begin);
+}
+
+void
+json_text_put(FILE *out, const char *s, size_t n)
+{
+	putc('"', out);
+	(void)json_text_part(out, s, n, true);
 	putc('"', out);
 }

@@ -62,8 +62,8 @@ state_name(enum knee_log_state state)
 	return "interrupted";
 }
 
-static const char *
-outcome_name(enum knee_outcome outcome)
+const char *
+log_outcome_name(enum knee_outcome outcome)
 {
 	static const char *const names[] = {
 		[KNEE_EXITED] = "exited",
@@ -166,7 +166,7 @@ log_cells_task(const struct knee_log_task *t, struct log_scratch *scratch, struc
 	put_number(&f, r->start_time_ns, r->start_time_ns > 0);
 	put_used(&f, r, ended);
 	put_count(&f, t->printed != 0, true);
-	put_text(&f, ended ? outcome_name(r->outcome) : "");
+	put_text(&f, ended ? log_outcome_name(r->outcome) : "");
 	put_number(&f, r->status, ended && !by_signal(r) && r->outcome != KNEE_SKIPPED);
 	put_number(&f, r->status, ended && by_signal(r));
 	put_text(&f, ended ? end_put(r, scratch) : "");

@@ -84,6 +84,9 @@ struct log_view log_view_runs(void);
 struct log_view log_view_steps(void);
 struct log_view log_view_totals(void);
 
+/* "exited", "timed-out", ... */
+const char *log_outcome_name(enum knee_outcome outcome);
+
 /* Room for a text that a row does not have as such. */
 struct log_scratch {
 	char end[24];

@@ -37,8 +37,10 @@ struct program {
 	struct knee_template *command, *tag;
 	struct batch *batch;
 	struct text_sink *text;
-	knee_journal *journal; /* NULL without --journal */
-	struct joblog *joblog; /* NULL without --joblog */
+	knee_journal *journal;   /* NULL without --journal */
+	struct joblog *joblog;   /* NULL without --joblog */
+	struct results *results; /* NULL without --results */
+	struct json *json;       /* NULL without --json */
 	struct progress *progress;
 	struct explain *explain;     /* NULL without --explain */
 	struct jobs_file *jobs_file; /* NULL without -j FILE */
@@ -122,19 +124,24 @@ sinks_make(struct program *p, size_t *n)
 		err = text_new(o, &p->text);
 	if (err < 0)
 		return err;
-	if (p->journal != NULL)
+	if (p->journal != NULL && (p->results == NULL || o->order == KNEE_ORDER_LINES))
 		text_journal(p->text, p->journal);
 	if (o->explain)
 		err = explain_new(o, &p->explain);
 	if (err == 0 && o->jobs_file != NULL)
 		err = jobs_file_new(o, &p->jobs_file);
+	if (err == 0 && o->json_fd >= 0)
+		err = json_new(o, &p->json);
 	if (err == 0)
 		err = keys_new(o, p->inputs, &p->keys);
 	if (err < 0)
 		return err;
 	if (o->trace)
 		p->sinks[(*n)++] = trace_sink();
-	p->sinks[(*n)++] = text_sink(p->text);
+	if (p->results != NULL)
+		p->sinks[(*n)++] = results_sink(p->results);
+	if (p->results == NULL || o->order == KNEE_ORDER_LINES)
+		p->sinks[(*n)++] = text_sink(p->text);
 	if (p->explain != NULL)
 		p->sinks[(*n)++] = explain_sink(p->explain);
 	p->sinks[(*n)++] = progress_sink(p->progress);
@@ -146,6 +153,8 @@ sinks_make(struct program *p, size_t *n)
 		p->sinks[(*n)++] = keys_sink(p->keys);
 	if (p->joblog != NULL)
 		p->sinks[(*n)++] = joblog_sink(p->joblog);
+	if (p->json != NULL)
+		p->sinks[(*n)++] = json_sink(p->json);
 	/* Last: what the others have written in a turn goes into that turn's transaction. */
 	if (p->journal != NULL)
 		p->sinks[(*n)++] = knee_journal_sink(p->journal);
@@ -195,8 +204,10 @@ engine_options(struct program *p, size_t nsinks)
 		.noswap = o->noswap,
 		.may_start = p->gate != NULL ? gate_may_start : NULL,
 		.may_start_self = p->gate,
+		.whole = p->results != NULL,
 		.resumable = p->journal != NULL,
-		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL,
+		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL ||
+		    p->results != NULL || p->json != NULL,
 		.delay_ns = o->delay_ns,
 		.timeout_ns = o->timeout_ns,
 		.timeout_frac = o->timeout_frac,
@@ -232,10 +243,12 @@ engine_options(struct program *p, size_t nsinks)
 
 /* Let everyone hear of the run who has a part in it. */
 static int
-program_start(struct program *p)
+program_start(struct program *p, int argc, char **argv)
 {
 	int err = 0;
 
+	if (p->json != NULL)
+		json_start(p->json, p->knee, argc, argv);
 	progress_start(p->progress, p->knee, p->explain);
 	if (p->explain != NULL)
 		explain_start(p->explain, p->knee);
@@ -266,17 +279,21 @@ program_make(struct program *p, int argc, char **argv)
 	if (err == 0)
 		err = joblog_open(&p->options, &p->joblog);
 	if (err == 0)
+		err = results_open(&p->options, &p->results);
+	if (err == 0)
 		err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
 		err = command_templates(&p->options, p->inputs, &p->command, &p->tag);
 	if (err == 0)
 		err = batch_new(&p->options, p->inputs, p->command, &p->batch);
 	if (err == 0)
-		err = journal_open(&p->options, p->inputs, argc, argv, &p->journal);
+		err = journal_open(&p->options, p->inputs, p->results, argc, argv, &p->journal);
 	if (err == 0)
 		err = output_start(&p->options);
 	if (err == 0 && p->joblog != NULL)
 		err = joblog_start(p->joblog, &p->options);
+	if (err == 0 && p->results != NULL)
+		err = results_start(p->results, &p->options, p->inputs, p->journal);
 	if (err == 0)
 		err = sinks_make(p, &nsinks);
 	if (err == 0)
@@ -287,7 +304,7 @@ program_make(struct program *p, int argc, char **argv)
 	err = knee_new(&k, &p->knee, message, sizeof(message));
 	if (err < 0)
 		return say_error(-err, "%s", message);
-	return program_start(p);
+	return program_start(p, argc, argv);
 }
 
 /* The run has ended with this status; what it ends with. */
@@ -296,6 +313,8 @@ program_free(struct program *p, int status)
 {
 	knee_free(p->knee);
 	status = journal_close(p->journal, &p->options, status);
+	json_end(p->json, status);
+	json_free(p->json);
 	gate_free(p->gate);
 	keys_free(p->keys);
 	jobs_file_free(p->jobs_file);
@@ -306,6 +325,7 @@ program_free(struct program *p, int status)
 	signals_done(&p->signals);
 	progress_free(p->progress);
 	joblog_free(p->joblog);
+	results_free(p->results);
 	text_free(p->text);
 	batch_free(p->batch);
 	knee_template_free(p->tag);
@@ -380,7 +400,9 @@ main(int argc, char **argv)
 		options_done(&p.options);
 		return err < 0 ? EXIT_TROUBLE : 0;
 	}
-	err = journal_check(&p.options);
+	err = json_check(&p.options);
+	if (err == 0)
+		err = journal_check(&p.options);
 	if (err < 0) {
 		options_done(&p.options);
 		return EXIT_TROUBLE;

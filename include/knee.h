@@ -182,8 +182,9 @@ struct knee_event {
 	enum knee_stream stream;    /* OUTPUT */
 	const char *data;           /* OUTPUT: size bytes, any */
 	size_t size;
-	const struct knee_result *result;  /* RESULT, RETRY */
-	const char *const *args;    /* START, RETRY, RESULT of live sinks: nargs, the input */
+	const struct knee_result *result;  /* RESULT, RETRY; START of live sinks: attempt and start_time_ns
+	                               alone; START of text sinks: when the task has ended */
+	const char *const *args;    /* START, OUTPUT, RETRY, RESULT: nargs, the input */
 	size_t nargs;
 	knee_read *read;            /* RESULT of live sinks: the output, when all of it waits for its turn */
 	void *read_self;            /* ... NULL when some or all of it went to the text sinks, or goes now */
@@ -316,6 +317,7 @@ struct knee_options {
 	uint64_t memsuspend_bytes;  /* suspend the youngest tasks while less than twice this is free */
 	int noswap;                 /* start none while memory is being swapped in and out */
 	int measure;                /* look at tasks even when limit is given: knee_get_work, io_bytes */
+	int whole;                  /* print a task when it has ended, first all of its stdout, then its stderr */
 	int resumable;              /* after a stop, print nothing behind a task that was cut short */
 	int read_late;              /* ask for an input only when a task can start with it */
 	/* Asked before every start: 1, or 0: not now; knee_wake() makes the engine ask again. May be NULL. */

@@ -21,6 +21,7 @@
 struct parked {
 	struct knee_result result;
 	uint64_t tag_bytes, command_bytes; /* with NUL; 0: none */
+	uint64_t nargs, args_bytes;        /* args_bytes: with their NULs */
 	uint64_t nextents;
 	uint64_t chunk_bytes;
 	uint64_t seq;
@@ -201,6 +202,15 @@ ended_bytes(const struct kn_task *t)
 	return t->bytes + (t->tag ? strlen(t->tag) + 1 : 0) + (t->command ? strlen(t->command) + 1 : 0);
 }
 
+/* Bytes of its arguments, each with its NUL: they lie one behind the other. */
+static size_t
+args_bytes(const struct kn_task *t)
+{
+	const char *last = t->nargs > 0 ? t->args[t->nargs - 1] : NULL;
+
+	return last != NULL ? (size_t)(last - t->args[0]) + strlen(last) + 1 : 0;
+}
+
 /* Move an ended task to the spill file. */
 static int
 task_park(struct kn_merge *m, struct kn_task *t)
@@ -210,6 +220,8 @@ task_park(struct kn_merge *m, struct kn_task *t)
 		.result = t->result,
 		.tag_bytes = t->tag ? strlen(t->tag) + 1 : 0,
 		.command_bytes = t->command ? strlen(t->command) + 1 : 0,
+		.nargs = t->nargs,
+		.args_bytes = args_bytes(t),
 		.nextents = h->nextents,
 		.chunk_bytes = h->mem.len,
 		.seq = t->seq,
@@ -224,6 +236,8 @@ task_park(struct kn_merge *m, struct kn_task *t)
 		err = kn_buf_add(&record, t->tag, head.tag_bytes);
 	if (err == 0)
 		err = kn_buf_add(&record, t->command, head.command_bytes);
+	if (err == 0 && head.nargs > 0)
+		err = kn_buf_add(&record, t->args[0], head.args_bytes);
 	if (err == 0)
 		err = kn_buf_add(&record, h->extents, h->nextents * sizeof(*h->extents));
 	if (err == 0)
@@ -276,31 +290,58 @@ read_extents(struct kn_merge *m, uint64_t offset, const struct parked *head, str
 	return 0;
 }
 
+/* A task with the arguments that lie at *offset, which moves on, in *ret. */
+static int
+read_task(struct kn_merge *m, uint64_t *offset, const struct parked *head, struct kn_task **ret)
+{
+	const char **args = calloc(head->nargs + 1, sizeof(*args));
+	char *text = NULL, *at;
+	int err = args != NULL ? read_string(m, offset, head->args_bytes, &text) : -ENOMEM;
+
+	at = text;
+	for (size_t i = 0; err == 0 && at != NULL && i < head->nargs; i++) {
+		args[i] = at;
+		at += strlen(at) + 1;
+	}
+	if (err == 0)
+		*ret = kn_task_new(head->seq, &(struct knee_input){ .args = args, .nargs = head->nargs }, 0);
+	if (err == 0 && *ret == NULL)
+		err = -ENOMEM;
+	free(text);
+	free(args);
+	return err;
+}
+
 /* Bring a parked task back; its output stays in the file. */
 static int
 task_unpark(struct kn_merge *m, uint64_t entry, struct kn_task **ret)
 {
-	const struct knee_input none = { 0 };
 	uint64_t offset = entry / 2, start = offset;
+	char *tag = NULL, *command = NULL;
 	struct parked head;
-	struct kn_task *t;
+	struct kn_task *t = NULL;
 	int err;
 
 	err = kn_fd_read_at(m->spill_fd, &head, sizeof(head), offset);
 	if (err < 0)
 		return spill_failed(m, err, m->head);
-	t = kn_task_new(head.seq, &none, 0);
-	if (t == NULL)
-		return -ENOMEM;
+	offset += sizeof(head);
+	err = read_string(m, &offset, head.tag_bytes, &tag);
+	if (err == 0)
+		err = read_string(m, &offset, head.command_bytes, &command);
+	if (err == 0)
+		err = read_task(m, &offset, &head, &t);
+	if (t == NULL) {
+		free(tag);
+		free(command);
+		return err == -ENOMEM ? err : spill_failed(m, err, head.seq);
+	}
 	t->state = KN_DONE;
 	t->result = head.result;
 	t->slot = head.slot;
-	offset += sizeof(head);
-	err = read_string(m, &offset, head.tag_bytes, &t->tag);
-	if (err == 0)
-		err = read_string(m, &offset, head.command_bytes, &t->command);
-	if (err == 0)
-		err = read_extents(m, offset, &head, &t->held[0]);
+	t->tag = tag;
+	t->command = command;
+	err = read_extents(m, offset, &head, &t->held[0]);
 	if (err < 0) {
 		kn_task_free(t);
 		return err == -ENOMEM ? err : spill_failed(m, err, head.seq);
@@ -322,7 +363,8 @@ memory_shrink(struct kn_merge *m)
 		struct kn_task *t = entry_task(entry);
 		int err;
 
-		if (t == NULL)
+		/* What is printed in two goes stays where it is. */
+		if (t == NULL || (m->whole && t->printing))
 			continue;
 		if (t->state == KN_DONE && seq > m->head)
 			err = task_park(m, t);
@@ -345,6 +387,8 @@ emit(struct kn_merge *m, const struct kn_task *t, struct knee_event *ev)
 	ev->slot = t->slot;
 	ev->tag = t->tag;
 	ev->command = t->command;
+	ev->args = t->args;
+	ev->nargs = t->nargs;
 	err = m->host.emit(m->host.self, ev);
 	if (err != -EAGAIN)
 		return err;
@@ -355,7 +399,8 @@ emit(struct kn_merge *m, const struct kn_task *t, struct knee_event *ev)
 static int
 print_start(struct kn_merge *m, struct kn_task *t)
 {
-	struct knee_event ev = { .kind = KNEE_EVENT_START };
+	struct knee_event ev = { .kind = KNEE_EVENT_START,
+		.result = t->state == KN_DONE ? &t->result : NULL };
 
 	if (t->printing)
 		return 0;
@@ -369,6 +414,19 @@ print_data(struct kn_merge *m, struct kn_task *t, enum knee_stream stream, const
 	struct knee_event ev = { .kind = KNEE_EVENT_OUTPUT, .stream = stream, .data = data, .size = n };
 
 	return n > 0 ? emit(m, t, &ev) : 0;
+}
+
+/* Whole tasks are printed in two goes, stdout and then stderr. True in the first one. */
+static bool
+keeps(const struct kn_merge *m)
+{
+	return m->whole && m->cursor.which == 0;
+}
+
+static bool
+wants(const struct kn_merge *m, uint32_t stream)
+{
+	return !m->whole || stream == (m->cursor.which == 0 ? KNEE_STDOUT : KNEE_STDERR);
 }
 
 /*
@@ -386,6 +444,10 @@ print_extent(struct kn_merge *m, struct kn_task *t, struct kn_held *h)
 
 	err = kn_fd_read_at(m->spill_fd, &chunk, sizeof(chunk), at);
 	at += sizeof(chunk);
+	if (err == 0 && !wants(m, chunk.stream)) {
+		at += chunk.size;
+		chunk.size = 0;
+	}
 	for (uint64_t left = chunk.size; err == 0 && left > 0;) {
 		size_t n = left < BUFFER_BYTES ? (size_t)left : BUFFER_BYTES;
 
@@ -402,7 +464,8 @@ print_extent(struct kn_merge *m, struct kn_task *t, struct kn_held *h)
 		return spill_failed(m, err, t->seq);
 	m->cursor.offset = at - x->offset;
 	if (m->cursor.offset == x->size) {
-		spill_release(m, x->offset, x->size);
+		if (!keeps(m))
+			spill_release(m, x->offset, x->size);
 		m->cursor.extent++;
 		m->cursor.offset = 0;
 	}
@@ -417,6 +480,8 @@ print_chunk(struct kn_merge *m, struct kn_task *t, struct kn_held *h)
 
 	memcpy(&chunk, at, sizeof(chunk));
 	m->cursor.offset += sizeof(chunk) + chunk.size;
+	if (!wants(m, chunk.stream))
+		return 0;
 	return print_data(m, t, (enum knee_stream)chunk.stream, at + sizeof(chunk), chunk.size);
 }
 
@@ -440,7 +505,8 @@ held_print(struct kn_merge *m, struct kn_task *t, struct kn_held *h, bool *done)
 		} else if (m->cursor.offset < h->mem.len) {
 			err = print_chunk(m, t, h);
 		} else {
-			held_clear(m, h);
+			if (!keeps(m))
+				held_clear(m, h);
 			m->cursor.extent = 0;
 			m->cursor.offset = 0;
 			*done = true;
@@ -457,7 +523,7 @@ print_held(struct kn_merge *m, struct kn_task *t, bool *done)
 	int err;
 
 	for (; m->cursor.which < 2; m->cursor.which++) {
-		err = held_print(m, t, &t->held[m->cursor.which], done);
+		err = held_print(m, t, &t->held[m->whole ? 0 : m->cursor.which], done);
 		if (err < 0 || !*done)
 			return err;
 	}
@@ -535,7 +601,7 @@ head_print(struct kn_merge *m, bool *more)
 		err = print_ended(m, t, more);
 		if (err == 0 && *more)
 			task_printed(m, t);
-	} else if (!m->mute && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
+	} else if (!m->mute && !m->whole && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
 	    !kn_sched_may_retry(m->sched, t)) {
 		err = print_start(m, t);
 		if (err == 0 && (t->held[0].mem.len > 0 || t->held[0].nextents > 0))

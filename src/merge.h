@@ -15,7 +15,7 @@
  * whole ("parked"), so that only 8 bytes of a waiting task stay in memory.
  *
  * A parked task, in the spill file:
- *	struct parked, its tag, its command, its extents (struct kn_extent), its chunks
+ *	struct parked, its tag, its command, its arguments, its extents (struct kn_extent), its chunks
  */
 #ifndef KN_MERGE_H
 #define KN_MERGE_H
@@ -64,6 +64,7 @@ struct kn_merge {
 
 	struct kn_cursor cursor;        /* of the task that is being printed */
 	bool slow;                      /* the last emit said -EAGAIN */
+	bool whole;                     /* pass nothing through; a task's stdout, then its stderr; not LINES */
 	bool resumable;                 /* print nothing behind what was cut short */
 	bool mute;                      /* ... that has come */
 	struct kn_reader reader;

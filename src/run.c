@@ -643,7 +643,9 @@ print_some(struct knee *k)
 	k->slow = err == -EAGAIN;
 	if (err == 0 || err == -EAGAIN)
 		live_err = kn_sinks_flush_live(k);
-	if (live_err < 0)
+	if (live_err == -EAGAIN)
+		k->slow = true;
+	else if (live_err < 0)
 		return live_err;
 	k->print_more = err == 0 && k->merge.slow; /* the reader has caught up meanwhile */
 	if (k->exec.paused && !k->slow)
@@ -791,6 +793,7 @@ kn_run_init(struct knee *k)
 	if (err < 0)
 		return err;
 	k->merge.resumable = o->resumable != 0;
+	k->merge.whole = o->whole != 0 && o->order != KNEE_ORDER_LINES;
 	k->exec = (struct kn_exec){
 		.options = o,
 		.loop = &k->loop,

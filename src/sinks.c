@@ -59,7 +59,7 @@ kn_sinks_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t
 		.slot = t->slot,
 		.command = t->command,
 		.tag = t->tag,
-		.result = kind == KNEE_EVENT_START ? NULL : &t->result,
+		.result = &t->result,
 		.args = t->args,
 		.nargs = t->nargs,
 		.read = waits ? held_read : NULL,
@@ -141,9 +141,7 @@ kn_sinks_flush(struct knee *k)
 int
 kn_sinks_flush_live(struct knee *k)
 {
-	int err = flush_sort(k, false);
-
-	return err == -EAGAIN ? 0 : err;
+	return flush_sort(k, false);
 }
 
 /* What a sink may add to an event's data when it puts the tag before each line. */

@@ -47,10 +47,35 @@ test_put(void)
 	is_json("x\xe2\x82", 3, "\"x\\ufffd\\ufffd\"", "each stray byte is replaced");
 }
 
+static void
+is_part(const char *s, size_t want, const char *name)
+{
+	FILE *f = fopen("/dev/null", "w");
+
+	is_int(json_text_part(f, s, strlen(s), false), want, "%s", name);
+	(void)fclose(f);
+}
+
+static void
+test_part(void)
+{
+	is_part("a", 1, "all is taken");
+	is_part("a\xc3", 1, "the first of two bytes stays");
+	is_part("\xe2\x82", 0, "two of three bytes stay");
+	is_part("\xe0", 0, "the first of three, low");
+	is_part("\xed", 0, "the first of three, high");
+	is_part("\xf0\x9f\x98", 0, "three of four bytes stay");
+	is_part("\xf4", 0, "the first of four, high");
+	is_part("\xff", 1, "what begins no character does not");
+	is_part("\xe0\x80", 2, "nor what is overlong");
+	is_part("\xf4\x90\x80", 3, "nor what is beyond the last");
+}
+
 int
 main(void)
 {
 	test_utf8();
 	test_put();
+	test_part();
 	return done_testing();
 }

@@ -19,6 +19,7 @@
 struct written {
 	struct kn_buf want[2], got[2];
 	bool started, ended;
+	bool behind; /* some of its stderr has come */
 };
 
 struct world {
@@ -31,8 +32,20 @@ struct world {
 	uint64_t now_printing, last_ended;
 	bool partial; /* the last output did not end a line */
 	enum knee_order order;
+	bool whole;
 	const char *wrong;
 };
+
+/* Each task has two arguments, its number and nothing. */
+static void
+check_args(struct world *w, const struct knee_event *ev)
+{
+	char number[32];
+
+	(void)snprintf(number, sizeof(number), "%" PRIu64, ev->seq);
+	if (ev->nargs != 2 || strcmp(ev->args[0], number) != 0 || strcmp(ev->args[1], "") != 0)
+		w->wrong = "other arguments";
+}
 
 static int
 on_emit(void *self, const struct knee_event *ev)
@@ -45,14 +58,20 @@ on_emit(void *self, const struct knee_event *ev)
 		w->wrong = "an event between another task's events";
 	if (w->order == KNEE_ORDER_INPUT && ev->seq < w->last_ended)
 		w->wrong = "out of order";
+	check_args(w, ev);
 	switch (ev->kind) {
 	case KNEE_EVENT_START:
 		t->started = true;
+		if (w->whole && (ev->result == NULL || ev->result->outcome != KNEE_EXITED))
+			w->wrong = "the start of a whole task without its result";
 		w->now_printing = ev->seq;
 		break;
 	case KNEE_EVENT_OUTPUT:
 		if (!t->started || t->ended || ev->size == 0)
 			w->wrong = "output out of place";
+		if (w->whole && t->behind && which == 0)
+			w->wrong = "stdout behind stderr";
+		t->behind = which == 1;
 		(void)kn_buf_add(&t->got[which], ev->data, ev->size);
 		break;
 	case KNEE_EVENT_RESULT:
@@ -93,9 +112,12 @@ piece(struct world *w, char *data, size_t max)
 static struct kn_task *
 task_begin(struct world *w, uint64_t seq)
 {
-	const struct knee_input none = { 0 };
-	struct kn_task *t = kn_task_new(seq, &none, 0);
+	char number[32];
+	const struct knee_input input = { .args = (const char *[]){ number, "" }, .nargs = 2 };
+	struct kn_task *t;
 
+	(void)snprintf(number, sizeof(number), "%" PRIu64, seq);
+	t = kn_task_new(seq, &input, 0);
 	t->tag = rnd_below(&w->rnd, 2) ? strdup("tag") : NULL;
 	t->command = rnd_below(&w->rnd, 2) ? strdup("command") : NULL;
 	kn_sched_add(&w->s, t);
@@ -193,7 +215,7 @@ world_check(struct world *w)
 }
 
 static const char *
-world_one(uint64_t seed, enum knee_order order)
+world_one(uint64_t seed, enum knee_order order, bool whole)
 {
 	static struct world w;
 	const struct knee_term_step step = { 9, 0 };
@@ -202,10 +224,11 @@ world_one(uint64_t seed, enum knee_order order)
 	};
 	const struct kn_merge_host host = { .emit = on_emit, .printed = on_printed, .self = &w };
 
-	w = (struct world){ .rnd = { seed * 2 + 1 }, .order = order };
+	w = (struct world){ .rnd = { seed * 2 + 1 }, .order = order, .whole = whole };
 	(void)kn_sched_init(&w.s, &rules);
 	if (kn_merge_init(&w.m, order, "/tmp", 1 + rnd_below(&w.rnd, 100000), &w.s, &host) < 0)
 		return "kn_merge_init";
+	w.m.whole = whole;
 	world_run(&w);
 	if (w.wrong == NULL)
 		world_check(&w);
@@ -220,12 +243,12 @@ world_one(uint64_t seed, enum knee_order order)
 }
 
 static void
-test_order(enum knee_order order, const char *name)
+test_order(enum knee_order order, bool whole, const char *name)
 {
 	uint64_t seed = rnd_seed();
 
 	for (unsigned i = 0; i < 60; i++, seed++) {
-		const char *wrong = world_one(seed, order);
+		const char *wrong = world_one(seed, order, whole);
 
 		if (wrong != NULL) {
 			ok(false, "%s, seed %" PRIu64 ": %s", name, seed, wrong);
@@ -261,9 +284,11 @@ test_no_folder(void)
 int
 main(void)
 {
-	test_order(KNEE_ORDER_INPUT, "input order");
-	test_order(KNEE_ORDER_DONE, "order of ending");
-	test_order(KNEE_ORDER_LINES, "whole lines");
+	test_order(KNEE_ORDER_INPUT, false, "input order");
+	test_order(KNEE_ORDER_DONE, false, "order of ending");
+	test_order(KNEE_ORDER_LINES, false, "whole lines");
+	test_order(KNEE_ORDER_INPUT, true, "input order, whole tasks");
+	test_order(KNEE_ORDER_DONE, true, "order of ending, whole tasks");
 	test_no_folder();
 	return done_testing();
 }
