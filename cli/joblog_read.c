@@ -84,7 +84,7 @@ map_grow(struct joblog_past *p, size_t need)
 static unsigned
 map_get(const struct joblog_past *p, uint64_t seq)
 {
-	return seq / 4 < p->map_bytes ? (p->map[seq / 4] >> seq % 4 * 2) & 3u : 0;
+	return seq / 4 < p->map_bytes ? ((unsigned)p->map[seq / 4] >> seq % 4 * 2) & 3u : 0;
 }
 
 static int

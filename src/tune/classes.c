@@ -159,8 +159,9 @@ resource_of(const struct kn_key *k, enum knee_kind kind, char *ret, size_t size)
 		name = k->name.place.disk;
 	else if (kind == KNEE_KIND_NET && k->name.place.host[0] != '\0')
 		name = k->name.place.host;
-	memcpy(ret, name, strnlen(name, size - 1));
-	ret[strnlen(name, size - 1)] = '\0';
+	while (*name != '\0' && --size > 0)
+		*ret++ = *name++;
+	*ret = '\0';
 }
 
 /* Where a new class goes: behind the others, or, when there is no room, in the place of one that no key
