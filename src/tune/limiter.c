@@ -76,7 +76,7 @@
  * end is what is waited for; else ever more slowly, since what runs then can only be waited out. */
 #define BLIND_MAX 50
 #define BLIND_NS (500 * MS)
-#define BLIND_SLOW_NS (8000 * MS)
+#define BLIND_SLOW_NS (12000 * MS)
 #define BLIND_FEW 8
 /* What it is compared with then. */
 #define BLIND_FALL 8
