@@ -47,6 +47,11 @@ WRAPPER = shlex.split(os.environ.get('KNEE_WRAPPER', ''))
 VALGRIND = 'valgrind' in WRAPPER
 SANITIZED = bool(os.environ.get('KNEE_SANITIZED'))
 SLOW = float(os.environ.get('KNEE_SLOW') or 1)
+
+# Who runs the tests in the background of a shell, or under nohup, has these ignored, and so would knee.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 MARK = 'KNEETEST_MARK'
 
