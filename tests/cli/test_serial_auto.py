@@ -288,7 +288,7 @@ class Ending(Auto):
         with open(os.path.join(self.folder, 'inputs'), 'wb') as f:
             f.write(lines(numbers(1, 100000)))
         with open(f.name, 'rb') as f, start(WAIT, '{}', '1000', env=self.env, stdin=f) as p:
-            self.begun(8)
+            self.begun(4)
             p.send_signal(number)
             p.wait(20 * SLOW)
             wait_for(lambda: not marked(mark_of(p)), what='no task is left')
