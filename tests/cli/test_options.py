@@ -128,7 +128,7 @@ class Said(unittest.TestCase):
         for name in sorted(names):
             option = f'-{name}' if len(name) == 1 else f'--{name}'
             # Options that can do without a value would go on; a wrong one behind them does not.
-            r = knee(option, '--no-such-option', input=None)
+            r = knee(option, '--no-such-option', input=None, cwd=scratch())
             self.assertNotIn(f'{option}: no such', r.err.decode(), option)
             self.assertNotIn(f'{option}: could be', r.err.decode(), option)
 
