@@ -86,7 +86,9 @@ phase_next(void *self, struct knee_input *ret)
 
 	if (ph->stop_ns != 0)
 		return 0;
-	*ret = ph->empty != NULL ? (struct knee_input){ 0 } : profile_inputs_next(&ph->p->inputs);
+	memset(ret, 0, sizeof(*ret));
+	if (ph->empty == NULL)
+		*ret = profile_inputs_next(&ph->p->inputs);
 	return 1;
 }
 

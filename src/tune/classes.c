@@ -21,8 +21,7 @@
 /* Most at once of any kind. */
 #define MOST 4096
 
-#define START_NET 4
-#define START_WAIT 4
+#define START_WAITS 4
 #define START_LOCK 2
 #define START_FLASH 4
 
@@ -127,9 +126,8 @@ start_number(const struct kn_tuner *t, const struct kn_key *k, enum knee_kind ki
 	case KNEE_KIND_DISK:
 		return k->name.place.spindle == 1 ? 1 : k->name.place.spindle == 0 ? START_FLASH : 2;
 	case KNEE_KIND_NET:
-		return START_NET;
 	case KNEE_KIND_WAIT:
-		return START_WAIT;
+		return START_WAITS;
 	case KNEE_KIND_LOCK:
 		return START_LOCK;
 	case KNEE_KIND_MIXED:
