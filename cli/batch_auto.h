@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 struct batch_auto;
 

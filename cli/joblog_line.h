@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 #define JOBLOG_HEAD "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 /* ---- what a command line can say ---------------------------------------- */
 

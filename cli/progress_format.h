@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 /*
  * How fast tasks end, of late. {0} has seen nothing.

@@ -3,7 +3,7 @@
 #ifndef CLI_READER_GONE_H
 #define CLI_READER_GONE_H
 
-#include <knee.h>
+#include <knee_program.h>
 
 /* Stop the run with -EPIPE when the reader of the pipe on standard output closes it. 0, or -errno.
  * *ret: a descriptor to close after the run; untouched when standard output is no pipe. */

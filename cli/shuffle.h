@@ -3,7 +3,7 @@
 #ifndef CLI_SHUFFLE_H
 #define CLI_SHUFFLE_H
 
-#include <knee.h>
+#include <knee_program.h>
 
 struct shuffle;
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 enum {
 	SUMMARY_BYTES = 512,

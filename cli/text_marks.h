@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 #include "writer.h"
 

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * knee runs a command over many inputs, many at once, and hands back the output
- * in the order of the inputs, as if they had been run one after another.
+ * knee runs a command or a function over many inputs, many at once, finds out how many at
+ * once are right, and hands back the output in the order of the inputs, as if they had been
+ * run one after another.
  *
- *	source --> command template --> engine --> sinks
+ *	source --> executor --> sinks
  *
- * A program gives the engine a source of inputs, a command template and one or
- * more sinks, then calls knee_run().  Everything happens on the calling thread:
- * no callback is ever made from another one, and none may call knee_run() or
- * knee_turn() again.  The library prints nothing, reads no environment, installs
- * no signal handler and never exits.
+ * A program gives the engine a source of inputs (or knee_submit()s them), says what carries
+ * them out (processes, long-lived workers, functions on threads, or asynchronous work of its
+ * own), gives one or more sinks, and calls knee_run(), or knee_turn() from a loop of its own.
+ * The engine lives on the thread that calls these: no callback is made from another one but
+ * those of struct knee_plugin, which run on threads that the engine makes, and none may call
+ * knee_run() or knee_turn() again.  Functions are for the engine's thread but where it is said.
+ * The library prints nothing, reads no environment, installs no signal handler and never exits.
+ *
+ * For arrays there are three calls that need no engine: knee_for, knee_map and knee_reduce.
  *
  * Errors are -errno, with text in knee_error().  Times are nanoseconds; those
  * named *_time_ns count from the Epoch, all others are CLOCK_MONOTONIC or lengths.
@@ -35,7 +40,8 @@ typedef struct knee knee;
 struct knee_input {
 	const char *const *args;
 	size_t nargs;
-	const struct knee_stored *stored;   /* what an earlier run has of it; NULL: it is to run */
+	void *data;                 /* the caller's own, handed on to functions and sinks; not looked at */
+	const struct knee_stored *stored;   /* NULL: it is to run; else the journal has it already */
 };
 
 /*
@@ -57,59 +63,7 @@ enum knee_stream { KNEE_STDOUT = 1, KNEE_STDERR = 2 };
  * end, or -errno. The piece is borrowed until the next call. */
 typedef int knee_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, size_t *size);
 
-/* An input that needs to run no more: its result, counted like any other, and its output, which
- * takes its turn. Borrowed until the source's next() is called again. */
-struct knee_stored {
-	const struct knee_result *result;   /* NULL: it is passed over, and counts as left */
-	int printed;                /* its output is where it belongs already: read is not called */
-	knee_read *read;
-	void *self;
-};
-
-/* ---- command templates -------------------------------------------------- */
-
 struct knee_template;
-
-enum knee_template_flags {
-	KNEE_TEMPLATE_APPEND = 1,   /* append " {}" when nothing is replaced */
-	KNEE_TEMPLATE_CONTEXT = 2,  /* -X: repeat the whole word around {} for each argument */
-	KNEE_TEMPLATE_LITERAL = 4,  /* -q: the words are words, not shell code */
-	KNEE_TEMPLATE_CODE = 8,     /* no command given: arguments are shell code, put in unquoted */
-	KNEE_TEMPLATE_TEXT = 16,    /* a tag, not a command: nothing is quoted anywhere */
-};
-
-struct knee_template_options {
-	unsigned flags;             /* enum knee_template_flags */
-	const char *replacement;    /* -I: stands for {} (and its forms for {.} ...); NULL: "{}" */
-	const char *parens;         /* --parens: what encloses Perl expressions; NULL: "{==}" */
-	const char *const *names;   /* --header: {name} is the same as {n}; may be NULL */
-	size_t nnames;
-};
-
-/* Parse words (the command as the user typed it, one string per word) into *ret.
- * Borrows nothing. -EINVAL: text in err (at most errsize bytes, NUL-terminated);
- * -ENOMEM. knee_template_free takes NULL. */
-int knee_template_new(const char *const *words, size_t nwords,
-    const struct knee_template_options *options, struct knee_template **ret,
-    char *err, size_t errsize);
-void knee_template_free(struct knee_template *t);
-
-/* The text of the command for these arguments, as a shell would read it, in *ret
- * (malloc, the caller frees). seq is {#}, slot {%}. */
-int knee_template_expand(const struct knee_template *t, const char *const *args,
-    size_t nargs, uint64_t seq, unsigned slot, char **ret);
-
-/* True when the command for these arguments is run by a shell, false when the program is run at once.
- * -ENOMEM. (A program that does not exist is left to the shell, too: that is not known here.) */
-int knee_template_by_shell(const struct knee_template *t, const char *const *args, size_t nargs);
-
-/* Bytes of the command line for these arguments: what -s limits. Linear: the size
- * with n arguments is size(0) + sum over each of (size(1 of them) - size(0)),
- * except where {n} forms are used. The terminating NULs count, as xargs counts. */
-size_t knee_template_size(const struct knee_template *t, const char *const *args, size_t nargs);
-
-/* s as one shell word in *ret (malloc): unchanged when it needs no quotes. */
-int knee_quote(const char *s, char **ret);
 
 /* ---- what happened ------------------------------------------------------ */
 
@@ -124,9 +78,6 @@ enum knee_kind {
 	KNEE_KIND_LOCK,             /* more at once gives nothing, and nothing is busy */
 	KNEE_KINDS
 };
-
-/* "CPU", "disk", ...; "unknown" for any other number. */
-const char *knee_kind_name(enum knee_kind kind);
 
 enum knee_outcome {
 	KNEE_EXITED,      /* status: exit code */
@@ -158,9 +109,6 @@ struct knee_result {
 	int64_t delay_ns;           /* ready to run, waiting for a core */
 };
 
-/* True if the result counts as a failed task. */
-int knee_failed(const struct knee_result *r);
-
 enum knee_event_kind {
 	KNEE_EVENT_START,   /* an attempt starts; for a text sink: the task's turn to print */
 	KNEE_EVENT_OUTPUT,  /* text sinks only */
@@ -186,6 +134,9 @@ struct knee_event {
 	                               alone; START of text sinks: when the task has ended */
 	const char *const *args;    /* START, OUTPUT, RETRY, RESULT: nargs, the input */
 	size_t nargs;
+	void *input_data;           /* and its data */
+	const void *part;           /* RESULT of live sinks: what the task has for the whole; part_size */
+	size_t part_size;           /* bytes, 0 without one */
 	knee_read *read;            /* RESULT of live sinks: the output, when all of it waits for its turn */
 	void *read_self;            /* ... NULL when some or all of it went to the text sinks, or goes now */
 	unsigned limit;             /* LIMIT: tasks at once from now on, of all kinds */
@@ -214,6 +165,8 @@ struct knee_stats {
 	int64_t one_at_a_time_ns;   /* estimate: what the tasks done would have taken; 0: none */
 	double cpu_busy_frac;       /* of the usable cores, by anyone; < 0: unknown */
 	unsigned suspended;         /* of the running ones, stopped for want of memory */
+	int status;                 /* for the program's exit: 0 all succeeded, 1-100 the number of failed
+	                               tasks, 101 more; after a halt: see knee(1) */
 };
 
 /* A limit that was measured. */
@@ -269,8 +222,19 @@ struct knee_sink {
 /* ---- options ------------------------------------------------------------ */
 
 enum knee_executor {
-	KNEE_EXEC_PROCESS,
+	KNEE_EXEC_PROCESS,          /* a process for each task: options.words */
 	KNEE_EXEC_DRY,              /* runs nothing: the command's text is its output */
+	KNEE_EXEC_WORKER,           /* long-lived processes, a record in, a record out: options.worker */
+	KNEE_EXEC_THREAD,           /* functions on threads of this process: options.plugin */
+	KNEE_EXEC_ASYNC,            /* the caller's own asynchronous work: options.async */
+};
+
+/* How records are told apart on a worker's stdin and stdout: knee(1), "Workers". */
+enum knee_framing {
+	KNEE_FRAMING_LINE,          /* each ends with a newline */
+	KNEE_FRAMING_NUL,           /* each ends with a NUL byte */
+	KNEE_FRAMING_LENGTH,        /* before each its size in decimal, and a newline */
+	KNEE_FRAMING_PLUGIN,        /* the program's own, of workers that carry out options.plugin */
 };
 
 enum knee_order {
@@ -293,15 +257,100 @@ struct knee_term_step {
 	int64_t wait_ns;
 };
 
-/* All pointers are borrowed until knee_free(). {0} with source and command set is valid. */
+/* ---- functions as tasks ------------------------------------------------- */
+
+/*
+ * One attempt of a task, as the function that carries it out sees it. Valid until that returns,
+ * and on its thread only. The functions are called as call->write(call, ...).
+ */
+struct knee_call {
+	uint64_t seq;               /* 1 for the first task */
+	unsigned attempt;           /* 1 for the first */
+	const char *const *args;    /* the input: nargs strings */
+	size_t nargs;
+	void *data;                 /* struct knee_input's; NULL in a worker process */
+	/* Bytes for the task's stdout or stderr, copied. They pass through the engine like a process's
+	 * output. Waits when much of it is not taken yet. 0; -ECANCELED: the task is to end; -ENOMEM. */
+	int (*write)(struct knee_call *call, enum knee_stream stream, const void *bytes, size_t size);
+	/* What this task has for the whole (combine), copied; a second call replaces the first. 0 or -ENOMEM. */
+	int (*part)(struct knee_call *call, const void *bytes, size_t size);
+	/* Not 0: the task's time is up, or the run stops: return soon, with any status. Cheap. */
+	int (*cancelled)(const struct knee_call *call);
+};
+
+/* Bytes of malloc(); {0} is none. */
+struct knee_bytes {
+	void *data;
+	size_t size;
+};
+
+#define KNEE_PLUGIN_ABI 1
+
+enum knee_plugin_flags {
+	KNEE_PLUGIN_ASSOCIATIVE = 1,/* combine may be called on neighbours anywhere, at the same time, before
+	                               both are part of the whole: (a b) (c d) is the same as ((a b) c) d */
+};
+
+/*
+ * Functions that carry tasks out, in a program or, as a variable named knee_plugin, in a shared
+ * object for `knee --plugin` (knee-plugin(3)). All but run may be NULL.
+ */
+struct knee_plugin {
+	uint32_t abi;               /* KNEE_PLUGIN_ABI */
+	uint32_t size;              /* sizeof(struct knee_plugin) */
+	const char *name;           /* for messages and what is learnt; NULL: the file's */
+	unsigned flags;             /* enum knee_plugin_flags */
+	/* Once, before all tasks: make what the tasks share. 0, or -errno with text in err (errsize bytes). */
+	int (*open)(void **state, int argc, const char *const *argv, char *err, size_t errsize);
+	/* One task, on one of several threads. 0 to 255: its exit status; below: -errno, it is to fail
+	 * as a command that cannot be started. */
+	int (*run)(void *state, struct knee_call *call);
+	/* Put part behind *whole, which holds what came before it in the order of the inputs; *whole may be
+	 * changed and realloc()ed. On one thread at a time, unless ASSOCIATIVE. Parts of tasks that failed
+	 * are left out. 0, or -errno: the run ends. */
+	int (*combine)(void *state, struct knee_bytes *whole, const struct knee_bytes *part);
+	/* Once, when every task has its result: print the whole (size 0: no part came), free the state.
+	 * 0 to 255, counted as a failed task when it is not 0. After open alone whole may be NULL: nothing
+	 * is to be printed. */
+	int (*close)(void *state, const struct knee_bytes *whole, struct knee_call *call);
+};
+
+/* ---- asynchronous work -------------------------------------------------- */
+
+/* One attempt of a task that was started; never used twice in a run. */
+typedef uint64_t knee_task;
+
+/* Work that goes on by itself once it is begun: a transfer, a request, a job elsewhere. */
+struct knee_async {
+	void *self;
+	/* Begin it; knee_complete() ends it, now or later, from any thread. input is borrowed until start
+	 * returns. 0; -EAGAIN: no more for now, ask again a little later; other -errno: the task fails
+	 * with it, and must not be completed. */
+	int (*start)(void *self, knee_task task, const struct knee_input *input);
+	/* Its time is up, or the run stops: complete it soon. What is not completed within the steps of
+	 * options.term_seq is given up, and completing it is -ESTALE. May be NULL. */
+	void (*cancel)(void *self, knee_task task);
+};
+
+/* All pointers are borrowed until knee_free(). {0} with words and source set is valid; without a
+ * source inputs come by knee_submit(). */
 struct knee_options {
-	const struct knee_template *command;
+	const char *const *words;   /* the command, a word each, as after `knee`: {} stands for the input */
+	size_t nwords;
+	const struct knee_template *command;    /* the same, made already (the program knee); or NULL */
 	const struct knee_template *tag;    /* may be NULL */
 	struct knee_source source;
 	const struct knee_sink *sinks;
 	size_t nsinks;
 
 	enum knee_executor executor;
+	const char *const *worker;  /* KNEE_EXEC_WORKER: the words of its command */
+	size_t nworker;
+	enum knee_framing framing;
+	const struct knee_plugin *plugin;   /* KNEE_EXEC_THREAD; of workers: for combine and close alone */
+	int plugin_argc;            /* for its open() */
+	const char *const *plugin_argv;
+	struct knee_async async;    /* KNEE_EXEC_ASYNC */
 	enum knee_order order;
 	unsigned limit;             /* tasks at once; 0: found by measuring, for each kind of work;
 	                               UINT_MAX: as many as descriptors and processes allow */
@@ -348,167 +397,25 @@ struct knee_options {
 	void *confirm_self;
 };
 
-/* ---- the journal -------------------------------------------------------- */
-
-/*
- * What happened, in an SQLite file (its format: knee-journal(5)), so that a run that died goes on
- * from there with the same output as if it had not. A task counts as finished when its result is in
- * the journal together with its output, or with where that was printed.
- */
-typedef struct knee_journal knee_journal;
-
-enum knee_resume {
-	KNEE_RESUME_NO,             /* a new journal: -EEXIST when it holds a run */
-	KNEE_RESUME,                /* run what has no result; a missing journal is made */
-	KNEE_RESUME_FAILED,         /* and once more what failed */
-	KNEE_RETRY_FAILED,          /* only what failed; what never ran stays so */
-};
-
-/* All pointers are borrowed until knee_journal_open returns. */
-struct knee_journal_options {
-	const char *path;
-	enum knee_resume resume;
-	int sync;                   /* a result is on the disk before it counts */
-	const char *command;        /* of the run; with another one a resume is refused */
-	const char *const *argv;    /* the whole command line, for people; argc words */
-	size_t argc;
-	enum knee_order order;      /* as in knee_options */
-	int out, err;               /* where the text sink writes; -1: nowhere */
-};
-
-/*
- * Open the journal and take its lock; what a run that died left half written in out and err, when
- * they are the same files as then, is cut off; of err, where others may write, only what
- * knee_journal_printing had announced. -EEXIST; -EBUSY: another run has it; -EINVAL: another
- * command, other files, or no journal of this version; -EUCLEAN: damaged; or what SQLite met. With text in
- * err then, and the file as it was. With 0 err has what the user should know of, or "".
- */
-int knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char *err, size_t errsize);
-/* Takes the run down, live: put it behind the sinks that print. */
-struct knee_sink knee_journal_sink(knee_journal *j);
-/* The inputs of inner, in the same order as ever, with what the journal knows of them. Ends with
- * -ESTALE (text in knee_journal_error) at an input that is not what it was. */
-struct knee_source knee_journal_source(knee_journal *j, const struct knee_source *inner);
-/* All of task seq's output is written: out and err bytes by this run so far, its own included. To be
- * called in the order of printing. */
-void knee_journal_printed(knee_journal *j, uint64_t seq, uint64_t out, uint64_t err);
-/* Bytes of task seq are about to be given to what writes to err: should the run die now, they are cut off. */
-void knee_journal_printing(knee_journal *j, uint64_t seq);
-/* Text of the last error, "" when none. */
-const char *knee_journal_error(const knee_journal *j);
-/* The run has ended with this exit status. Frees; takes NULL. 0 or -errno. */
-int knee_journal_close(knee_journal *j, int status);
-
-/* ---- looking into a journal ---------------------------------------------- */
-
-/*
- * What is in a journal, of a run that goes on, has ended or died. Nothing is written to it, no file
- * is made beside it, and no run waits for who reads: rows are read some thousand at a time, and
- * those of a run that goes on are of different moments.
- */
-typedef struct knee_log knee_log;
-
-enum knee_log_state {               /* of a task; bits, so that several can be asked for */
-	KNEE_LOG_SUCCEEDED = 1,
-	KNEE_LOG_FAILED = 2,
-	KNEE_LOG_RUNNING = 4,       /* it has no result, and its run goes on */
-	KNEE_LOG_INTERRUPTED = 8,   /* it has none, and its run is over: a resume runs it again */
-};
-
-/* Which tasks. {0} is all of them. */
-struct knee_log_filter {
-	unsigned states;            /* enum knee_log_state; 0: any */
-	const char *host;           /* NULL: any */
-	int64_t since_time_ns, until_time_ns;   /* started in [since, until); 0: no bound */
-	uint64_t seq_first, seq_last;           /* 0: no bound */
-	int attempts;               /* a row for every attempt, not only for each task's last */
-};
-
-/* Strings are "" when not known, and borrowed until the next call with the same knee_log. */
-struct knee_log_task {
-	uint64_t seq;
-	unsigned attempts;          /* so far; result.attempt says which of them this is */
-	enum knee_log_state state;  /* of a task's last attempt: of the task */
-	int ended;                  /* result is whole; else only attempt and start_time_ns */
-	int printed;                /* the task's output is where it belongs */
-	int local;                  /* it ran where knee did */
-	struct knee_result result;
-	uint64_t run;
-	unsigned slot;
-	const char *host, *command;
-	int64_t out_at, err_at;     /* where its output begins in the files of that run's streams; -1: in none */
-	uint64_t out_bytes, err_bytes;
-};
-
-struct knee_log_run {
-	uint64_t run;               /* 1 for the first */
-	int alive;                  /* it goes on, as far as can be seen from this machine */
-	int ended;                  /* in good order: end_time_ns and status are known */
-	int64_t begin_time_ns;
-	int64_t end_time_ns;        /* not ended: the last sign of life */
-	int status;                 /* its exit status */
-	int64_t pid;
-	int64_t inputs;             /* how many there are; -1: it did not come to their end */
-	uint64_t tasks, succeeded, failed;      /* in all, as of its end or now */
-	uint64_t attempts, retried, cancelled;  /* of its own, those that ended */
-	int64_t runtime_ns, cpu_ns;             /* of these */
-	const char *host, *version, *directory, *command;
-	const char *arguments;      /* the whole command line, a JSON array of strings */
-};
-
-/* A step of the search for the right number at once, or why it stays. */
-struct knee_log_step {
-	uint64_t run;
-	int64_t time_ns;            /* since the Epoch */
-	unsigned at_once, running;
-	uint64_t done;              /* of that kind of work */
-	double cpu_busy_frac;       /* of all cores; < 0: not known, so for the next two */
-	double busy_frac;           /* of what bounds it */
-	double throughput_frac;     /* of the best number's */
-	const char *work;           /* the programs */
-	const char *resource, *kind, *reason;   /* as in struct knee_work */
-};
-
-struct knee_log_totals {
-	uint64_t runs;
-	uint64_t attempts;                      /* that ended */
-	uint64_t tasks, succeeded, failed, running, interrupted;    /* with filter.attempts: rows, not tasks */
-	int64_t begin_time_ns, end_time_ns;     /* of the first start, and the last sign of life or now; 0: none */
-	int64_t elapsed_ns;                     /* of all runs; 0 with a filter */
-	int64_t runtime_ns, cpu_ns;             /* of all attempts that ended */
-	uint64_t disk_read_bytes, disk_written_bytes, output_bytes;
-	int64_t peak_rss_bytes;                 /* of the largest process */
-	int alive;                              /* the last run goes on */
-};
-
-/* -ENOENT, -EACCES, ...; -EINVAL: no journal, or one of another version; -EUCLEAN: damaged. With
- * text in err. *ret is untouched then. */
-int knee_log_open(const char *path, knee_log **ret, char *err, size_t errsize);
-/* From now on these tasks, from the first on; NULL: all. 0 or -ENOMEM. */
-int knee_log_select(knee_log *l, const struct knee_log_filter *filter);
-/* The next one in the order of seq, attempt; of run; of time: 1 and *ret, 0 at the end, or -errno. */
-int knee_log_next_task(knee_log *l, struct knee_log_task *ret);
-int knee_log_next_run(knee_log *l, struct knee_log_run *ret);
-int knee_log_next_step(knee_log *l, struct knee_log_step *ret);
-/* Sums over the tasks that are selected. Without a filter no task is looked at, however many there
- * are, unless a run goes on. */
-int knee_log_get_totals(knee_log *l, struct knee_log_totals *ret);
-/* The output that is kept of a task which has ended and is not printed yet: as knee_read. -ENODATA:
- * none is kept; knee_log_error says why. */
-int knee_log_output(knee_log *l, uint64_t seq, uint64_t n, enum knee_stream *stream, const char **data,
-    size_t *size);
-/* Text of the last error, "" when none. */
-const char *knee_log_error(const knee_log *l);
-void knee_log_free(knee_log *l);    /* takes NULL */
-
 /* ---- a run -------------------------------------------------------------- */
 
 /* A new run. -EINVAL, -ENOMEM, -EMFILE, ...; *ret is untouched on failure. */
 int knee_new(const struct knee_options *options, knee **ret, char *err, size_t errsize);
 
-/* Until the source is at its end and every task has its RESULT. 0, or the -errno
- * that stopped it; failed tasks are no error: see knee_status(). */
+/* One more input, copied but for what data points to; NULL: there will be no more. Without a source in
+ * the options only; from callbacks, too. 0, -ENOMEM, or -EPIPE: after the last. */
+int knee_submit(knee *k, const struct knee_input *input);
+
+/* Until the inputs are at their end and every task has its RESULT. 0, or the -errno
+ * that stopped it; failed tasks are no error: see struct knee_stats. */
 int knee_run(knee *k);
+
+/* One turn: what is due is done; with wait not 0 it waits for something to be due. 1 while there is
+ * more to do, 0 at the end of the run, or -errno as knee_run(). */
+int knee_turn(knee *k, int wait);
+
+/* For another event loop: readable when knee_turn(k, 0) has something to do. Owned by k. */
+int knee_fd(const knee *k);
 
 enum knee_stop {
 	KNEE_STOP_SOON,             /* start no more */
@@ -517,59 +424,83 @@ enum knee_stop {
 };
 void knee_stop(knee *k, enum knee_stop how);
 
-/* Send a signal to the process group of every running task. */
-void knee_signal(knee *k, int signal);
-
-/* The whole run, its tasks too, stood still for so long (a stopped job of a shell): that time
- * does not count for time-outs. */
-void knee_stood_still(knee *k, int64_t ns);
-
-/* Call fn when fd is readable (closed counts); fn returns 0, or -errno to stop
- * the run with it. fn NULL: forget fd. */
-int knee_watch(knee *k, int fd, int (*fn)(void *self, int fd), void *self);
-
-/* Each running task: its seq and its command's text. */
-void knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *command), void *self);
-
-/* Make the engine call every sink's tick() in this turn. */
-void knee_wake(knee *k);
-
-/* The user's own hand: so many more at once, or fewer (negative). From then on the number is fixed. */
-void knee_adjust(knee *k, int by);
-/* The same, to so many at once; >= 1. */
-void knee_set_limit(knee *k, unsigned limit);
-
-/* End the youngest task that has printed nothing, and run it again later; it counts as no attempt.
- * With KNEE_ORDER_NONE nobody sees what a task prints: it may have printed.
- * 1, or 0 when there is none. */
-int knee_requeue_youngest(knee *k);
-
-/* The kinds of work of the run, the most numerous first: up to max of them in ret. How many were filled. */
-size_t knee_get_work(const knee *k, struct knee_work *ret, size_t max);
-
-/* What the kernel or a container does not show, and is decided without, in words: "disks
- * (/proc/diskstats), bytes of tasks (/proc/PID/io)". 1 and ret filled, 0 when nothing is missing,
- * -EAGAIN when nobody knows yet. */
-int knee_get_unseen(const knee *k, char *ret, size_t size);
-
-/* The cores that this process may use: its affinity, and its cgroups' quota rounded up. >= 1. */
-unsigned knee_cores(void);
-
-/* Bytes of memory that may still be used: the smallest of what the machine has (MemAvailable in
- * /proc/meminfo) and of what the cgroups leave; 0: unknown. */
-uint64_t knee_memory_free(void);
-
+/* Counts, and the exit status that stands for the run. */
 void knee_get_stats(const knee *k, struct knee_stats *ret);
-
-/* The exit status that stands for the run: 0 all succeeded, 1-100 the number of
- * failed tasks, 101 more; after a halt: see the manual. */
-int knee_status(const knee *k);
 
 /* Text of the last error, "" when none. Owned by k. */
 const char *knee_error(const knee *k);
 
 /* Ends what still runs (SIGKILL) and frees all. Takes NULL. */
 void knee_free(knee *k);
+
+/* Output of an asynchronous task, copied. From any thread, and not after its knee_complete(). 0;
+ * -ESTALE: it is over already, or never was; -ENOMEM. */
+int knee_output(knee *k, knee_task task, enum knee_stream stream, const void *bytes, size_t size);
+
+/* An asynchronous task is done: status 0 to 255, or -errno: it fails as what cannot be started. From any
+ * thread, but not after knee_free() has begun. 0, -ESTALE as above, or -ENOMEM. */
+int knee_complete(knee *k, knee_task task, int status);
+
+/* ---- arrays, on threads ------------------------------------------------- */
+
+/* How many threads. {0} is valid, and NULL means it. */
+struct knee_threads {
+	unsigned limit;             /* at once; 0: found by measuring */
+	unsigned limit_max;         /* of what is found; 0: no bound but the machine's */
+	enum knee_kind kind;        /* a hint where to start */
+};
+
+struct knee_array {
+	void *items;
+	size_t count;
+	size_t item_bytes;
+};
+
+/* body(self, i) for each i < count, in any order, on several threads, the caller's among them. 0; or, of
+ * the lowest i whose body returned other than 0, that value: what came after it may or may not have
+ * been called. -ENOMEM, -EAGAIN: no thread. */
+int knee_for(size_t count, int (*body)(void *self, size_t i), void *self, const struct knee_threads *how);
+
+/* out[i] = f(in[i]): f(self, item, ret) for each item; out->count is in->count. Returns as knee_for();
+ * -EINVAL: the counts differ. */
+int knee_map(const struct knee_array *in, const struct knee_array *out,
+    int (*f)(void *self, const void *item, void *ret), void *self, const struct knee_threads *how);
+
+/* A fold: whole = step(... step(step(whole, in[0]), in[1]) ...). */
+struct knee_fold {
+	size_t whole_bytes;
+	/* Take the next item into whole. 0, or other: the fold ends with it. */
+	int (*step)(void *self, void *whole, const void *item);
+	/* Put part, which began as the caller's whole, behind whole. */
+	int (*combine)(void *self, void *whole, const void *part);
+};
+
+/* *whole is the neutral element, and the result afterwards. Where the array is cut depends on nothing
+ * but its length, so that the result is the same whatever the number of threads. Returns as knee_for(). */
+int knee_reduce(const struct knee_array *in, void *whole, const struct knee_fold *fold, void *self,
+    const struct knee_threads *how);
+
+/* ---- the tuner alone ----------------------------------------------------- */
+
+/* For a program that has threads or connections of its own and asks how many of them are right. Pure:
+ * no thread, no clock. */
+typedef struct knee_tuner knee_tuner;
+
+/* What has happened since the tuner was made, and is now. */
+struct knee_observation {
+	int64_t now_ns;             /* CLOCK_MONOTONIC; rises */
+	unsigned running;           /* units of work at once, now */
+	uint64_t done;              /* units that ended, in all */
+	uint64_t refused;           /* of those, that were told: too many at once (as HTTP's 429) */
+	int64_t cpu_ns;             /* processor time of the work, in all; < 0: not known */
+	int queued;                 /* not 0: more work waits than runs */
+};
+
+/* The number to begin with is that of the first observation. 0, -EINVAL or -ENOMEM. */
+int knee_tuner_new(const struct knee_threads *how, knee_tuner **ret);
+/* How many at once from now on; call some times a second, *next_ns: when it is wanted again (may be NULL). */
+unsigned knee_tuner_observe(knee_tuner *t, const struct knee_observation *o, int64_t *next_ns);
+void knee_tuner_free(knee_tuner *t);    /* takes NULL */
 
 #ifdef __cplusplus
 }

@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 #define KN_JOURNAL_ID 0x6b6e6565    /* "knee": PRAGMA application_id */
 #define KN_JOURNAL_VERSION 1        /* PRAGMA user_version */

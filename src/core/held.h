@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 #include "buf.h"
 
 struct kn_chunk {

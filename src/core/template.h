@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 #include "buf.h"
 
 /*

@@ -3,7 +3,7 @@
 #ifndef KN_ENVIRON_H
 #define KN_ENVIRON_H
 
-#include <knee.h>
+#include <knee_program.h>
 
 struct kn_environ {
 	char **vars;                /* owned array, ends with NULL; strings borrowed or in own */

@@ -11,8 +11,14 @@
 #include "../core/task.h"
 #include "../sys/loop.h"
 
-/* Whom an executor reports to: run.c. Called from within the loop's turn or tick. */
+/* Whom an executor reports to: run.c. Called on the loop's thread, from within its turn or tick, but
+ * not from start(). */
 struct kn_exec_host {
+	/* Only of executors with a limit hook: what start() took begins to run now. Its time counts from here. */
+	void (*began)(void *self, struct kn_task *t);
+	/* ... and: it is not going to run, or through no fault of its own has to run again (a worker died
+	 * with others' records in it). That was no attempt; start() will be called once more. */
+	void (*returned)(void *self, struct kn_task *t);
 	/* The data is borrowed until it returns. */
 	void (*output)(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n);
 	/* t->result holds outcome, status and usage, t->usage the last of what was looked at. t and its private part stay valid
@@ -38,6 +44,12 @@ struct kn_exec_ops {
 	int (*open)(struct kn_exec *e);
 	/* 0; or -errno, nothing was started and ended() will not come. */
 	int (*start)(struct kn_exec *e, struct kn_task *t);
+	/* For executors that keep tasks ready for who runs them next, so that short ones need not wait for the
+	 * loop: no more than limit tasks may run at once from now on. Returns how many more than that it
+	 * would like to be given. NULL: what is started runs. Called before the starts of each turn. */
+	unsigned (*limit)(struct kn_exec *e, unsigned limit);
+	/* Of the ending sequence, or the user's. A task that has not begun yet ends at any signal of the former,
+	 * its outcome is KNEE_SIGNALED. After SIGKILL it ends soon, whatever it does. */
 	void (*signal)(struct kn_exec *e, struct kn_task *t, int signal);
 	/* Bring t->usage up to date; deep: and see what it waits for. NULL: there is nothing to see. */
 	void (*look)(struct kn_exec *e, struct kn_task *t, bool deep);
@@ -49,5 +61,8 @@ struct kn_exec_ops {
 
 extern const struct kn_exec_ops kn_exec_process;
 extern const struct kn_exec_ops kn_exec_dry;
+extern const struct kn_exec_ops kn_exec_worker;
+extern const struct kn_exec_ops kn_exec_thread;
+extern const struct kn_exec_ops kn_exec_async;
 
 #endif

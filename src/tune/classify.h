@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 #include "../core/reading.h"
 
 /* Sums over tasks of one key; older ones fade. {0} is empty. */

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <knee.h>
+#include <knee_program.h>
 #include "../core/reading.h"
 
 /* ---- memory: admission by what a task of its key is known to need ------- */

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <knee.h>
+#include <knee_program.h>
 
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The journal by its own interface, in a folder of its own: what a run that was killed leaves (a child
  * that ends without closing), what the next start makes of it, and all files that are refused. */
-#include <knee.h>
+#include <knee_program.h>
 
 #include <errno.h>
 #include <fcntl.h>

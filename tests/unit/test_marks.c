@@ -11,7 +11,7 @@
 
 #include "tap.h"
 
-#include <knee.h>
+#include <knee_program.h>
 
 static struct {
 	uint64_t seq, out, err;

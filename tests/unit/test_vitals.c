@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "knee.h"
+#include <knee_program.h>
 #include "sys/machine.h"
 #include "sys/places.h"
 #include "tap.h"
