@@ -62,6 +62,7 @@ kn_sinks_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t
 		.result = &t->result,
 		.args = t->args,
 		.nargs = t->nargs,
+		.input_data = t->data,
 		.read = waits ? held_read : NULL,
 		.read_self = &held,
 	};

@@ -71,6 +71,7 @@ kn_task_new(uint64_t seq, const struct knee_input *input, size_t exec_bytes)
 	}
 	t->args = (const char *const *)args;
 	t->nargs = input->nargs;
+	t->data = input->data;
 	return t;
 }
 

@@ -52,6 +52,7 @@ struct kn_task {
 	/* what to run: borrowed from the block's end */
 	const char *const *args;
 	size_t nargs;
+	void *data;                     /* the caller's own; not looked at */
 	char *command;                  /* owned; the text, when wanted, else NULL */
 	char *tag;                      /* owned; NULL without a tag */
 
