@@ -130,6 +130,11 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 	enum kn_event event = how == KNEE_STOP_KILL ? KN_KILL : KN_CANCEL;
 	int err;
 
+	if (k->starting) {
+		if ((int)how >= k->stop_later)
+			k->stop_later = (int)how + 1;
+		return;
+	}
 	k->sched.stopped = true;
 	if (how == KNEE_STOP_SOON) {
 		ready_drop(k);
@@ -332,7 +337,9 @@ changes_tell(struct knee *k)
 static int
 start_refused(struct knee *k, int err)
 {
-	if (k->sched.running.len == 0 && ++k->refusals >= REFUSALS_MAX)
+	bool asked = err == -EAGAIN && k->options.executor == KNEE_EXEC_ASYNC; /* as it may, any time */
+
+	if (k->sched.running.len == 0 && !asked && ++k->refusals >= REFUSALS_MAX)
 		return kn_run_fail(k, err, "cannot start a task: %s", strerror(-err));
 	k->hold_starts_ns = kn_tuner_refused(k->meter.tuner, err, k->loop.now_ns);
 	return changes_tell(k);
@@ -385,6 +392,22 @@ task_start(struct knee *k, struct kn_task *t)
 	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
 	kn_feed_tell(k, t->key);
 	return kn_sinks_task(k, KNEE_EVENT_START, t);
+}
+
+/* A stop that the caller asks for meanwhile, in one of its hooks, comes right behind. */
+static int
+task_start_whole(struct knee *k, struct kn_task *t)
+{
+	int err, stop;
+
+	k->starting = true;
+	err = task_start(k, t);
+	k->starting = false;
+	stop = k->stop_later;
+	k->stop_later = 0;
+	if (stop > 0)
+		kn_run_stop(k, (enum knee_stop)(stop - 1));
+	return err;
 }
 
 /* When the delay between two starts, or the pause after a refusal, will be over; 0: it is. */
@@ -478,7 +501,7 @@ start_some(struct knee *k)
 		t = task_next(k, (unsigned)key);
 		if (t == NULL)
 			return k->err;
-		err = task_start(k, t);
+		err = task_start_whole(k, t);
 		if (err < 0)
 			return err;
 	}
@@ -515,7 +538,7 @@ meter_init(struct knee *k)
 		.cores = kn_machine_cores_exact(),
 		.memory_bytes = kn_machine_memory(),
 		.fds_per_task = o->order == KNEE_ORDER_NONE ? 2 : k->exec.ops->fds_per_task,
-		.processes_free = kn_machine_processes_free(),
+		.processes_free = o->executor == KNEE_EXEC_ASYNC ? UINT_MAX : kn_machine_processes_free(),
 	};
 	int err;
 
@@ -679,6 +702,7 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 		.one_at_a_time_ns = kn_tuner_one_at_a_time_ns(k->meter.tuner),
 		.cpu_busy_frac = kn_tuner_cpu_frac(k->meter.tuner),
 		.suspended = k->suspended,
+		.status = kn_sched_status(s),
 	};
 }
 
@@ -713,11 +737,11 @@ finished(const struct knee *k)
 }
 
 static int
-turn_steps(struct knee *k)
+turn_steps(struct knee *k, bool wait)
 {
 	int err;
 
-	err = kn_loop_wait(&k->loop, turn_deadline(k));
+	err = kn_loop_wait(&k->loop, wait ? turn_deadline(k) : 0);
 	if (err < 0)
 		return k->err != 0 ? err : kn_run_fail(k, err, "waiting for events: %s", strerror(-err));
 	err = deadlines_pass(k);
@@ -733,14 +757,20 @@ turn_steps(struct knee *k)
 }
 
 int
-kn_run_turn(struct knee *k)
+kn_run_arm(struct knee *k, bool at_once)
+{
+	return kn_loop_arm(&k->loop, at_once ? 0 : turn_deadline(k));
+}
+
+int
+kn_run_turn(struct knee *k, bool wait)
 {
 	const struct knee_event end = { .kind = KNEE_EVENT_END };
 	bool broken = k->err != 0;
 
 	if (k->ended)
 		return k->err;
-	(void)turn_steps(k);
+	(void)turn_steps(k, wait);
 	if (k->err == 0)
 		(void)print_some(k);
 	if (k->err != 0 && !broken) {
@@ -799,7 +829,9 @@ kn_run_init(struct knee *k)
 		.loop = &k->loop,
 		.host = { .output = task_output, .ended = task_ended, .self = k },
 	};
-	k->exec.ops = o->executor == KNEE_EXEC_DRY ? &kn_exec_dry : &kn_exec_process;
+	k->exec.ops = o->executor == KNEE_EXEC_DRY ? &kn_exec_dry :
+	    o->executor == KNEE_EXEC_ASYNC         ? &kn_exec_async :
+						     &kn_exec_process;
 	err = k->exec.ops->open(&k->exec);
 	if (err < 0) {
 		k->exec.ops = NULL;
@@ -818,7 +850,7 @@ kn_run_done(struct knee *k)
 	if (k->exec.ops != NULL && k->sched.running.len > 0) {
 		k->err = k->err != 0 ? k->err : -ECANCELED;
 		kn_run_stop(k, KNEE_STOP_KILL);
-		while (kn_run_turn(k) > 0)
+		while (kn_run_turn(k, true) > 0)
 			;
 	}
 	if (k->exec.ops != NULL)
@@ -826,6 +858,7 @@ kn_run_done(struct knee *k)
 	retire(k);
 	kn_meter_done(&k->meter);
 	kn_queue_done(&k->queue);
+	kn_submit_done(&k->submit);
 	kn_merge_done(&k->merge);
 	kn_sched_done(&k->sched);
 	while ((c = k->callers) != NULL) {
