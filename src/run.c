@@ -23,6 +23,10 @@
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
 
+/* How soon a start is asked again that said "not now", and at the latest. */
+#define PUT_OFF_NS ((int64_t)1000000)
+#define PUT_OFF_MAX_NS ((int64_t)1000000000)
+
 /* Inputs passed over in one turn that an earlier run has finished. */
 #define STORED_PER_TURN 2048
 
@@ -292,6 +296,8 @@ task_ended(void *self, struct kn_task *t)
 
 	if (t->suspended_ns != 0)
 		resume(k, t);
+	if (k->put_off_ns > 0)
+		k->hold_starts_ns = 0;
 	t->busy = false;
 	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
 		t->busy = t->busy || t->result.status == o->busy_exits[i];
@@ -337,12 +343,21 @@ changes_tell(struct knee *k)
 static int
 start_refused(struct knee *k, int err)
 {
-	bool asked = err == -EAGAIN && k->options.executor == KNEE_EXEC_ASYNC; /* as it may, any time */
-
-	if (k->sched.running.len == 0 && !asked && ++k->refusals >= REFUSALS_MAX)
+	if (k->sched.running.len == 0 && ++k->refusals >= REFUSALS_MAX)
 		return kn_run_fail(k, err, "cannot start a task: %s", strerror(-err));
 	k->hold_starts_ns = kn_tuner_refused(k->meter.tuner, err, k->loop.now_ns);
 	return changes_tell(k);
+}
+
+/* The caller's own start wants no more for now: ask again when a task has ended, or a little later, then
+ * later. Nothing is wrong with the machine. */
+static void
+start_put_off(struct knee *k)
+{
+	k->put_off_ns = k->put_off_ns == 0 ? PUT_OFF_NS : k->put_off_ns * 2;
+	if (k->put_off_ns > PUT_OFF_MAX_NS)
+		k->put_off_ns = PUT_OFF_MAX_NS;
+	k->hold_starts_ns = k->loop.now_ns + k->put_off_ns;
 }
 
 /* t will not be run: it gets its result all the same. */
@@ -382,9 +397,14 @@ task_start(struct knee *k, struct kn_task *t)
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
 	err = k->exec.ops->start(&k->exec, t);
+	if (err == -EAGAIN && o->executor == KNEE_EXEC_ASYNC) {
+		start_put_off(k);
+		return 0;
+	}
 	if (refused(err))
 		return start_refused(k, err);
 	k->refusals = 0;
+	k->put_off_ns = 0;
 	k->last_start_ns = k->loop.now_ns;
 	if (err < 0)
 		return task_unstarted(k, t, KNEE_NOT_STARTED, err);
