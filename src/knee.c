@@ -38,6 +38,9 @@ defaults_fill(struct knee_options *o)
 		o->tmpdir = "/tmp";
 	if (o->memory_bytes == 0)
 		o->memory_bytes = 4 << 20;
+	/* Whether threads wait for one another can be seen with a given number, too. */
+	if (o->executor == KNEE_EXEC_THREAD)
+		o->measure = 1;
 }
 
 /* What the executor cannot do without. */
@@ -131,7 +134,7 @@ knee_new(const struct knee_options *options, knee **ret, char *err, size_t errsi
 	if (e == 0)
 		e = kn_run_arm(k, true);
 	if (e < 0) {
-		(void)snprintf(err, errsize, "%s", strerror(-e));
+		(void)snprintf(err, errsize, "%s", k->error[0] != '\0' ? k->error : strerror(-e));
 		knee_free(k);
 		return e;
 	}

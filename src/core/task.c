@@ -80,6 +80,7 @@ kn_task_free(struct kn_task *t)
 {
 	if (t == NULL)
 		return;
+	kn_buf_done(&t->part);
 	kn_held_done(&t->held[0]);
 	kn_held_done(&t->held[1]);
 	free(t->command);
