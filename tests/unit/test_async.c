@@ -45,7 +45,7 @@ struct world {
 
 	/* What came out. */
 	char out[65536];
-	size_t nout;
+	size_t nout, own_from;
 	unsigned results, retries, peak;
 	uint64_t last_seq;
 	struct knee_result last;
@@ -78,7 +78,7 @@ start(void *self, knee_task task, const struct knee_input *input)
 	uint64_t n = strtoull(input->args[0], NULL, 10);
 
 	w->starts++;
-	if (input->data != NULL && input->data != w->sinks + n)
+	if (input->data != w->sinks + n)
 		w->wrong_data = true;
 	if (n < 256)
 		w->attempts_of[n]++;
@@ -105,11 +105,25 @@ cancel(void *self, knee_task task)
 	w->cancelled = task;
 }
 
+/* A task's output is its own, or the beginning of that. */
+static void
+own_check(struct world *w, uint64_t seq)
+{
+	char line[40];
+	size_t n = (size_t)snprintf(line, sizeof(line), "%llu ", (unsigned long long)seq);
+	size_t got = w->nout - w->own_from;
+
+	if (got > 0 && w->out[w->own_from] != 'l' && (got > n || memcmp(w->out + w->own_from, line, got) != 0))
+		w->wrong_data = true;
+}
+
 static int
 on_text(void *self, const struct knee_event *ev)
 {
 	struct world *w = self;
 
+	if (ev->kind == KNEE_EVENT_START)
+		w->own_from = w->nout;
 	if (ev->kind == KNEE_EVENT_OUTPUT && w->nout + ev->size < sizeof(w->out)) {
 		memcpy(w->out + w->nout, ev->data, ev->size);
 		w->nout += ev->size;
@@ -117,8 +131,9 @@ on_text(void *self, const struct knee_event *ev)
 	if (ev->kind == KNEE_EVENT_RESULT) {
 		w->wrong_order = w->wrong_order || ev->seq <= w->last_seq;
 		w->last_seq = ev->seq;
-		if (ev->input_data != NULL && ev->input_data != w->sinks + ev->seq)
+		if (ev->input_data != w->sinks + ev->seq)
 			w->wrong_data = true;
+		own_check(w, ev->seq);
 	}
 	return 0;
 }
@@ -444,6 +459,33 @@ test_stale(struct world *w)
 	is_int(knee_output(w->k, task, KNEE_STDOUT, "x", 1), -ESTALE, "no output after that");
 	knee_free(w->k);
 	is_int(w->results, 70, "knee_free ends what goes on");
+}
+
+static int
+start_one(struct world *w, knee_task task, uint64_t n)
+{
+	(void)n;
+	if (w->ngoing > 0)
+		return -EAGAIN;
+	w->going[w->ngoing++].task = task;
+	return 0;
+}
+
+static void
+test_put_off(struct world *w)
+{
+	world_init(w, 100, 10);
+	w->at_start = start_one;
+	world_open(w);
+	while (w->starts < 9)
+		(void)knee_turn(w->k, 1);
+	is_int(w->ngoing, 1, "start takes one and puts off the others, eight times");
+	w->ngoing = 0;
+	(void)knee_complete(w->k, w->going[0].task, 0);
+	for (int i = 0; i < 3; i++)
+		(void)knee_turn(w->k, 0);
+	is_int(w->ngoing, 1, "when that has ended it is asked at once");
+	knee_free(w->k);
 }
 
 /* ---- inputs that are submitted ---------------------------------------------------- */
@@ -777,7 +819,7 @@ stopped_run(struct world *w, uint64_t seed)
 	}
 	pool_close();
 	knee_free(w->k);
-	return right && ends.completed == atomic_load(&pool.completed);
+	return right && !w->wrong_data && ends.completed == atomic_load(&pool.completed);
 }
 
 static void
@@ -855,6 +897,7 @@ main(void)
 	test_cancel(w);
 	test_stop_in_start(w);
 	test_stale(w);
+	test_put_off(w);
 	test_submit(w);
 	test_foreign_loop(w);
 	test_foreign_timers(w);
