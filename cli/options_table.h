@@ -2,7 +2,7 @@
 /*
  * The rooms of the option parser.
  *
- *	config files, $KNEE, argv --> options.c (scan) --> options_table.c (which option)
+ *	config files, $KNEE, argv --> options.c (options_words.c) --> options_table.c (which option)
  *	    --> options_set.c (what it does) with options_value.c (what its value says)
  *	the rest of argv --> options_inputs.c (command, ::: and its kin)
  *
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "cli.h"
+#include "options_words.h"
 
 /* ---- the table (options_table.c) ---------------------------------------- */
 
@@ -78,10 +79,6 @@ void options_candidates(const char *name, size_t size, char *text, size_t textsi
 const char *options_nearest(const char *name, size_t namesize, size_t *size);
 /* True when word is a subcommand that this version does not have. */
 bool options_subcommand_later(const char *word);
-
-/* The first or next name in a blank-separated list: its start, *size its length; NULL
- * at the end. Start with after = NULL. */
-const char *options_name_next(const char *list, const char *after, size_t *size);
 
 /* ---- the state of a parse ------------------------------------------------ */
 
