@@ -292,6 +292,26 @@ options_find_short(char letter, const struct option **ret)
 	return options_letter(lacking, letter) ? OPTION_LACKING : OPTION_UNKNOWN;
 }
 
+size_t
+options_word_count(const char *word)
+{
+	const struct option *option = NULL;
+	const char *value = strchr(word, '=');
+
+	if (word[1] == '-') {
+		if (value != NULL || options_find_long(word + 2, strlen(word + 2), &option) != OPTION_FOUND)
+			return 1;
+		return option->value != NULL && option->value[0] != '[' ? 2 : 1;
+	}
+	for (const char *letter = word + 1; *letter != '\0'; letter++) {
+		if (options_find_short(*letter, &option) != OPTION_FOUND)
+			return 1;
+		if (option->value != NULL)
+			return option->value[0] != '[' && letter[1] == '\0' ? 2 : 1;
+	}
+	return 1;
+}
+
 /* Append the long names of list that begin as typed; n is what text holds. */
 static size_t
 candidates_add(const char *list, const char *typed, size_t typedsize, char *text, size_t textsize, size_t n)

@@ -73,6 +73,8 @@ enum option_found {
  * and the beginning of one option's name is enough. *ret is set on OPTION_FOUND. */
 enum option_found options_find_long(const char *name, size_t size, const struct option **ret);
 enum option_found options_find_short(char letter, const struct option **ret);
+/* How many words the option word of a run takes: 1, or 2 with its value. */
+size_t options_word_count(const char *word);
 /* The names that begin with name, as "--a, --b", in text. */
 void options_candidates(const char *name, size_t size, char *text, size_t textsize);
 /* The long name nearest to the one typed, or NULL when none is near; *size its length. */
