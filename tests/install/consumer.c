@@ -18,7 +18,7 @@ print(void *self, const struct knee_event *event)
 {
 	const char *name = self;
 
-	if (event->kind == KNEE_EVENT_OUTPUT)
+	if (event->kind == KNEE_EVENT_OUTPUT || event->kind == KNEE_EVENT_WHOLE)
 		printf("%s: %.*s", name, (int)event->size, event->data);
 	return 0;
 }
