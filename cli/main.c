@@ -34,7 +34,7 @@ extern char **environ;
 /* Everything that one run is made of, so that one function can free it. */
 struct program {
 	struct cli_options options;
-	struct plugin plugin;        /* {0} without --plugin */
+	struct plugin plugin; /* {0} without --plugin */
 	struct inputs *inputs;
 	struct knee_template *command, *tag;
 	struct batch *batch;

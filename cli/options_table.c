@@ -60,10 +60,10 @@ static const struct option options[] = {
 	{ "p interactive", "", NULL, "ask before running each command", OPTION_TEMPLATE,
 	    .set = options_set_flag, AT(prompt) },
 
-	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads",
-	    OPTION_TEMPLATE, .set = options_set_text, AT(plugin), .to = 1 },
-	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task",
-	    OPTION_TEMPLATE, .set = options_set_flag, AT(isolate) },
+	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads", OPTION_TEMPLATE,
+	    .set = options_set_text, AT(plugin), .to = 1 },
+	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task", OPTION_TEMPLATE,
+	    .set = options_set_flag, AT(isolate) },
 
 	{ "n max-args", "", "N", "put N inputs into one command; 0: one, unused", OPTION_BATCH,
 	    .set = options_set_max_args, .to = 0 },

@@ -370,10 +370,7 @@ static const enum handler life[KN_STATES][KN_EVENTS] = {
 	    [KN_KILL] = KILL,
 	    [KN_REQUEUE] = REQUEUE,
 	    [KN_RETURN] = RETURN },
-	[KN_ENDING] = { [KN_EXIT] = EXIT,
-	    [KN_DEADLINE] = DEADLINE,
-	    [KN_KILL] = KILL,
-	    [KN_RETURN] = RETURN },
+	[KN_ENDING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_KILL] = KILL, [KN_RETURN] = RETURN },
 	[KN_WAITING] = { [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
 	[KN_DONE] = { NONE },
 };
