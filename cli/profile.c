@@ -315,7 +315,7 @@ profile_main(int argc, char **argv)
 	status = 0;
 	if (action == OPTIONS_DONE)
 		goto free_options;
-	status = keeper_start();
+	status = keeper_start(NULL);
 	if (status < 0) {
 		say("cannot start: %s", strerror(-status));
 		status = EXIT_TROUBLE;

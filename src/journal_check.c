@@ -308,7 +308,8 @@ static const char sql_last_run[] =
 
 static const char sql_last_seq[] = "SELECT coalesce(max(seq), 0) FROM task";
 
-static const char sql_outputs[] = "SELECT count(*), count(DISTINCT seq) FROM output";
+static const char sql_outputs[] =
+    "SELECT count(*), count(DISTINCT seq), (SELECT count(*) FROM (SELECT 1 FROM part LIMIT 1)) FROM output";
 
 /* The latest run that wrote to this file, as its stdout or its stderr. The number of a device may be another
  * one after a restart of the machine. */
@@ -345,7 +346,7 @@ past_read(struct knee_journal *j, sqlite3 *db, struct kn_journal_past *past)
 		code = query(db, sql_last_seq, NULL, 0, &past->last_seq, 1, NULL, 0);
 	}
 	if (code == SQLITE_ROW)
-		code = query(db, sql_outputs, NULL, 0, past->outputs, 2, NULL, 0);
+		code = query(db, sql_outputs, NULL, 0, past->outputs, 3, NULL, 0);
 	return query_error(j, db, code);
 }
 
