@@ -336,6 +336,11 @@ profile_main(int argc, char **argv)
 	status = 0;
 	if (action == OPTIONS_DONE)
 		goto free_options;
+	if (m.profile.options.worker != NULL) {
+		say("--worker: only processes are profiled, one for each input");
+		status = EXIT_TROUBLE;
+		goto free_options;
+	}
 	status = keeper_start();
 	if (status < 0) {
 		say("cannot start: %s", strerror(-status));

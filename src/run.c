@@ -273,6 +273,7 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 		return 0;
 	case KN_SIGNAL:
 		k->exec.ops->signal(&k->exec, t, step.signal);
+		k->exec_next_ns = 0;      /* one that has not begun is given back in a tick */
 		if (t->suspended_ns != 0) /* stopped: it has to run to hear of it */
 			resume(k, t);
 		return 0;
@@ -361,6 +362,19 @@ task_ended(void *self, struct kn_task *t)
 	(void)task_event(k, t, KN_EXIT);
 }
 
+/* kn_exec_host.note */
+static void
+task_note(void *self, const struct kn_task *t, const char *text)
+{
+	struct knee *k = self;
+
+	k->noted = true;
+	if (t != NULL)
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: %s", (unsigned long long)t->seq, text);
+	else
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "%s", text);
+}
+
 /* ---- starting -------------------------------------------------------------- */
 
 static bool
@@ -415,7 +429,7 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 	t->result.outcome = outcome;
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
-	if (outcome == KNEE_NOT_STARTED)
+	if (outcome == KNEE_NOT_STARTED && !k->noted)
 		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
 		    (unsigned long long)t->seq, strerror(-err));
 	kn_meter_ended(&k->meter, t, k->loop.now_ns);
@@ -442,6 +456,7 @@ task_start(struct knee *k, struct kn_task *t)
 	t->busy = false;
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
+	k->noted = false;
 	err = k->exec.ops->start(&k->exec, t);
 	if (refused(err))
 		return start_refused(k, err);
@@ -548,8 +563,9 @@ ahead_tell(struct knee *k)
 		ahead = 0;
 	k->ahead = ahead;
 	kn_tuner_ahead(k->meter.tuner, ahead);
-	return ahead < STARTS_PER_TURN ? STARTS_PER_TURN :
-	    ahead < STARTS_PER_TURN_MOST ? ahead : STARTS_PER_TURN_MOST;
+	return ahead < STARTS_PER_TURN   ? STARTS_PER_TURN :
+	    ahead < STARTS_PER_TURN_MOST ? ahead :
+					   STARTS_PER_TURN_MOST;
 }
 
 static int
@@ -875,6 +891,7 @@ kn_run_turn(struct knee *k)
 static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_PROCESS] = &kn_exec_process,
 	[KNEE_EXEC_DRY] = &kn_exec_dry,
+	[KNEE_EXEC_WORKER] = &kn_exec_worker,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
 };
 
@@ -918,6 +935,7 @@ kn_run_init(struct knee *k)
 		    .returned = task_returned,
 		    .output = task_output,
 		    .ended = task_ended,
+		    .note = task_note,
 		    .self = k },
 	};
 	if (o->plugin != NULL)

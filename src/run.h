@@ -68,6 +68,7 @@ struct knee {
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	unsigned refusals;              /* in a row with nothing running */
+	bool noted;                     /* the executor has said why it does not start a task */
 	bool ended;
 	int err;                        /* what stops the run, or 0 */
 	char error[1024];
