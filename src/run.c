@@ -559,6 +559,8 @@ ahead_tell(struct knee *k)
 {
 	unsigned ahead = k->exec.ops->limit(&k->exec, k->limit);
 
+	k->limit_told = k->limit;
+
 	if (kn_tuner_nclasses(k->meter.tuner) > 2)
 		ahead = 0;
 	k->ahead = ahead;
@@ -720,6 +722,9 @@ turn_deadline(struct knee *k)
 		at = earlier(at, earlier(k->sinks[i].due_ns, k->sinks[i].flush_ns));
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
+	/* What it has ready may be more, or less, than may run now. */
+	if (k->exec.ops->limit != NULL && k->limit_told != k->limit)
+		return 0;
 	return k->print_more || (k->read_more && k->err == 0) ? 0 : at;
 }
 

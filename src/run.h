@@ -58,6 +58,7 @@ struct knee {
 	struct kn_list retired;         /* tasks to be freed when the turn is over */
 
 	unsigned limit;                 /* of all kinds of work together */
+	unsigned limit_told;            /* to the executor */
 	unsigned ahead;                 /* what the executor may have ready beyond it */
 	unsigned suspended;             /* running tasks that are stopped for want of memory */
 	bool read_more;                 /* there is room to read further ahead at once */
