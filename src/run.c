@@ -309,6 +309,18 @@ task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *
 		k->exec.paused = true;
 }
 
+/* When the tuner is told that something happened: some executors report a little later, but what it hears
+ * never goes back in time. */
+static int64_t
+tell_ns(struct knee *k, int64_t at_ns)
+{
+	if (at_ns > k->loop.now_ns)
+		at_ns = k->loop.now_ns;
+	if (at_ns > k->told_ns)
+		k->told_ns = at_ns;
+	return k->told_ns;
+}
+
 /* kn_exec_host.began */
 static void
 task_began(void *self, struct kn_task *t, int64_t since_ns)
@@ -322,7 +334,7 @@ task_began(void *self, struct kn_task *t, int64_t since_ns)
 	(void)task_event(k, t, KN_START);
 	t->started_ns = since_ns;
 	kn_tuner_handed(k->meter.tuner, t->key, -1);
-	kn_tuner_started(k->meter.tuner, t->key, now_ns);
+	kn_tuner_started(k->meter.tuner, t->key, tell_ns(k, since_ns));
 	(void)kn_sinks_task(k, KNEE_EVENT_START, t);
 }
 
@@ -338,7 +350,7 @@ task_returned(void *self, struct kn_task *t)
 	kn_merge_retry(&k->merge, t);
 	t->part.len = 0;
 	if (began)
-		kn_meter_returned(&k->meter, t, k->loop.now_ns);
+		kn_meter_returned(&k->meter, t, tell_ns(k, k->loop.now_ns));
 	else
 		kn_tuner_handed(k->meter.tuner, t->key, -1);
 	(void)task_event(k, t, KN_RETURN);
@@ -358,7 +370,8 @@ task_ended(void *self, struct kn_task *t)
 	t->busy = false;
 	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
 		t->busy = t->busy || t->result.status == o->busy_exits[i];
-	kn_meter_ended(&k->meter, t, k->loop.now_ns);
+	kn_meter_ended(&k->meter, t,
+	    tell_ns(k, t->result.runtime_ns > 0 ? t->started_ns + t->result.runtime_ns : k->loop.now_ns));
 	(void)task_event(k, t, KN_EXIT);
 }
 
@@ -560,8 +573,7 @@ ahead_tell(struct knee *k)
 	unsigned ahead = k->exec.ops->limit(&k->exec, k->limit);
 
 	k->limit_told = k->limit;
-
-	if (kn_tuner_nclasses(k->meter.tuner) > 2)
+	if (kn_tuner_nactive(k->meter.tuner) > 1)
 		ahead = 0;
 	k->ahead = ahead;
 	kn_tuner_ahead(k->meter.tuner, ahead);
@@ -649,7 +661,8 @@ limit_sample(struct knee *k)
 
 	if (k->loop.now_ns < kn_meter_due_ns(&k->meter))
 		return 0;
-	kn_meter_sample(&k->meter, &k->sched, k->loop.now_ns, left, k->source_ended || k->sched.stopped);
+	kn_meter_sample(
+	    &k->meter, &k->sched, tell_ns(k, k->loop.now_ns), left, k->source_ended || k->sched.stopped);
 	act(k, kn_tuner_act(k->meter.tuner));
 	return changes_tell(k);
 }

@@ -66,6 +66,7 @@ struct knee {
 	int64_t exec_next_ns;           /* when the executor wants its tick */
 	int64_t begin_ns;               /* of the run */
 	int64_t time_ns;                /* since the Epoch, of this turn */
+	int64_t told_ns;                /* the latest time that the tuner was told of */
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	unsigned refusals;              /* in a row with nothing running */

@@ -221,8 +221,8 @@ kn_parcel_read(struct kn_parcel *p,
 }
 
 void
-kn_call_read(struct kn_call *c,
-    void (*read)(void *self, enum knee_stream stream, const char *data, size_t n), void *self)
+kn_call_read(struct kn_call *c, void (*read)(void *self, enum knee_stream stream, const char *data, size_t n),
+    void *self)
 {
 	chunks_read(&c->out, read, self);
 	c->out.len = 0;
