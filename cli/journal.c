@@ -136,6 +136,11 @@ put_words(FILE *f, const struct cli_options *o)
 	char *quoted;
 	int err;
 
+	if (o->plugin != NULL) {
+		err = put_option(f, "--plugin", o->plugin);
+		if (err < 0)
+			return err;
+	}
 	for (size_t i = 0; i < o->ncommand; i++) {
 		if (i > 0)
 			(void)fputc(' ', f);

@@ -401,6 +401,11 @@ wants(const char *command, int argc, char **argv)
 	    strcmp(name, "sem") != 0;
 }
 
+/* What the user reads when a function of a plugin took the program down with it. */
+static const char crash_hint[] =
+    "--plugin: a function of the plugin has crashed, and the run with it: with --isolate a crash costs one "
+    "task, and with --journal a later run can go on";
+
 int
 main(int argc, char **argv)
 {
@@ -430,7 +435,7 @@ main(int argc, char **argv)
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
-	err = keeper_start();
+	err = keeper_start(executor(&p.options) == KNEE_EXEC_THREAD ? crash_hint : NULL);
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
 		options_done(&p.options);

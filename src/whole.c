@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,14 +120,10 @@ thread_main(void *self)
 static void
 work_call(struct kn_whole *w)
 {
-	sigset_t all, old;
 	int err;
 
 	if (w->idle == 0 && w->nthreads < w->most) {
-		(void)sigfillset(&all);
-		(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-		err = -pthread_create(&w->threads[w->nthreads], NULL, thread_main, w);
-		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+		err = kn_thread_create(&w->threads[w->nthreads], thread_main, w);
 		if (err == 0)
 			w->nthreads++;
 		else if (w->nthreads == 0)

@@ -40,8 +40,6 @@
 /* A BEGIN that nobody was woken for is heard of after this time. */
 #define QUIET_NS ((int64_t)5000000)
 
-#define STACK_BYTES ((size_t)8 << 20)
-
 /* From QUEUED to TAKEN by a thread, under the lock; from TAKEN to ENDED by that thread or to DROPPED by
  * the loop's, whichever comes first. */
 enum job_state {
@@ -374,29 +372,17 @@ worker_main(void *self)
 	return NULL;
 }
 
-/* Start another thread, with all signals blocked: they are for the program's own. 0 or -errno. */
+/* Start another thread. 0 or -errno. */
 static int
 worker_start(struct crew *c)
 {
 	struct worker *w = calloc(1, sizeof(*w));
-	pthread_attr_t attr;
-	sigset_t all, old;
 	int err;
 
 	if (w == NULL)
 		return -ENOMEM;
 	w->crew = c;
-	err = -pthread_attr_init(&attr);
-	if (err < 0) {
-		free(w);
-		return err;
-	}
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&w->thread, &attr, worker_main, w);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_attr_destroy(&attr);
+	err = kn_thread_create(&w->thread, worker_main, w);
 	if (err < 0) {
 		free(w);
 		return err;
