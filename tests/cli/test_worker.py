@@ -461,6 +461,41 @@ class Journal(Base):
         self.check(['--journal', 'j', '--resume', '--worker', 'cat', ':::', 'a'], b'', cwd=folder)
 
 
+class Examples(Base):
+    def test_wordcount(self):
+        folder = scratch()
+        files = {'empty': b'', 'plain': b'two words\n', 'odd\nname': b' a\tb\r\nc', "quote's": b'x' * 3000000 + b' y\n',
+                 'edge': b'w' * (1 << 20) + b' ' + b'v' * (1 << 20)}
+        for name, data in files.items():
+            with open(os.path.join(folder, name), 'wb') as f:
+                f.write(data)
+
+        def want(name):
+            data = files[name]
+            return f'{data.count(10)} {len(data.split())} {len(data)} {name}\n'.encode()
+
+        script = str(ROOT / 'examples/wordcount.py')
+        easy = [n for n in files if '\n' not in n]
+        self.check(['-j2', '--worker', script, ':::', *easy, 'none'], b''.join(map(want, easy)) + b'? ? ? none\n',
+                   b'wordcount: none: No such file or directory\n', cwd=folder)
+        self.check(['-j2', '--framing', 'length', '--worker', f'{script} --length', ':::', *files, 'none'],
+                   b''.join(map(want, files)) + b'? ? ? none\n',
+                   b'wordcount: none: No such file or directory\n', 1, cwd=folder)
+
+    def test_manual(self):
+        """Its Python workers work as they stand there."""
+        page = (ROOT / 'man/knee.1').read_text()
+        texts = [t.replace('\\e', '\\') for t in re.findall(r'^(import .*?)^\.Ed', page, re.M | re.S)]
+        length, there = (t for t in texts if 'sys.stdin' in t)
+        folder = scratch()
+        for name, text in (('length.py', length), ('there.py', there)):
+            with open(os.path.join(folder, name), 'w') as f:
+                f.write(text)
+        self.check(['--worker', f'{sys.executable} length.py', ':::', 'a', '', 'bcd'], b'1\n0\n3\n', cwd=folder)
+        self.check(['-0', '--framing', 'length', '--worker', f'{sys.executable} there.py'],
+                   b'length.py is there\nno\nne is missing\n', b'', 1, input=b'length.py\0no\nne\0', cwd=folder)
+
+
 class Refused(Base):
     def refused(self, args, message):
         self.check([*args, ':::', 'a'], b'', f'knee: {message}\n'.encode(), 255)
