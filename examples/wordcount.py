@@ -11,6 +11,7 @@ framing of that name, in which records may hold anything and each answer has an 
 file that cannot be read is a task that failed, and the reason is on stderr.
 """
 
+import os
 import sys
 
 
@@ -35,7 +36,7 @@ def answer(name):
     try:
         lines, words, size = count(name)
     except OSError as e:
-        print(f'wordcount: {e.filename}: {e.strerror}', file=sys.stderr, flush=True)
+        print(f'wordcount: {os.fsdecode(name)}: {e.strerror}', file=sys.stderr, flush=True)
         return b'? ? ? ' + name, 1
     return b'%d %d %d %s' % (lines, words, size, name), 0
 

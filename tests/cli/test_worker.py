@@ -511,7 +511,7 @@ class Refused(Base):
     def test_profile(self):
         r = knee('profile', '--worker', 'cat', ':::', 'a')
         self.assertEqual((r.out, r.err, r.status),
-                         (b'', b'knee: --worker: only processes are profiled, one for each input\n', 255))
+                         (b'', b'knee: --worker, --plugin: only processes are profiled, one for each input\n', 255))
 
 
 if __name__ == '__main__':
