@@ -31,6 +31,10 @@
 /* A share of the cores above this bounds how many can be of use. */
 #define CPU_SHARE_MIN 0.1
 #define CPU_ROOM 1.25
+/* Tasks as short as this, after so many of them, wait for nothing that more of them at once would help
+ * against: what they take is the work of handing them out, of which no clock tells enough. */
+#define BRIEF_NS 50000
+#define BRIEF_STARTS 1000
 
 void
 kn_area_flow(struct kn_area *a, double value, int64_t now_ns)
@@ -239,7 +243,9 @@ key_sort(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
 	enum knee_kind kind;
 	int64_t stays_ns;
 
-	if (!kn_traits_shares(&k->traits, &shares))
+	if (k->started > BRIEF_STARTS && k->runtime_ns < BRIEF_NS)
+		shares = (struct kn_shares){ .cpu = 1, .cores = 1 };
+	else if (!kn_traits_shares(&k->traits, &shares))
 		return;
 	kind = kn_classify(&shares);
 	/* Between two kinds it stays what it was. */
