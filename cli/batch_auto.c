@@ -148,6 +148,7 @@ event(void *self, const struct knee_event *e)
 	case KNEE_EVENT_RETRY:
 	case KNEE_EVENT_NOTE:
 	case KNEE_EVENT_END:
+	case KNEE_EVENT_WHOLE:
 	case KNEE_EVENTS:
 		break;
 	}

@@ -43,6 +43,8 @@ template_flags(const struct cli_options *o)
 {
 	unsigned flags = 0;
 
+	if (o->plugin != NULL)
+		return KNEE_TEMPLATE_TEXT;
 	if (o->ncommand == 0 && !o->shellquote)
 		flags |= KNEE_TEMPLATE_CODE;
 	if (!o->no_args)
@@ -85,13 +87,15 @@ command_templates(const struct cli_options *o, struct inputs *in, struct knee_te
     struct knee_template **tag)
 {
 	static const char *const only_input[] = { "{}" };
-	const char *const *words = o->ncommand > 0 ? (const char *const *)o->command : only_input;
+	/* A plugin's words are its own: its tasks are the inputs. */
+	size_t nwords = o->plugin != NULL ? 0 : o->ncommand;
+	const char *const *words = nwords > 0 ? (const char *const *)o->command : only_input;
 	const char *const only_replacement[] = { o->replacement };
 	int err;
 
-	if (o->ncommand == 0 && o->replacement != NULL)
+	if (nwords == 0 && o->replacement != NULL)
 		words = only_replacement;
-	err = template_make(o, in, words, o->ncommand > 0 ? o->ncommand : 1, template_flags(o), command);
+	err = template_make(o, in, words, nwords > 0 ? nwords : 1, template_flags(o), command);
 	if (err == 0 && o->tagstring != NULL && tag != NULL)
 		err = command_text_template(o, in, o->tagstring, tag);
 	return err;

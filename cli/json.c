@@ -255,6 +255,7 @@ json_event(void *self, const struct knee_event *e)
 		return line_end(j);
 	case KNEE_EVENT_OUTPUT:
 	case KNEE_EVENT_END:
+	case KNEE_EVENT_WHOLE:
 	case KNEE_EVENTS:
 		break;
 	}

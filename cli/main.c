@@ -19,6 +19,7 @@
 #include "keeper.h"
 #include "keys.h"
 #include "log.h"
+#include "plugin.h"
 #include "profile.h"
 #include "reader_gone.h"
 #include "sem.h"
@@ -33,6 +34,7 @@ extern char **environ;
 /* Everything that one run is made of, so that one function can free it. */
 struct program {
 	struct cli_options options;
+	struct plugin plugin;        /* {0} without --plugin */
 	struct inputs *inputs;
 	struct knee_template *command, *tag;
 	struct batch *batch;
@@ -177,6 +179,14 @@ limits_make(struct program *p)
 	return err;
 }
 
+static enum knee_executor
+executor(const struct cli_options *o)
+{
+	if (o->dry_run || o->shellquote)
+		return KNEE_EXEC_DRY;
+	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
+}
+
 /* What the engine is told; the rest of it has the same names in both structs. */
 static struct knee_options
 engine_options(struct program *p, size_t nsinks)
@@ -189,7 +199,10 @@ engine_options(struct program *p, size_t nsinks)
 		.source = batch_source(p->batch),
 		.sinks = p->sinks,
 		.nsinks = nsinks,
-		.executor = o->dry_run || o->shellquote ? KNEE_EXEC_DRY : KNEE_EXEC_PROCESS,
+		.executor = executor(o),
+		.plugin = o->dry_run ? NULL : p->plugin.table,
+		.plugin_argc = p->plugin.argc,
+		.plugin_argv = p->plugin.argv,
 		.order = o->order,
 		.limit = o->limit,
 		.limit_min = o->limit_min,
@@ -276,6 +289,8 @@ program_make(struct program *p, int argc, char **argv)
 	int err;
 
 	err = output_open(&p->options);
+	if (err == 0 && p->options.plugin != NULL)
+		err = plugin_load(p->options.plugin, p->options.command, p->options.ncommand, &p->plugin);
 	if (err == 0)
 		err = joblog_open(&p->options, &p->joblog);
 	if (err == 0)
@@ -331,6 +346,7 @@ program_free(struct program *p, int status)
 	knee_template_free(p->tag);
 	knee_template_free(p->command);
 	inputs_free(p->inputs);
+	plugin_done(&p->plugin);
 	options_done(&p->options);
 	return status;
 }

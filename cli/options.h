@@ -64,6 +64,8 @@ struct cli_options {
 	const char *replacement;    /* -I, or NULL */
 	const char *parens;
 	bool quote;                 /* -q */
+	const char *plugin;         /* --plugin FILE[:SYMBOL], or NULL: command is for its open() */
+	bool isolate;               /* run it in worker processes */
 	bool shellquote;            /* --shellquote: print inputs quoted, run nothing */
 	const char *tagstring;      /* --tagstring, --tag ("{}" with --tag), or NULL */
 

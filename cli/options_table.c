@@ -60,6 +60,11 @@ static const struct option options[] = {
 	{ "p interactive", "", NULL, "ask before running each command", OPTION_TEMPLATE,
 	    .set = options_set_flag, AT(prompt) },
 
+	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads",
+	    OPTION_TEMPLATE, .set = options_set_text, AT(plugin), .to = 1 },
+	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task",
+	    OPTION_TEMPLATE, .set = options_set_flag, AT(isolate) },
+
 	{ "n max-args", "", "N", "put N inputs into one command; 0: one, unused", OPTION_BATCH,
 	    .set = options_set_max_args, .to = 0 },
 	{ "N max-replace-args", "", "N", "as -n, and the inputs are {1} {2} ... {N}", OPTION_BATCH,
@@ -185,7 +190,7 @@ static const char later[] =
     "remove-rec-sep rrs cat fifo round-robin round tee compress "
     "combine sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
     "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
-    "filter-host worker plugin semaphore semaphore-name id semaphore-timeout st fg bg wait "
+    "filter-host worker semaphore semaphore-name id semaphore-timeout st fg bg wait "
     "profile J";
 
 /* GNU parallel has these, or had them once. */

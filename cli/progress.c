@@ -208,6 +208,7 @@ progress_event(void *self, const struct knee_event *e)
 	case KNEE_EVENT_RETRY:
 	case KNEE_EVENT_RESULT:
 	case KNEE_EVENT_LIMIT:
+	case KNEE_EVENT_WHOLE:
 	case KNEE_EVENTS:
 		break;
 	}

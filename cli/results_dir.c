@@ -237,6 +237,7 @@ event_take(struct results_dir *d, const struct knee_event *e)
 	case KNEE_EVENT_LIMIT:
 	case KNEE_EVENT_NOTE:
 	case KNEE_EVENT_END:
+	case KNEE_EVENT_WHOLE:
 	case KNEE_EVENTS:
 		break;
 	}

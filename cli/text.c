@@ -316,6 +316,8 @@ event_take(struct text_sink *t, const struct knee_event *e)
 		if (err == 0 && t->marks.journal != NULL)
 			err = text_marks_add(&t->marks, e->seq, &t->out[0].w, &t->out[1].w);
 		return err;
+	case KNEE_EVENT_WHOLE:
+		return task_put(t, NULL, e, e->stream, e->data, e->size);
 	case KNEE_EVENT_RETRY:
 	case KNEE_EVENT_LIMIT:
 	case KNEE_EVENT_NOTE:

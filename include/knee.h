@@ -116,6 +116,7 @@ enum knee_event_kind {
 	KNEE_EVENT_RESULT,  /* exactly one for each task that was started */
 	KNEE_EVENT_LIMIT,   /* a number at once changed, or why it stays: reason; live sinks only */
 	KNEE_EVENT_NOTE,    /* something the user should read: reason; live sinks only */
+	KNEE_EVENT_WHOLE,   /* text sinks only: as OUTPUT, but of no task: what a plugin's close() prints */
 	KNEE_EVENT_END,     /* the run is over; every text sink is flushed */
 	KNEE_EVENTS
 };

@@ -85,6 +85,10 @@ input_stored(struct knee *k, const struct knee_input *input)
 
 	if (stored->result != NULL)
 		kn_sched_stored(&k->sched, stored->result);
+	err = kn_run_part(k, k->seq, stored->part,
+	    stored->result != NULL && !knee_failed(stored->result) ? stored->part_size : 0);
+	if (err < 0)
+		return err;
 	if (stored->result == NULL || stored->printed) {
 		kn_merge_drop(&k->merge, k->seq);
 		return 0;

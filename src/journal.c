@@ -429,6 +429,7 @@ journal_event(void *self, const struct knee_event *ev)
 	case KNEE_EVENT_END:
 		return commit(j);
 	case KNEE_EVENT_OUTPUT:
+	case KNEE_EVENT_WHOLE:
 	case KNEE_EVENTS:
 		break;
 	}

@@ -11,10 +11,30 @@
 /* And of a script its beginning. */
 #define SCRIPT_BYTES 1024
 
+static size_t program_find(const char *const *words, size_t n);
+static const char *base_name(const char *word);
+
 int
-kn_namer_init(struct kn_namer *n, const struct knee_template *template)
+kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 {
-	*n = (struct kn_namer){ .template = template };
+	*n = (struct kn_namer){ .template = o->command, .program = "" };
+	switch (o->executor) {
+	case KNEE_EXEC_PROCESS:
+	case KNEE_EXEC_DRY:
+		break;
+	case KNEE_EXEC_THREAD:
+		n->template = NULL;
+		n->program = o->plugin->name != NULL ? o->plugin->name : o->plugin_argc > 0 ? o->plugin_argv[0] : "";
+		break;
+	case KNEE_EXEC_WORKER:
+		n->template = NULL;
+		n->program = o->nworker > 0 ? o->worker[program_find(o->worker, o->nworker)] : "";
+		break;
+	case KNEE_EXEC_ASYNC:
+		n->template = NULL;
+		break;
+	}
+	n->program = base_name(n->program);
 	return kn_places_new(&n->places);
 }
 
@@ -103,8 +123,10 @@ script_words(char *script, const char **words, size_t max)
 	return n;
 }
 
-int
-kn_namer_name(struct kn_namer *n, const struct knee_input *input, struct kn_key_name *ret)
+/* The words of the command for this input: the first of them, from the program on. How many; 0: none, or
+ * -ENOMEM. */
+static int
+words_get(struct kn_namer *n, const struct knee_input *input, const char *words[WORDS])
 {
 	const struct kn_fill fill = {
 		.args = input->args,
@@ -112,11 +134,15 @@ kn_namer_name(struct kn_namer *n, const struct knee_input *input, struct kn_key_
 		.seq = 1,
 		.slot = 1,
 	};
-	const char *words[WORDS];
 	size_t count, at;
 	int err;
 
-	*ret = (struct kn_key_name){ .place.spindle = -1 };
+	if (n->template == NULL) {
+		words[0] = n->program;
+		for (count = 0; count < fill.nargs && count < WORDS - 1; count++)
+			words[count + 1] = fill.args[count];
+		return (int)count + 1;
+	}
 	err = kn_template_command(n->template, &fill, &n->command);
 	if (err < 0)
 		return err == -ENOMEM ? err : 0;
@@ -129,13 +155,24 @@ kn_namer_name(struct kn_namer *n, const struct knee_input *input, struct kn_key_
 		for (size_t i = 0; i < count; i++)
 			words[i] = n->command.argv[i];
 	}
-	if (count == 0)
-		return 0;
 	at = program_find(words, count);
-	strncpy(ret->program, base_name(words[at]), sizeof(ret->program) - 1);
-	for (size_t i = at + 1; i < count && ret->kind[0] == '\0'; i++)
+	memmove(words, words + at, (count - at) * sizeof(*words));
+	return (int)(count - at);
+}
+
+int
+kn_namer_name(struct kn_namer *n, const struct knee_input *input, struct kn_key_name *ret)
+{
+	const char *words[WORDS];
+	int count = words_get(n, input, words);
+
+	*ret = (struct kn_key_name){ .place.spindle = -1 };
+	if (count <= 0)
+		return count;
+	strncpy(ret->program, base_name(words[0]), sizeof(ret->program) - 1);
+	for (int i = 1; i < count && ret->kind[0] == '\0'; i++)
 		ending_of(words[i], ret->kind, sizeof(ret->kind));
-	if (n->places != NULL && count > at + 1)
-		kn_places_find(n->places, words + at + 1, count - at - 1, &ret->place);
+	if (n->places != NULL && count > 1)
+		kn_places_find(n->places, words + 1, (size_t)count - 1, &ret->place);
 	return 0;
 }

@@ -34,6 +34,9 @@ defaults_fill(struct knee_options *o)
 		o->tmpdir = "/tmp";
 	if (o->memory_bytes == 0)
 		o->memory_bytes = 4 << 20;
+	/* Whether threads wait for one another can be seen with a given number, too. */
+	if (o->executor == KNEE_EXEC_THREAD)
+		o->measure = 1;
 }
 
 static const char *
@@ -41,8 +44,10 @@ options_wrong(const struct knee_options *o)
 {
 	if (o->source.next == NULL)
 		return "options.source.next is not set";
-	if (o->command == NULL)
+	if (o->command == NULL && (o->executor == KNEE_EXEC_PROCESS || o->executor == KNEE_EXEC_DRY))
 		return "options.command is not set";
+	if (o->executor == KNEE_EXEC_THREAD && (o->plugin == NULL || o->plugin->run == NULL))
+		return "options.plugin is not set, or has no run";
 	if (o->limit_max > 0 && o->limit_min > o->limit_max)
 		return "options.limit_min is above options.limit_max";
 	if (o->timeout_ns < 0 || o->timeout_frac < 0 || o->delay_ns < 0)
@@ -78,7 +83,7 @@ knee_new(const struct knee_options *options, knee **ret, char *err, size_t errsi
 	defaults_fill(&k->options);
 	e = kn_run_init(k);
 	if (e < 0) {
-		(void)snprintf(err, errsize, "%s", strerror(-e));
+		(void)snprintf(err, errsize, "%s", k->error[0] != '\0' ? k->error : strerror(-e));
 		knee_free(k);
 		return e;
 	}

@@ -389,6 +389,7 @@ emit(struct kn_merge *m, const struct kn_task *t, struct knee_event *ev)
 	ev->command = t->command;
 	ev->args = t->args;
 	ev->nargs = t->nargs;
+	ev->input_data = t->data;
 	err = m->host.emit(m->host.self, ev);
 	if (err != -EAGAIN)
 		return err;

@@ -44,7 +44,7 @@ kn_meter_init(struct kn_meter *m, const struct knee_options *o, const struct kn_
 	m->names = o->limit == 0 || o->measure;
 	err = kn_tuner_new(&options, machine, &m->tuner);
 	if (err == 0 && m->names)
-		err = kn_namer_init(&m->namer, o->command);
+		err = kn_namer_init(&m->namer, o);
 	if (err == 0 &&
 	    (m->names || o->load_max > 0 || o->memfree_bytes > 0 || o->memsuspend_bytes > 0 || o->noswap))
 		err = kn_vitals_new(&m->vitals);
@@ -218,5 +218,14 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	r->disk_bytes = t->usage.disk_bytes;
 	r->tree_rss_bytes = t->usage.peak_bytes;
 	r->delay_ns = t->usage.delay_ns;
+	kn_tuner_ended(m->tuner, t->key, &end);
+}
+
+void
+kn_meter_returned(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
+{
+	struct kn_end end = { .now_ns = now_ns, .started_ns = t->started_ns, .usage = t->usage, .cut = true };
+
+	usage_delta(&t->usage, &t->told, &end.delta);
 	kn_tuner_ended(m->tuner, t->key, &end);
 }

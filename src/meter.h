@@ -44,6 +44,8 @@ void kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_n
     bool left_known);
 /* A task's attempt has ended: t->result and t->usage are final. */
 void kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns);
+/* ... or was no attempt after all: its length tells nothing. */
+void kn_meter_returned(struct kn_meter *m, struct kn_task *t, int64_t now_ns);
 
 /* What the kernel or a container withholds, so that decisions are made without: the bits of
  * kn_usage_known and kn_vitals_known that were seen. False: too early to tell. */

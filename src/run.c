@@ -17,8 +17,10 @@
 #include "explain.h"
 #include "sys/machine.h"
 
-/* Starts in one turn, so that output and ends are looked at in between. */
+/* Starts in one turn, so that output and ends are looked at in between: of processes, and of what costs
+ * little. */
 #define STARTS_PER_TURN 16
+#define STARTS_PER_TURN_MOST 1024
 
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
@@ -81,6 +83,26 @@ kn_run_merged(struct knee *k, int err)
 	return kn_run_fail(k, err, "%s", k->merge.error[0] ? k->merge.error : strerror(-err));
 }
 
+int
+kn_run_part(struct knee *k, uint64_t seq, const void *part, size_t size)
+{
+	int err = kn_whole_put(k->whole, seq, part, size);
+
+	return err < 0 ? kn_run_fail(k, err, "%s", strerror(-err)) : 0;
+}
+
+/* kn_whole_host.output: after all tasks, behind everything. */
+static void
+whole_output(void *self, enum knee_stream stream, const char *data, size_t n)
+{
+	struct knee *k = self;
+	const struct knee_event ev = { .kind = KNEE_EVENT_WHOLE, .stream = stream, .data = data, .size = n };
+	int err = kn_sinks_text(k, &ev);
+
+	if (err == -EAGAIN)
+		k->slow = true;
+}
+
 /* ---- what happens to tasks ------------------------------------------------ */
 
 static int step_take(struct knee *k, struct kn_task *t, struct kn_step step);
@@ -121,6 +143,9 @@ ready_drop(struct knee *k)
 			(void)task_event(k, t, KN_CANCEL);
 		t = next;
 	}
+	for (t = k->sched.handed.first; t != NULL; t = t->next)
+		if (t->result.attempt == 0)
+			(void)task_event(k, t, KN_CANCEL);
 	kn_feed_drop(k);
 }
 
@@ -140,6 +165,8 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 	kn_feed_drop(k); /* and tells the tuner that nothing waits */
 	if (err == 0)
 		err = list_event(k, &k->sched.waiting, event);
+	if (err == 0)
+		err = list_event(k, &k->sched.handed, event);
 	if (err == 0)
 		err = list_event(k, &k->sched.running, event);
 	(void)err; /* kept in k->err; the turn sees it */
@@ -261,6 +288,9 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 	case KN_RESULT:
 		err = kn_sinks_task(k, KNEE_EVENT_RESULT, t);
 		if (err == 0)
+			err = kn_run_part(k, t->seq, t->part.data, knee_failed(&t->result) ? 0 : t->part.len);
+		kn_buf_done(&t->part);
+		if (err == 0)
 			halt_check(k, t);
 		return kn_run_merged(k, kn_merge_result(&k->merge, t));
 	}
@@ -276,6 +306,43 @@ task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *
 
 	if (err == 0 && k->merge.slow)
 		k->exec.paused = true;
+}
+
+/* kn_exec_host.began */
+static void
+task_began(void *self, struct kn_task *t, int64_t since_ns)
+{
+	struct knee *k = self;
+	int64_t now_ns = k->loop.now_ns;
+
+	if (since_ns > now_ns)
+		since_ns = now_ns;
+	t->result.start_time_ns = k->time_ns - (now_ns - since_ns);
+	(void)task_event(k, t, KN_START);
+	t->started_ns = since_ns;
+	kn_tuner_handed(k->meter.tuner, t->key, -1);
+	kn_tuner_started(k->meter.tuner, t->key, now_ns);
+	(void)kn_sinks_task(k, KNEE_EVENT_START, t);
+}
+
+/* kn_exec_host.returned */
+static void
+task_returned(void *self, struct kn_task *t)
+{
+	struct knee *k = self;
+	bool began = t->state != KN_HANDED;
+
+	if (t->suspended_ns != 0)
+		resume(k, t);
+	kn_merge_retry(&k->merge, t);
+	t->part.len = 0;
+	if (began)
+		kn_meter_returned(&k->meter, t, k->loop.now_ns);
+	else
+		kn_tuner_handed(k->meter.tuner, t->key, -1);
+	(void)task_event(k, t, KN_RETURN);
+	if (t->state == KN_READY)
+		kn_feed_tell(k, t->key);
 }
 
 /* kn_exec_host.ended */
@@ -332,7 +399,7 @@ changes_tell(struct knee *k)
 static int
 start_refused(struct knee *k, int err)
 {
-	if (k->sched.running.len == 0 && ++k->refusals >= REFUSALS_MAX)
+	if (k->sched.running.len + k->sched.handed.len == 0 && ++k->refusals >= REFUSALS_MAX)
 		return kn_run_fail(k, err, "cannot start a task: %s", strerror(-err));
 	k->hold_starts_ns = kn_tuner_refused(k->meter.tuner, err, k->loop.now_ns);
 	return changes_tell(k);
@@ -368,6 +435,7 @@ task_start(struct knee *k, struct kn_task *t)
 		return start_refused(k, err);
 	/* Kept until now: if there is no other attempt after all, it is the last one's output. */
 	kn_merge_retry(&k->merge, t);
+	t->part.len = 0;
 	t->result = (struct knee_result){ .attempt = t->result.attempt };
 	t->result.start_time_ns = kn_loop_time_ns();
 	t->usage = t->told = (struct kn_usage){ 0 };
@@ -381,6 +449,12 @@ task_start(struct knee *k, struct kn_task *t)
 	k->last_start_ns = k->loop.now_ns;
 	if (err < 0)
 		return task_unstarted(k, t, KNEE_NOT_STARTED, err);
+	if (k->exec.ops->limit != NULL) {
+		(void)task_event(k, t, KN_HAND);
+		kn_tuner_handed(k->meter.tuner, t->key, 1);
+		kn_feed_tell(k, t->key);
+		return 0;
+	}
 	(void)task_event(k, t, KN_START);
 	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
 	kn_feed_tell(k, t->key);
@@ -408,12 +482,12 @@ pick(struct knee *k)
 static bool
 wants_start(struct knee *k)
 {
-	if (k->err != 0 || k->slow || k->held)
+	if (k->err != 0 || k->slow || k->held || kn_whole_full(k->whole))
 		return false;
 	if (pick(k) >= 0)
 		return true;
 	return kn_feed_may_read(k) && k->queue.len == 0 && kn_sched_starved(&k->sched) &&
-	    k->sched.running.len < k->limit;
+	    k->sched.running.len + k->sched.handed.len < (uint64_t)k->limit + k->ahead;
 }
 
 /* The next task of this key: one that is ready for another attempt, or a new one. */
@@ -463,14 +537,32 @@ pick_or_read(struct knee *k)
 	return key;
 }
 
+/* Let the executor know how many may run, and the tuner how many more it may be given: none where
+ * there are several kinds of work, each with a limit of its own. How many to start in this turn. */
+static unsigned
+ahead_tell(struct knee *k)
+{
+	unsigned ahead = k->exec.ops->limit(&k->exec, k->limit);
+
+	if (kn_tuner_nclasses(k->meter.tuner) > 2)
+		ahead = 0;
+	k->ahead = ahead;
+	kn_tuner_ahead(k->meter.tuner, ahead);
+	return ahead < STARTS_PER_TURN ? STARTS_PER_TURN :
+	    ahead < STARTS_PER_TURN_MOST ? ahead : STARTS_PER_TURN_MOST;
+}
+
 static int
 start_some(struct knee *k)
 {
 	struct kn_task *t;
+	unsigned most = STARTS_PER_TURN;
 	int key, err;
 
 	k->read_more = false;
-	for (int i = 0; i < STARTS_PER_TURN && wants_start(k); i++) {
+	if (k->exec.ops->limit != NULL)
+		most = ahead_tell(k);
+	for (unsigned i = 0; i < most && wants_start(k); i++) {
 		key = pick_or_read(k);
 		/* Only now for the delay: the end of the input does not wait for it. */
 		if (key < 0 || start_wait_ns(k) > 0 || !may_start(k))
@@ -604,6 +696,8 @@ turn_deadline(struct knee *k)
 
 	if (k->exec_next_ns < at)
 		at = k->exec_next_ns;
+	if (k->whole_next_ns < at)
+		at = k->whole_next_ns;
 	if (kn_meter_due_ns(&k->meter) < at)
 		at = kn_meter_due_ns(&k->meter);
 	for (size_t i = 0; i < k->options.nsinks; i++)
@@ -702,7 +796,7 @@ retire(struct knee *k)
 static bool
 finished(const struct knee *k)
 {
-	if (k->sched.running.len > 0)
+	if (k->sched.running.len + k->sched.handed.len > 0)
 		return false;
 	if (k->err != 0)
 		return true;
@@ -712,12 +806,24 @@ finished(const struct knee *k)
 	    !k->print_more;
 }
 
+/* All tasks have ended and are printed: what is left is the whole. Of a run that was cut short there is
+ * none, nor while a function that was given up may still use what the tasks share. */
+static bool
+whole_finished(struct knee *k)
+{
+	if (k->err != 0 || k->sched.stopped || k->exec.plugin_lost)
+		return true;
+	kn_whole_finish(k->whole);
+	return kn_whole_finished(k->whole);
+}
+
 static int
 turn_steps(struct knee *k)
 {
 	int err;
 
 	err = kn_loop_wait(&k->loop, turn_deadline(k));
+	k->time_ns = kn_loop_time_ns();
 	if (err < 0)
 		return k->err != 0 ? err : kn_run_fail(k, err, "waiting for events: %s", strerror(-err));
 	err = deadlines_pass(k);
@@ -729,14 +835,17 @@ turn_steps(struct knee *k)
 		return err;
 	/* After the starts: an executor may end a task at once. */
 	err = k->exec.ops->tick(&k->exec, &k->exec_next_ns);
-	return err < 0 ? kn_run_fail(k, err, "running tasks: %s", strerror(-err)) : 0;
+	if (err < 0)
+		return kn_run_fail(k, err, "running tasks: %s", strerror(-err));
+	err = kn_whole_turn(k->whole, k->slow, &k->whole_next_ns);
+	return err < 0 ? kn_run_fail(k, err, "combining results: %s", strerror(-err)) : 0;
 }
 
 int
 kn_run_turn(struct knee *k)
 {
 	const struct knee_event end = { .kind = KNEE_EVENT_END };
-	bool broken = k->err != 0;
+	bool broken = k->err != 0, over;
 
 	if (k->ended)
 		return k->err;
@@ -749,10 +858,11 @@ kn_run_turn(struct knee *k)
 		k->exec_next_ns = 0;
 		kn_run_stop(k, KNEE_STOP_NOW);
 	}
-	k->woken = k->woken || finished(k);
+	over = finished(k) && whole_finished(k);
+	k->woken = k->woken || over;
 	kn_sinks_tick(k);
 	retire(k);
-	if (!finished(k))
+	if (!over)
 		return 1;
 	kn_feed_peek(k);
 	if (k->err == 0)
@@ -761,6 +871,12 @@ kn_run_turn(struct knee *k)
 	k->ended = true;
 	return k->err;
 }
+
+static const struct kn_exec_ops *const executors[] = {
+	[KNEE_EXEC_PROCESS] = &kn_exec_process,
+	[KNEE_EXEC_DRY] = &kn_exec_dry,
+	[KNEE_EXEC_THREAD] = &kn_exec_thread,
+};
 
 int
 kn_run_init(struct knee *k)
@@ -777,6 +893,7 @@ kn_run_init(struct knee *k)
 		.halt = o->halt,
 		.resumable = o->resumable != 0,
 	};
+	const struct kn_whole_host whole_host = { .output = whole_output, .self = k };
 	const struct kn_merge_host merge_host = { .emit = kn_sinks_text, .printed = task_retire, .self = k };
 	int err;
 
@@ -797,9 +914,18 @@ kn_run_init(struct knee *k)
 	k->exec = (struct kn_exec){
 		.options = o,
 		.loop = &k->loop,
-		.host = { .output = task_output, .ended = task_ended, .self = k },
+		.host = { .began = task_began,
+		    .returned = task_returned,
+		    .output = task_output,
+		    .ended = task_ended,
+		    .self = k },
 	};
-	k->exec.ops = o->executor == KNEE_EXEC_DRY ? &kn_exec_dry : &kn_exec_process;
+	if (o->plugin != NULL)
+		err = kn_whole_new(o, &k->loop, &whole_host, &k->whole, k->error, sizeof(k->error));
+	if (err < 0)
+		return err;
+	k->exec.plugin_state = kn_whole_state(k->whole);
+	k->exec.ops = executors[o->executor];
 	err = k->exec.ops->open(&k->exec);
 	if (err < 0) {
 		k->exec.ops = NULL;
@@ -815,7 +941,7 @@ kn_run_done(struct knee *k)
 	struct kn_caller_watch *c;
 
 	/* What still runs is killed; its end is not waited for by the loop any more. */
-	if (k->exec.ops != NULL && k->sched.running.len > 0) {
+	if (k->exec.ops != NULL && k->sched.running.len + k->sched.handed.len > 0) {
 		k->err = k->err != 0 ? k->err : -ECANCELED;
 		kn_run_stop(k, KNEE_STOP_KILL);
 		while (kn_run_turn(k) > 0)
@@ -823,6 +949,7 @@ kn_run_done(struct knee *k)
 	}
 	if (k->exec.ops != NULL)
 		k->exec.ops->close(&k->exec);
+	kn_whole_free(k->whole, k->exec.plugin_lost);
 	retire(k);
 	kn_meter_done(&k->meter);
 	kn_queue_done(&k->queue);

@@ -12,6 +12,7 @@
 #include "merge.h"
 #include "meter.h"
 #include "sys/loop.h"
+#include "whole.h"
 
 /* What a sink waits for. */
 struct kn_sink_state {
@@ -38,6 +39,8 @@ struct knee {
 	struct kn_meter meter;
 	struct kn_exec exec;
 	struct kn_merge merge;
+	struct kn_whole *whole;         /* owned; of a plugin; NULL without one */
+	int64_t whole_next_ns;          /* when it wants its turn */
 
 	struct kn_watch source_watch;   /* waits for an input */
 	bool source_waiting, source_ended;
@@ -55,11 +58,13 @@ struct knee {
 	struct kn_list retired;         /* tasks to be freed when the turn is over */
 
 	unsigned limit;                 /* of all kinds of work together */
+	unsigned ahead;                 /* what the executor may have ready beyond it */
 	unsigned suspended;             /* running tasks that are stopped for want of memory */
 	bool read_more;                 /* there is room to read further ahead at once */
 	bool held;                      /* options.may_start said no: ask again after knee_wake() */
 	int64_t exec_next_ns;           /* when the executor wants its tick */
 	int64_t begin_ns;               /* of the run */
+	int64_t time_ns;                /* since the Epoch, of this turn */
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	unsigned refusals;              /* in a row with nothing running */

@@ -11,6 +11,8 @@
 int kn_run_fail(struct knee *k, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* An error of merge's own, or one that a sink has reported already through it. */
 int kn_run_merged(struct knee *k, int err);
+/* Task seq has its result, and this part of the whole. 0, or -errno with k->err set. */
+int kn_run_part(struct knee *k, uint64_t seq, const void *part, size_t size);
 /* The texts that follow from the slot: anew for every attempt. 0 or -ENOMEM. */
 int kn_run_texts(struct knee *k, struct kn_task *t);
 

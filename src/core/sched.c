@@ -46,6 +46,7 @@ void
 kn_sched_done(struct kn_sched *s)
 {
 	list_free(&s->ready);
+	list_free(&s->handed);
 	list_free(&s->running);
 	list_free(&s->waiting);
 	kn_heap_done(&s->deadlines);
@@ -154,17 +155,22 @@ finish(struct kn_sched *s, struct kn_list *from, struct kn_task *t)
 	return (struct kn_step){ .action = KN_RESULT };
 }
 
+static struct kn_step task_end(struct kn_sched *s, struct kn_task *t, enum kn_reason reason, int64_t now_ns);
+
 static struct kn_step
 task_start(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
 	int64_t bound = timeout_ns(s);
+	bool cancelled = t->state == KN_HANDED && t->reason == KN_BY_CANCEL;
 
-	to_list(s, &s->ready, &s->running, t, KN_RUNNING);
+	to_list(s, t->state == KN_HANDED ? &s->handed : &s->ready, &s->running, t, KN_RUNNING);
 	slot_take(s, t->slot);
 	if (t->result.attempt++ == 0)
 		s->started++;
 	t->reason = KN_BY_ITSELF;
 	t->started_ns = now_ns;
+	if (cancelled)
+		return task_end(s, t, KN_BY_CANCEL, now_ns);
 	if (bound > 0)
 		deadline_set(s, t, now_ns + bound);
 	if (s->running.len > s->peak)
@@ -224,7 +230,8 @@ task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 
 	slot_give(s, t->slot);
 	kn_heap_remove(&s->deadlines, &t->deadline);
-	r->runtime_ns = now_ns - t->started_ns;
+	if (r->runtime_ns <= 0)
+		r->runtime_ns = now_ns - t->started_ns;
 	s->runtime_sum_ns += r->runtime_ns;
 	if (t->reason == KN_BY_REQUEUE && !s->cancelling)
 		return requeued(s, t);
@@ -314,16 +321,59 @@ task_drop(struct kn_sched *s, struct kn_task *t)
 	return (struct kn_step){ .action = KN_FORGET };
 }
 
-enum handler { NONE, START, EXIT, DEADLINE, CANCEL, KILL, DROP, REQUEUE };
+static struct kn_step
+task_hand(struct kn_sched *s, struct kn_task *t)
+{
+	to_list(s, &s->ready, &s->handed, t, KN_HANDED);
+	slot_take(s, t->slot);
+	t->reason = KN_BY_ITSELF;
+	return (struct kn_step){ 0 };
+}
+
+/* The executor has it still, and gives it back: or begins it in this very moment. */
+static struct kn_step
+task_recall(struct kn_task *t, int signal)
+{
+	t->reason = KN_BY_CANCEL;
+	return (struct kn_step){ .action = KN_SIGNAL, .signal = signal };
+}
+
+/* What began was no attempt. One that was to end had its time, and has its end. */
+static struct kn_step
+task_return(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
+{
+	if (t->state == KN_ENDING && t->reason != KN_BY_REQUEUE) {
+		t->result.outcome = KNEE_CANCELLED;
+		return task_exit(s, t, now_ns);
+	}
+	slot_give(s, t->slot);
+	kn_heap_remove(&s->deadlines, &t->deadline);
+	if (t->state != KN_HANDED && --t->result.attempt == 0)
+		s->started--;
+	to_list(s, t->state == KN_HANDED ? &s->handed : &s->running, &s->ready, t, KN_READY);
+	if (s->cancelling || (s->stopped && t->result.attempt == 0))
+		return task_drop(s, t);
+	return (struct kn_step){ 0 };
+}
+
+enum handler { NONE, START, EXIT, DEADLINE, CANCEL, KILL, DROP, REQUEUE, HAND, RECALL, RECALL_KILL, RETURN };
 
 static const enum handler life[KN_STATES][KN_EVENTS] = {
-	[KN_READY] = { [KN_START] = START, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
+	[KN_READY] = { [KN_START] = START, [KN_HAND] = HAND, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
+	[KN_HANDED] = { [KN_START] = START,
+	    [KN_RETURN] = RETURN,
+	    [KN_CANCEL] = RECALL,
+	    [KN_KILL] = RECALL_KILL },
 	[KN_RUNNING] = { [KN_EXIT] = EXIT,
 	    [KN_DEADLINE] = DEADLINE,
 	    [KN_CANCEL] = CANCEL,
 	    [KN_KILL] = KILL,
-	    [KN_REQUEUE] = REQUEUE },
-	[KN_ENDING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_KILL] = KILL },
+	    [KN_REQUEUE] = REQUEUE,
+	    [KN_RETURN] = RETURN },
+	[KN_ENDING] = { [KN_EXIT] = EXIT,
+	    [KN_DEADLINE] = DEADLINE,
+	    [KN_KILL] = KILL,
+	    [KN_RETURN] = RETURN },
 	[KN_WAITING] = { [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
 	[KN_DONE] = { NONE },
 };
@@ -346,6 +396,14 @@ kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64
 		return task_drop(s, t);
 	case REQUEUE:
 		return task_end(s, t, KN_BY_REQUEUE, now_ns);
+	case HAND:
+		return task_hand(s, t);
+	case RECALL:
+		return task_recall(t, s->rules.term_seq[0].signal);
+	case RECALL_KILL:
+		return task_recall(t, 9);
+	case RETURN:
+		return task_return(s, t, now_ns);
 	case NONE:
 		break;
 	}
@@ -384,7 +442,7 @@ kn_sched_prepare(struct kn_sched *s, struct kn_task *t)
 {
 	int err;
 
-	err = kn_heap_reserve(&s->deadlines, s->running.len + s->waiting.len + 1);
+	err = kn_heap_reserve(&s->deadlines, s->handed.len + s->running.len + s->waiting.len + 1);
 	if (err < 0)
 		return err;
 	return slot_find(s, &t->slot);
@@ -445,7 +503,7 @@ kn_sched_next_ns(const struct kn_sched *s)
 bool
 kn_sched_idle(const struct kn_sched *s)
 {
-	return s->ready.len == 0 && s->running.len == 0 && s->waiting.len == 0;
+	return s->ready.len == 0 && s->handed.len == 0 && s->running.len == 0 && s->waiting.len == 0;
 }
 
 bool

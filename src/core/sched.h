@@ -7,12 +7,17 @@
  *
  *	          start    exit      deadline       cancel         kill             requeue
  *	READY     RUNNING                           DONE           DONE
+ *	HANDED    RUNNING                           signal         SIGKILL
  *	RUNNING            judge     ENDING+signal  ENDING+signal  ENDING+SIGKILL   ENDING+signal
  *	ENDING             judge     next signal                   SIGKILL
  *	WAITING                      READY          DONE+result    DONE+result
  *	DONE
  *
  * judge: DONE with a result; WAITING when it failed and has attempts left; READY after a requeue.
+ *
+ * An executor that keeps tasks ready takes them by HAND (READY to HANDED), tells by START when one of them
+ * begins, which is ended at once if it was cancelled meanwhile, and may give a task back by RETURN:
+ * READY again, or DONE when it is not wanted any more.
  */
 #ifndef KN_SCHED_H
 #define KN_SCHED_H
@@ -21,7 +26,17 @@
 #include "queue.h"
 #include "task.h"
 
-enum kn_event { KN_START, KN_EXIT, KN_DEADLINE, KN_CANCEL, KN_KILL, KN_REQUEUE, KN_EVENTS };
+enum kn_event {
+	KN_START,
+	KN_EXIT,
+	KN_DEADLINE,
+	KN_CANCEL,
+	KN_KILL,
+	KN_REQUEUE,
+	KN_HAND,
+	KN_RETURN,
+	KN_EVENTS
+};
 
 enum kn_action {
 	KN_NOTHING,
@@ -51,12 +66,13 @@ struct kn_rules {
 };
 
 /*
- * Every task that has no RESULT is in exactly one list. A slot is taken from START
- * to the action that follows EXIT.
+ * Every task that has no RESULT is in exactly one list. A slot is taken from HAND or START
+ * to the action that follows EXIT, or RETURN.
  */
 struct kn_sched {
 	struct kn_rules rules;
 	struct kn_list ready;           /* waiting for a slot: their back-off is over, or refused */
+	struct kn_list handed;
 	struct kn_list running;         /* RUNNING and ENDING, oldest start first */
 	struct kn_list waiting;
 	struct kn_heap deadlines;
@@ -89,8 +105,8 @@ struct kn_task *kn_sched_next(const struct kn_sched *s, unsigned key);
  * no undoing. 0 or -ENOMEM. */
 int kn_sched_prepare(struct kn_sched *s, struct kn_task *t);
 
-/* Tell what happened to t. KN_START: result.start_time_ns may be set by the caller;
- * KN_EXIT: result filled but for attempt and runtime. */
+/* Tell what happened to t. KN_START: result.start_time_ns may be set by the caller, and now_ns may lie in
+ * the past; KN_EXIT: result filled but for attempt, and runtime unless that is known better. */
 struct kn_step kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64_t now_ns);
 
 /* Time that does not count has passed: move the starts and deadlines of what runs. */

@@ -71,6 +71,7 @@ kn_task_new(uint64_t seq, const struct knee_input *input, size_t exec_bytes)
 	}
 	t->args = (const char *const *)args;
 	t->nargs = input->nargs;
+	t->data = input->data;
 	return t;
 }
 
@@ -79,6 +80,7 @@ kn_task_free(struct kn_task *t)
 {
 	if (t == NULL)
 		return;
+	kn_buf_done(&t->part);
 	kn_held_done(&t->held[0]);
 	kn_held_done(&t->held[1]);
 	free(t->command);

@@ -16,6 +16,7 @@
 
 enum kn_state {
 	KN_READY,                   /* may be started */
+	KN_HANDED,                  /* its executor has it, and has not begun it yet */
 	KN_RUNNING,
 	KN_ENDING,                  /* was sent a signal of the ending sequence */
 	KN_WAITING,                 /* failed; waits for its next attempt */
@@ -49,9 +50,12 @@ struct kn_task {
 	int64_t suspended_ns;           /* stopped for want of memory since then; 0: it is not */
 	bool busy;                      /* its last attempt said: too many at once */
 
+	struct kn_buf part;             /* what it has for the whole; empty: nothing */
+
 	/* what to run: borrowed from the block's end */
 	const char *const *args;
 	size_t nargs;
+	void *data;                     /* the caller's own; not looked at */
 	char *command;                  /* owned; the text, when wanted, else NULL */
 	char *tag;                      /* owned; NULL without a tag */
 

@@ -12,16 +12,17 @@
 #include "../sys/loop.h"
 
 /* Whom an executor reports to: run.c. Called on the loop's thread, from within its turn or tick, but
- * not from start(). */
+ * not from start() or signal(). */
 struct kn_exec_host {
-	/* Only of executors with a limit hook: what start() took begins to run now. Its time counts from here. */
-	void (*began)(void *self, struct kn_task *t);
+	/* Only of executors with a limit hook: what start() took begins to run. Its time counts from
+	 * since_ns: CLOCK_MONOTONIC, not after now. */
+	void (*began)(void *self, struct kn_task *t, int64_t since_ns);
 	/* ... and: it is not going to run, or through no fault of its own has to run again (a worker died
 	 * with others' records in it). That was no attempt; start() will be called once more. */
 	void (*returned)(void *self, struct kn_task *t);
 	/* The data is borrowed until it returns. */
 	void (*output)(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n);
-	/* t->result holds outcome, status and usage, t->usage the last of what was looked at. t and its private part stay valid
+	/* t->result holds outcome, status and usage, and runtime_ns if it is known better than from now; t->usage the last of what was looked at. t and its private part stay valid
 	 * until the turn is over. */
 	void (*ended)(void *self, struct kn_task *t);
 	void *self;
@@ -32,6 +33,8 @@ struct kn_exec {
 	const struct knee_options *options;     /* borrowed */
 	struct kn_loop *loop;                   /* borrowed */
 	struct kn_exec_host host;
+	void *plugin_state;                     /* of options->plugin, made by its open() */
+	bool plugin_lost;                       /* after close: functions go on, and it must not be closed */
 	void *state;                            /* the executor's own, from open to close */
 	bool paused;                            /* set by run.c: report no output, but what is left when
 	                                           a task ends */
@@ -48,8 +51,8 @@ struct kn_exec_ops {
 	 * loop: no more than limit tasks may run at once from now on. Returns how many more than that it
 	 * would like to be given. NULL: what is started runs. Called before the starts of each turn. */
 	unsigned (*limit)(struct kn_exec *e, unsigned limit);
-	/* Of the ending sequence, or the user's. A task that has not begun yet ends at any signal of the former,
-	 * its outcome is KNEE_SIGNALED. After SIGKILL it ends soon, whatever it does. */
+	/* Of the ending sequence, or the user's. A task that has not begun yet is returned soon after any signal
+	 * of the former, if it does not begin in this very moment. After SIGKILL one ends soon, whatever it does. */
 	void (*signal)(struct kn_exec *e, struct kn_task *t, int signal);
 	/* Bring t->usage up to date; deep: and see what it waits for. NULL: there is nothing to see. */
 	void (*look)(struct kn_exec *e, struct kn_task *t, bool deep);

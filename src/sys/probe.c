@@ -401,3 +401,29 @@ kn_probe_done(struct kn_probe *p)
 	kn_fd_close(&p->io_fd);
 	*p = (struct kn_probe)KN_PROBE_NONE;
 }
+
+void
+kn_probe_thread(pid_t tid, bool look_deep, struct kn_usage *ret)
+{
+	char path[PATH_BYTES], text[128];
+	const char *s = text;
+	struct kn_usage io = { 0 };
+	struct stat_line stat;
+	pid_t pid = getpid();
+	int fd;
+
+	put_path(path, pid, tid, "schedstat");
+	if (kn_procfile_read(path, text, sizeof(text)) > 0) {
+		ret->cpu_ns = (int64_t)kn_procfile_number(&s);
+		ret->delay_ns = (int64_t)kn_procfile_number(&s);
+		ret->known |= KN_USAGE_CPU | KN_USAGE_DELAY;
+	}
+	put_path(path, pid, tid, "io");
+	fd = kn_procfile_open(path);
+	if (fd >= 0 && read_io(fd, &io) == 0)
+		take_bytes(ret, &io);
+	kn_fd_close(&fd);
+	/* A thread that carries out a task is not one of the idle ones that wait on a futex. */
+	if (look_deep && read_stat(pid, tid, &stat) == 0)
+		take_blocked(ret, kn_blocked_by(pid, tid, stat.state, true));
+}

@@ -40,4 +40,8 @@ void kn_probe_look(struct kn_probe *p, bool look_deep);
 void kn_probe_last(struct kn_probe *p);
 void kn_probe_done(struct kn_probe *p);
 
+/* One thread of this process: its totals so far go to *ret, but for rss; a deep look is added to what *ret
+ * has of them. What cannot be read stays as it was. */
+void kn_probe_thread(pid_t tid, bool look_deep, struct kn_usage *ret);
+
 #endif

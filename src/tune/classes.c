@@ -231,6 +231,8 @@ kn_tuner_move(struct kn_tuner *t, struct kn_key *k, unsigned class, int64_t now_
 	from->running -= k->running;
 	from->queued -= k->queued;
 	to->running += k->running;
+	from->handed -= k->handed;
+	to->handed += k->handed;
 	to->queued += k->queued;
 	if (to->running > to->peak)
 		to->peak = to->running;

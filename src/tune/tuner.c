@@ -244,9 +244,9 @@ outstanding_bytes(const struct kn_tuner *t)
 static bool
 class_room(const struct kn_tuner *t, const struct kn_class *c)
 {
-	if (c->running < c->limiter.limit)
+	if (c->running + c->handed < c->limiter.limit + t->ahead)
 		return true;
-	return !t->fixed && t->running < t->options.least;
+	return !t->fixed && t->running + t->handed < t->options.least;
 }
 
 /* The key of c whose next task has waited longest, or -1. */
@@ -285,7 +285,7 @@ class_next(const struct kn_tuner *t, const bool passed[KN_CLASSES])
 
 	for (unsigned i = 0; i < t->nclasses; i++) {
 		const struct kn_class *c = &t->classes[i];
-		double share = (double)c->running / c->limiter.limit;
+		double share = (double)(c->running + c->handed) / c->limiter.limit;
 
 		if (passed[i] || c->queued == 0 || !class_room(t, c))
 			continue;
@@ -304,7 +304,7 @@ kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
 	const struct kn_class *c;
 	int key;
 
-	if (t->running >= t->cap || t->guard.state >= KN_GUARD_NO_START || (t->guarded && !t->sampled))
+	if (t->running + t->handed >= t->cap + t->ahead || t->guard.state >= KN_GUARD_NO_START || (t->guarded && !t->sampled))
 		return -1;
 	while ((c = class_next(t, passed)) != NULL) {
 		key = key_next(t, c);
@@ -335,6 +335,20 @@ flow(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
 
 	kn_area_flow(&k->area, k->running, now_ns);
 	kn_area_flow(&c->area, c->running, now_ns);
+}
+
+void
+kn_tuner_handed(struct kn_tuner *t, unsigned key, int by)
+{
+	t->handed += (unsigned)by;
+	t->keys[key].handed += (unsigned)by;
+	t->classes[t->keys[key].class].handed += (unsigned)by;
+}
+
+void
+kn_tuner_ahead(struct kn_tuner *t, unsigned ahead)
+{
+	t->ahead = ahead;
 }
 
 void

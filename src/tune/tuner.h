@@ -110,6 +110,11 @@ int kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns);
 /* True when a class could run more, but has nothing queued: reading further ahead may help. */
 bool kn_tuner_hungry(const struct kn_tuner *t);
 
+/* An executor that keeps tasks ready was given one of key, which starts later (kn_tuner_started then, after
+ * by -1), or gave it back: by is 1 or -1. It may be given so many more than the limits say. */
+void kn_tuner_handed(struct kn_tuner *t, unsigned key, int by);
+void kn_tuner_ahead(struct kn_tuner *t, unsigned ahead);
+
 void kn_tuner_started(struct kn_tuner *t, unsigned key, int64_t now_ns);
 /* A running task was looked at: what it used since the last look, however long ago, and since when
  * it runs. Where there are too many, each is looked at in its turn. */

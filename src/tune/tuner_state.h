@@ -45,7 +45,7 @@ struct kn_key {
 	bool growing;
 
 	uint64_t queued, head_seq, started, done;
-	unsigned running;
+	unsigned running, handed;
 	int64_t first_ns;           /* of the first start; 0: none yet */
 	double runtime_ns, cpu_ns, bytes;   /* means of ended tasks, the latest weigh more */
 };
@@ -61,6 +61,7 @@ struct kn_class {
 	struct kn_area area;        /* of running, since the last tick */
 	int64_t ticked_ns;
 	unsigned running, peak;
+	unsigned handed;            /* given to the executor, not begun */
 	uint64_t queued, done;
 	double runtime_ns;          /* mean of ended tasks; 0: none */
 	int64_t oldest_ns;          /* start of the oldest task looked at */
@@ -95,6 +96,7 @@ struct kn_tuner {
 	unsigned nclasses;
 	double alone_sum;           /* of classes that gave their place to another */
 	unsigned running, suspended;
+	unsigned handed, ahead;     /* tasks the executor has, and may have, beside the running ones */
 	uint64_t left;
 	bool left_known;
 	bool fixed;

@@ -83,6 +83,7 @@ on_emit(void *self, const struct knee_event *ev)
 	case KNEE_EVENT_LIMIT:
 	case KNEE_EVENT_NOTE:
 	case KNEE_EVENT_END:
+	case KNEE_EVENT_WHOLE:
 	case KNEE_EVENTS:
 		w->wrong = "an event that is none of merge's";
 	}

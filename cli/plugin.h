@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* --plugin FILE[:SYMBOL]: functions in a shared object instead of a command. */
+#ifndef CLI_PLUGIN_H
+#define CLI_PLUGIN_H
+
+#include <stddef.h>
+
+#include <knee_program.h>
+
+struct plugin {
+	const struct knee_plugin *table;    /* borrowed from the object, which stays loaded */
+	char *path;                 /* owned; as it was loaded */
+	const char **argv;          /* owned; for the plugin's open(): the path, the words, NULL */
+	int argc;
+};
+
+/* Load it. spec: FILE, or FILE:SYMBOL (without: knee_plugin); words: the command's. 0, or -errno that was
+ * said, with what to do. *ret is untouched then. */
+int plugin_load(const char *spec, char *const *words, size_t nwords, struct plugin *ret);
+/* Takes {0}. */
+void plugin_done(struct plugin *p);
+
+#endif
