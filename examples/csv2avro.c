@@ -2,7 +2,8 @@
 /*
  * A plugin that migrates .csv and .csv.gz files to Avro object container files, one file a task:
  *
- *	knee --plugin csv2avro.so [WORDS] ::: a.csv b.csv.gz ...
+ *	knee --plugin csv2avro.so ::: a.csv b.csv.gz ...
+ *	knee --plugin csv2avro.so -- [OPTIONS] ::: a.csv b.csv.gz ...
  *
  *	--schema FILE      an Avro schema: a record of primitive types, or unions of one with null
  *	--out DIR          where the results go (made when missing); else beside the inputs

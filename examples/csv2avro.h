@@ -58,12 +58,13 @@ struct row {
 	unsigned bits; /* of all its bytes together */
 };
 
-/* What is read lies in buf from start to end, and behind it a newline, so that scanning stops there. */
+/* What is read lies in buf from start to end, and behind it a newline, so that scanning stops there; and a
+ * NUL, so that it is a string for who wants one. */
 struct reader {
 	gzFile gz;
-	char *buf; /* owned: size bytes and the newline */
+	char *buf; /* owned: size bytes and these two */
 	size_t size, start, end;
-	char *unquoted; /* owned: size bytes, for the row's fields with doubled quotes */
+	char *unquoted; /* owned: size bytes and a NUL; for the row's fields with doubled quotes */
 	size_t used;
 	int eof, skip; /* skip: what comes up to the next newline is the rest of a row too long */
 	uint64_t line, bytes;

@@ -143,7 +143,7 @@ static const struct {
 int
 options_parse(struct options *o, int argc, const char *const *argv, char *err, size_t errsize)
 {
-	for (int i = 0; i < argc; i++) {
+	for (int i = 1; i < argc; i++) {
 		size_t k = 0, n = sizeof(settings) / sizeof(settings[0]);
 		int bad;
 

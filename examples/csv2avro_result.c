@@ -171,9 +171,7 @@ open_output(struct job *j)
 		o->file, o->part, 0, j->plan.schema, &o->writer, j->shared->options.codec, ROW_BYTES) == 0)
 		return 0;
 	o->writer = NULL;
-	return ferror(o->file) ? write_failed(j) :
-	    errno == ENOMEM    ? job_no_memory(j) :
-				 job_because(j, -E2BIG, "libavro takes no schema beyond 64 KiB");
+	return errno == ENOMEM ? job_no_memory(j) : write_failed(j);
 }
 
 static int

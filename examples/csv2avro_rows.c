@@ -7,6 +7,44 @@
 
 #include "csv2avro.h"
 
+/* What is read is the rest of a row that was too long, up to the next newline. */
+static void
+skip_rest(struct reader *in)
+{
+	const char *newline = memchr(in->buf, '\n', in->end);
+
+	in->start = newline != NULL ? (size_t)(newline + 1 - in->buf) : in->end;
+	in->skip = newline == NULL;
+}
+
+/* zlib puts the file's name before what it says, and so does the caller. */
+static int
+read_failed(struct job *j, const char *text)
+{
+	size_t size = strlen(j->input);
+
+	if (strncmp(text, j->input, size) == 0 && strncmp(text + size, ": ", 2) == 0)
+		text += size + 2;
+	return job_because(j, -EIO, "%s", text);
+}
+
+static int
+resize(struct reader *in, size_t size)
+{
+	char *buf = realloc(in->buf, size + 2);
+
+	if (buf == NULL)
+		return -ENOMEM;
+	in->buf = buf;
+	buf = realloc(in->unquoted, size + 1);
+	if (buf == NULL)
+		return -ENOMEM;
+	buf[size] = '\0';
+	in->unquoted = buf;
+	in->size = size;
+	return 0;
+}
+
 /* More bytes behind those that are left, which go to the front; the buffer grows for a long row. */
 static int
 fill(struct job *j)
@@ -17,17 +55,8 @@ fill(struct job *j)
 
 	if (j->call->cancelled(j->call))
 		return job_because(j, -ECANCELED, "cancelled");
-	if (left > in->size / 2) {
-		char *buf = realloc(in->buf, in->size * 2 + 1);
-		if (buf == NULL)
-			return job_no_memory(j);
-		in->buf = buf;
-		buf = realloc(in->unquoted, in->size * 2);
-		if (buf == NULL)
-			return job_no_memory(j);
-		in->unquoted = buf;
-		in->size *= 2;
-	}
+	if (left > in->size / 2 && resize(in, in->size * 2) < 0)
+		return job_no_memory(j);
 	memmove(in->buf, in->buf + in->start, left);
 	in->start = 0;
 	in->end = left;
@@ -35,17 +64,14 @@ fill(struct job *j)
 	if (n < (int)(in->size - left)) {
 		const char *text = gzerror(in->gz, &err);
 		if (n < 0 || (err != Z_OK && err != Z_STREAM_END))
-			return job_because(j, -EIO, "%s", err == Z_ERRNO ? strerror(errno) : text);
+			return read_failed(j, err == Z_ERRNO ? strerror(errno) : text);
 		in->eof = 1;
 	}
 	in->end += (size_t)n;
 	in->bytes += (uint64_t)n;
-	in->buf[in->end] = '\n';
-	if (in->skip) {
-		const char *newline = memchr(in->buf, '\n', in->end);
-		in->start = newline != NULL ? (size_t)(newline + 1 - in->buf) : in->end;
-		in->skip = newline == NULL;
-	}
+	memcpy(in->buf + in->end, "\n", 2);
+	if (in->skip)
+		skip_rest(in);
 	return 0;
 }
 
@@ -210,6 +236,12 @@ rows_next(struct job *j)
 		got = in->start < in->end ? split(in) : 0;
 		if (got < 0)
 			return job_no_memory(j);
+		/* Lines by thousands in a row: a quote was closed by one that has nothing to do with it. */
+		if (got == 1 && in->row.raw_size > ROW_BYTES && in->row.lines > 1) {
+			in->start = (size_t)(in->row.raw - in->buf);
+			in->row.open = 1;
+			got = 0;
+		}
 		if (got == 0 && in->start < in->end && (in->eof || in->end - in->start > ROW_BYTES)) {
 			first_line(in);
 			got = 1;
@@ -325,10 +357,7 @@ rows_open(struct job *j)
 	if (in->gz == NULL)
 		return errno == 0 || errno == ENOMEM ? job_no_memory(j) :
 						       job_because(j, -errno, "%s", strerror(errno));
-	in->size = READ_BYTES;
-	in->buf = malloc(in->size + 1);
-	in->unquoted = malloc(in->size);
-	if (in->buf == NULL || in->unquoted == NULL)
+	if (resize(in, READ_BYTES) < 0)
 		return job_no_memory(j);
 	in->delimiter = j->shared->options.delimiter;
 	in->plain_stop[(uint8_t)in->delimiter] = 1;

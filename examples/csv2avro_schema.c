@@ -9,6 +9,8 @@
 
 #include "csv2avro.h"
 
+#define SCHEMA_BYTES (64 * 1024)
+
 /* ---- found by looking ---------------------------------------------------- */
 
 static avro_type_t
@@ -291,7 +293,7 @@ find_types(struct job *j)
 	int err;
 
 	/* Each field of a schema takes 26 bytes and more in the file's header. */
-	if (j->plan.width > 64 * 1024 / 26)
+	if (j->plan.width > SCHEMA_BYTES / 26)
 		return job_because(j, -E2BIG, "%zu columns are too many", j->plan.width);
 	j->plan.seen = calloc(j->plan.width, sizeof(*j->plan.seen));
 	if (j->plan.seen == NULL)
@@ -310,6 +312,24 @@ find_types(struct job *j)
 	return err < 0 ? err : plan_columns(j);
 }
 
+/* libavro has so much room for it in a file's header, and loses memory when that is too little. */
+static int
+check_size(struct job *j)
+{
+	char *text = malloc(SCHEMA_BYTES);
+	avro_writer_t writer = text != NULL ? avro_writer_memory(text, SCHEMA_BYTES) : NULL;
+	int bad = 0;
+
+	if (writer != NULL) {
+		bad = avro_schema_to_json(j->plan.schema, writer);
+		avro_writer_free(writer);
+	}
+	free(text);
+	if (writer == NULL)
+		return job_no_memory(j);
+	return bad == 0 ? 0 : job_because(j, -E2BIG, "libavro takes no schema beyond 64 KiB");
+}
+
 int
 schema_plan(struct job *j)
 {
@@ -320,8 +340,11 @@ schema_plan(struct job *j)
 	err = read_header(j);
 	if (err < 0)
 		return err;
-	if (j->shared->options.schema == NULL)
-		return find_types(j);
-	j->plan.schema = avro_schema_incref(j->shared->options.schema);
-	return match_schema(j);
+	if (j->shared->options.schema == NULL) {
+		err = find_types(j);
+	} else {
+		j->plan.schema = avro_schema_incref(j->shared->options.schema);
+		err = match_schema(j);
+	}
+	return err < 0 ? err : check_size(j);
 }
