@@ -24,6 +24,7 @@
 #include "reader_gone.h"
 #include "sem.h"
 #include "signals.h"
+#include "worker.h"
 
 #define MESSAGE_BYTES 1024
 
@@ -34,7 +35,7 @@ extern char **environ;
 /* Everything that one run is made of, so that one function can free it. */
 struct program {
 	struct cli_options options;
-	struct plugin plugin;        /* {0} without --plugin */
+	struct plugin plugin; /* {0} without --plugin */
 	struct inputs *inputs;
 	struct knee_template *command, *tag;
 	struct batch *batch;
@@ -184,6 +185,8 @@ executor(const struct cli_options *o)
 {
 	if (o->dry_run || o->shellquote)
 		return KNEE_EXEC_DRY;
+	if (o->worker != NULL)
+		return KNEE_EXEC_WORKER;
 	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
 }
 
@@ -237,6 +240,8 @@ engine_options(struct program *p, size_t nsinks)
 		.confirm_self = &p->signals,
 	};
 
+	if (o->worker != NULL)
+		worker_options(o, &k);
 	if (p->joblog != NULL)
 		k.source = joblog_source(p->joblog, &k.source);
 	if (p->journal != NULL)
@@ -396,6 +401,11 @@ wants(const char *command, int argc, char **argv)
 	    strcmp(name, "sem") != 0;
 }
 
+/* What the user reads when a function of a plugin took the program down with it. */
+static const char crash_hint[] =
+    "--plugin: a function of the plugin has crashed, and the run with it: with --isolate a crash costs one "
+    "task, and with --journal a later run can go on";
+
 int
 main(int argc, char **argv)
 {
@@ -418,12 +428,14 @@ main(int argc, char **argv)
 	}
 	err = json_check(&p.options);
 	if (err == 0)
+		err = worker_check(&p.options);
+	if (err == 0)
 		err = journal_check(&p.options);
 	if (err < 0) {
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
-	err = keeper_start();
+	err = keeper_start(executor(&p.options) == KNEE_EXEC_THREAD ? crash_hint : NULL);
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
 		options_done(&p.options);

@@ -58,7 +58,8 @@ table_check(const char *path, const char *symbol, const struct knee_plugin *t)
 		    t->size < sizeof(*t) ? "has the wrong size" : "has no run function");
 	if (t->combine != NULL && t->close == NULL)
 		return say_error(ENOEXEC,
-		    "--plugin %s: %s has a combine function, but no close to print what it makes", path, symbol);
+		    "--plugin %s: %s has a combine function, but no close to print what it makes", path,
+		    symbol);
 	return 0;
 }
 

@@ -245,9 +245,13 @@ enum knee_order {
 	KNEE_ORDER_NONE,            /* tasks write to the engine's own stdout and stderr */
 };
 
+enum knee_halt_when { KNEE_HALT_NEVER, KNEE_HALT_SOON, KNEE_HALT_NOW };
+enum knee_halt_on { KNEE_HALT_FAIL, KNEE_HALT_SUCCESS, KNEE_HALT_DONE };
+
+/* End the run when so many tasks failed, succeeded, or did either. */
 struct knee_halt {
-	enum { KNEE_HALT_NEVER, KNEE_HALT_SOON, KNEE_HALT_NOW } when;
-	enum { KNEE_HALT_FAIL, KNEE_HALT_SUCCESS, KNEE_HALT_DONE } on;
+	enum knee_halt_when when;
+	enum knee_halt_on on;
 	uint64_t count;             /* 0: use percent */
 	double percent;             /* of all tasks so far started, at least 3 done, as GNU parallel */
 };

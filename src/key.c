@@ -24,7 +24,9 @@ kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 		break;
 	case KNEE_EXEC_THREAD:
 		n->template = NULL;
-		n->program = o->plugin->name != NULL ? o->plugin->name : o->plugin_argc > 0 ? o->plugin_argv[0] : "";
+		n->program = o->plugin->name != NULL ? o->plugin->name :
+		    o->plugin_argc > 0               ? o->plugin_argv[0] :
+						       "";
 		break;
 	case KNEE_EXEC_WORKER:
 		n->template = NULL;
@@ -32,6 +34,7 @@ kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 		break;
 	case KNEE_EXEC_ASYNC:
 		n->template = NULL;
+		n->program = o->nwords > 0 ? o->words[0] : "";
 		break;
 	}
 	n->program = base_name(n->program);

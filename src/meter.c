@@ -16,6 +16,9 @@
 /* What a task waits for is asked in every sweep at first, then in every so many. */
 #define DEEP_FIRST 40
 #define DEEP_EVERY 4
+/* Tasks as short as this are not told apart, after so many. */
+#define BRIEF_NS 50000
+#define BRIEF_ENDS 1000
 /* What is missing in so many looks and readings will not be seen any more. */
 #define LOOKS_TELL 3
 #define READINGS_TELL 2
@@ -68,6 +71,13 @@ kn_meter_done(struct kn_meter *m)
 	*m = (struct kn_meter){ 0 };
 }
 
+/* Tasks are over before anyone could look at them. */
+static bool
+brief(const struct kn_meter *m)
+{
+	return m->ended > BRIEF_ENDS && m->length_ns < BRIEF_NS;
+}
+
 int
 kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
 {
@@ -76,6 +86,11 @@ kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
 	struct kn_prior prior;
 	int err;
 
+	/* To ask where an input lies would take longer than the task. */
+	if (brief(m)) {
+		*ret = m->key;
+		return 0;
+	}
 	if (m->names) {
 		err = kn_namer_name(&m->namer, input, &name);
 		if (err < 0)
@@ -85,6 +100,7 @@ kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
 	if (kn_tuner_nkeys(m->tuner) > known && m->memory != NULL &&
 	    kn_memory_get(m->memory, &name, &prior) == 1)
 		kn_tuner_recall(m->tuner, *ret, &prior);
+	m->key = *ret;
 	return 0;
 }
 
@@ -158,7 +174,7 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 	unsigned looks = kn_tuner_looks(m->tuner);
 	struct kn_vitals vitals;
 
-	if (m->exec->ops->look != NULL && looks > 0)
+	if (m->exec->ops->look != NULL && looks > 0 && !brief(m))
 		sweep(m, s, looks < LOOKS_MAX ? looks : LOOKS_MAX);
 	if (m->vitals != NULL && now_ns - m->vitals_ns >= VITALS_NS) {
 		kn_vitals_read(m->vitals, now_ns, &vitals);
@@ -198,7 +214,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	struct knee_result *r = &t->result;
 	struct kn_end end = {
 		.now_ns = now_ns,
-		.started_ns = t->started_ns,
+		.started_ns = r->runtime_ns > 0 ? now_ns - r->runtime_ns : t->started_ns,
 		.peak_rss_bytes = peak_bytes(t),
 		.failed = knee_failed(r),
 		.busy = t->busy,
@@ -207,6 +223,10 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 		.late = t->reason == KN_BY_TIMEOUT,
 	};
 	int64_t cpu_ns = r->cpu_user_ns + r->cpu_sys_ns;
+	double length_ns = (double)(r->runtime_ns > 0 ? r->runtime_ns : now_ns - t->started_ns);
+
+	m->ended++;
+	m->length_ns += (length_ns - m->length_ns) / (m->ended < 64 ? (double)m->ended : 64);
 
 	/* The kernel's own account, when it is larger, has what no look saw. */
 	if (cpu_ns > t->usage.cpu_ns)

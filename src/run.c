@@ -25,6 +25,10 @@
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
 
+/* How soon a start is asked again that said "not now", and at the latest. */
+#define PUT_OFF_NS ((int64_t)1000000)
+#define PUT_OFF_MAX_NS ((int64_t)1000000000)
+
 /* Inputs passed over in one turn that an earlier run has finished. */
 #define STORED_PER_TURN 2048
 
@@ -155,6 +159,11 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 	enum kn_event event = how == KNEE_STOP_KILL ? KN_KILL : KN_CANCEL;
 	int err;
 
+	if (k->starting) {
+		if ((int)how >= k->stop_later)
+			k->stop_later = (int)how + 1;
+		return;
+	}
 	k->sched.stopped = true;
 	if (how == KNEE_STOP_SOON) {
 		ready_drop(k);
@@ -273,6 +282,7 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 		return 0;
 	case KN_SIGNAL:
 		k->exec.ops->signal(&k->exec, t, step.signal);
+		k->exec_next_ns = 0;      /* one that has not begun is given back in a tick */
 		if (t->suspended_ns != 0) /* stopped: it has to run to hear of it */
 			resume(k, t);
 		return 0;
@@ -308,6 +318,18 @@ task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *
 		k->exec.paused = true;
 }
 
+/* When the tuner is told that something happened: some executors report a little later, but what it hears
+ * never goes back in time. */
+static int64_t
+tell_ns(struct knee *k, int64_t at_ns)
+{
+	if (at_ns > k->loop.now_ns)
+		at_ns = k->loop.now_ns;
+	if (at_ns > k->told_ns)
+		k->told_ns = at_ns;
+	return k->told_ns;
+}
+
 /* kn_exec_host.began */
 static void
 task_began(void *self, struct kn_task *t, int64_t since_ns)
@@ -321,7 +343,7 @@ task_began(void *self, struct kn_task *t, int64_t since_ns)
 	(void)task_event(k, t, KN_START);
 	t->started_ns = since_ns;
 	kn_tuner_handed(k->meter.tuner, t->key, -1);
-	kn_tuner_started(k->meter.tuner, t->key, now_ns);
+	kn_tuner_started(k->meter.tuner, t->key, tell_ns(k, since_ns));
 	(void)kn_sinks_task(k, KNEE_EVENT_START, t);
 }
 
@@ -337,7 +359,7 @@ task_returned(void *self, struct kn_task *t)
 	kn_merge_retry(&k->merge, t);
 	t->part.len = 0;
 	if (began)
-		kn_meter_returned(&k->meter, t, k->loop.now_ns);
+		kn_meter_returned(&k->meter, t, tell_ns(k, k->loop.now_ns));
 	else
 		kn_tuner_handed(k->meter.tuner, t->key, -1);
 	(void)task_event(k, t, KN_RETURN);
@@ -354,11 +376,27 @@ task_ended(void *self, struct kn_task *t)
 
 	if (t->suspended_ns != 0)
 		resume(k, t);
+	if (k->put_off_ns > 0)
+		k->hold_starts_ns = 0;
 	t->busy = false;
 	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
 		t->busy = t->busy || t->result.status == o->busy_exits[i];
-	kn_meter_ended(&k->meter, t, k->loop.now_ns);
+	kn_meter_ended(&k->meter, t,
+	    tell_ns(k, t->result.runtime_ns > 0 ? t->started_ns + t->result.runtime_ns : k->loop.now_ns));
 	(void)task_event(k, t, KN_EXIT);
+}
+
+/* kn_exec_host.note */
+static void
+task_note(void *self, const struct kn_task *t, const char *text)
+{
+	struct knee *k = self;
+
+	k->noted = true;
+	if (t != NULL)
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: %s", (unsigned long long)t->seq, text);
+	else
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "%s", text);
 }
 
 /* ---- starting -------------------------------------------------------------- */
@@ -405,6 +443,17 @@ start_refused(struct knee *k, int err)
 	return changes_tell(k);
 }
 
+/* The caller's own start wants no more for now: ask again when a task has ended, or a little later, then
+ * later. Nothing is wrong with the machine. */
+static void
+start_put_off(struct knee *k)
+{
+	k->put_off_ns = k->put_off_ns == 0 ? PUT_OFF_NS : k->put_off_ns * 2;
+	if (k->put_off_ns > PUT_OFF_MAX_NS)
+		k->put_off_ns = PUT_OFF_MAX_NS;
+	k->hold_starts_ns = k->loop.now_ns + k->put_off_ns;
+}
+
 /* t will not be run: it gets its result all the same. */
 static int
 task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int err)
@@ -415,7 +464,7 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 	t->result.outcome = outcome;
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
-	if (outcome == KNEE_NOT_STARTED)
+	if (outcome == KNEE_NOT_STARTED && !k->noted)
 		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
 		    (unsigned long long)t->seq, strerror(-err));
 	kn_meter_ended(&k->meter, t, k->loop.now_ns);
@@ -442,10 +491,16 @@ task_start(struct knee *k, struct kn_task *t)
 	t->busy = false;
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
+	k->noted = false;
 	err = k->exec.ops->start(&k->exec, t);
+	if (err == -EAGAIN && o->executor == KNEE_EXEC_ASYNC) {
+		start_put_off(k);
+		return 0;
+	}
 	if (refused(err))
 		return start_refused(k, err);
 	k->refusals = 0;
+	k->put_off_ns = 0;
 	k->last_start_ns = k->loop.now_ns;
 	if (err < 0)
 		return task_unstarted(k, t, KNEE_NOT_STARTED, err);
@@ -459,6 +514,22 @@ task_start(struct knee *k, struct kn_task *t)
 	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
 	kn_feed_tell(k, t->key);
 	return kn_sinks_task(k, KNEE_EVENT_START, t);
+}
+
+/* A stop that the caller asks for meanwhile, in one of its hooks, comes right behind. */
+static int
+task_start_whole(struct knee *k, struct kn_task *t)
+{
+	int err, stop;
+
+	k->starting = true;
+	err = task_start(k, t);
+	k->starting = false;
+	stop = k->stop_later;
+	k->stop_later = 0;
+	if (stop > 0)
+		kn_run_stop(k, (enum knee_stop)(stop - 1));
+	return err;
 }
 
 /* When the delay between two starts, or the pause after a refusal, will be over; 0: it is. */
@@ -544,12 +615,14 @@ ahead_tell(struct knee *k)
 {
 	unsigned ahead = k->exec.ops->limit(&k->exec, k->limit);
 
-	if (kn_tuner_nclasses(k->meter.tuner) > 2)
+	k->limit_told = k->limit;
+	if (kn_tuner_nactive(k->meter.tuner) > 1)
 		ahead = 0;
 	k->ahead = ahead;
 	kn_tuner_ahead(k->meter.tuner, ahead);
-	return ahead < STARTS_PER_TURN ? STARTS_PER_TURN :
-	    ahead < STARTS_PER_TURN_MOST ? ahead : STARTS_PER_TURN_MOST;
+	return ahead < STARTS_PER_TURN   ? STARTS_PER_TURN :
+	    ahead < STARTS_PER_TURN_MOST ? ahead :
+					   STARTS_PER_TURN_MOST;
 }
 
 static int
@@ -570,7 +643,7 @@ start_some(struct knee *k)
 		t = task_next(k, (unsigned)key);
 		if (t == NULL)
 			return k->err;
-		err = task_start(k, t);
+		err = task_start_whole(k, t);
 		if (err < 0)
 			return err;
 	}
@@ -607,7 +680,7 @@ meter_init(struct knee *k)
 		.cores = kn_machine_cores_exact(),
 		.memory_bytes = kn_machine_memory(),
 		.fds_per_task = o->order == KNEE_ORDER_NONE ? 2 : k->exec.ops->fds_per_task,
-		.processes_free = kn_machine_processes_free(),
+		.processes_free = o->executor == KNEE_EXEC_ASYNC ? UINT_MAX : kn_machine_processes_free(),
 	};
 	int err;
 
@@ -631,7 +704,8 @@ limit_sample(struct knee *k)
 
 	if (k->loop.now_ns < kn_meter_due_ns(&k->meter))
 		return 0;
-	kn_meter_sample(&k->meter, &k->sched, k->loop.now_ns, left, k->source_ended || k->sched.stopped);
+	kn_meter_sample(
+	    &k->meter, &k->sched, tell_ns(k, k->loop.now_ns), left, k->source_ended || k->sched.stopped);
 	act(k, kn_tuner_act(k->meter.tuner));
 	return changes_tell(k);
 }
@@ -704,6 +778,9 @@ turn_deadline(struct knee *k)
 		at = earlier(at, earlier(k->sinks[i].due_ns, k->sinks[i].flush_ns));
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
+	/* What it has ready may be more, or less, than may run now. */
+	if (k->exec.ops->limit != NULL && k->limit_told != k->limit)
+		return 0;
 	return k->print_more || (k->read_more && k->err == 0) ? 0 : at;
 }
 
@@ -773,6 +850,7 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 		.one_at_a_time_ns = kn_tuner_one_at_a_time_ns(k->meter.tuner),
 		.cpu_busy_frac = kn_tuner_cpu_frac(k->meter.tuner),
 		.suspended = k->suspended,
+		.status = kn_sched_status(s),
 	};
 }
 
@@ -818,11 +896,11 @@ whole_finished(struct knee *k)
 }
 
 static int
-turn_steps(struct knee *k)
+turn_steps(struct knee *k, bool wait)
 {
 	int err;
 
-	err = kn_loop_wait(&k->loop, turn_deadline(k));
+	err = kn_loop_wait(&k->loop, wait ? turn_deadline(k) : 0);
 	k->time_ns = kn_loop_time_ns();
 	if (err < 0)
 		return k->err != 0 ? err : kn_run_fail(k, err, "waiting for events: %s", strerror(-err));
@@ -842,14 +920,20 @@ turn_steps(struct knee *k)
 }
 
 int
-kn_run_turn(struct knee *k)
+kn_run_arm(struct knee *k, bool at_once)
+{
+	return kn_loop_arm(&k->loop, at_once ? 0 : turn_deadline(k));
+}
+
+int
+kn_run_turn(struct knee *k, bool wait)
 {
 	const struct knee_event end = { .kind = KNEE_EVENT_END };
 	bool broken = k->err != 0, over;
 
 	if (k->ended)
 		return k->err;
-	(void)turn_steps(k);
+	(void)turn_steps(k, wait);
 	if (k->err == 0)
 		(void)print_some(k);
 	if (k->err != 0 && !broken) {
@@ -875,7 +959,9 @@ kn_run_turn(struct knee *k)
 static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_PROCESS] = &kn_exec_process,
 	[KNEE_EXEC_DRY] = &kn_exec_dry,
+	[KNEE_EXEC_WORKER] = &kn_exec_worker,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
+	[KNEE_EXEC_ASYNC] = &kn_exec_async,
 };
 
 int
@@ -918,6 +1004,7 @@ kn_run_init(struct knee *k)
 		    .returned = task_returned,
 		    .output = task_output,
 		    .ended = task_ended,
+		    .note = task_note,
 		    .self = k },
 	};
 	if (o->plugin != NULL)
@@ -944,7 +1031,7 @@ kn_run_done(struct knee *k)
 	if (k->exec.ops != NULL && k->sched.running.len + k->sched.handed.len > 0) {
 		k->err = k->err != 0 ? k->err : -ECANCELED;
 		kn_run_stop(k, KNEE_STOP_KILL);
-		while (kn_run_turn(k) > 0)
+		while (kn_run_turn(k, true) > 0)
 			;
 	}
 	if (k->exec.ops != NULL)
@@ -953,6 +1040,7 @@ kn_run_done(struct knee *k)
 	retire(k);
 	kn_meter_done(&k->meter);
 	kn_queue_done(&k->queue);
+	kn_submit_done(&k->submit);
 	kn_merge_done(&k->merge);
 	kn_sched_done(&k->sched);
 	while ((c = k->callers) != NULL) {
