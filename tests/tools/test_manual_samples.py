@@ -74,12 +74,12 @@ class Samples(unittest.TestCase):
         self.assertEqual(installed().run(knee, '--plugin', f'./{name}.so', ':::', 'one', 'two'), want)
         # The page says what becomes of a total that no part carries.
         self.assertEqual(installed().run(knee, '--plugin', f'./{name}.so', '--isolate', ':::', 'one', 'two'),
-                         want.replace('10 words in', '0 words in'))
+                         want.replace('10 of them', '0 of them'))
         # A file that is not there fails that task alone.
         r = subprocess.run([knee, '--plugin', f'./{name}.so', ':::', 'none', 'two'], cwd=installed().work,
                            capture_output=True, text=True, stdin=subprocess.DEVNULL)
         self.assertEqual((r.stdout, r.stderr, r.returncode),
-                         ('4 words\n4 words in all; the longest: question\n',
+                         ('4 words\n4 words, 4 of them counted here; the longest: question\n',
                           f'none: {os.strerror(2)}\n', 1))
 
 
