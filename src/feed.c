@@ -42,8 +42,13 @@ static void
 source_wait(struct knee *k)
 {
 	const struct knee_source *source = &k->options.source;
-	int err = kn_loop_add(&k->loop, &k->source_watch, source->fd(source->self), EPOLLIN);
+	int err;
 
+	if (source->fd == NULL) { /* knee_submit() ends it */
+		k->source_waiting = true;
+		return;
+	}
+	err = kn_loop_add(&k->loop, &k->source_watch, source->fd(source->self), EPOLLIN);
 	if (err < 0)
 		(void)kn_run_fail(k, err, "waiting for input: %s", strerror(-err));
 	else

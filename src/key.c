@@ -34,6 +34,7 @@ kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 		break;
 	case KNEE_EXEC_ASYNC:
 		n->template = NULL;
+		n->program = o->nwords > 0 ? o->words[0] : "";
 		break;
 	}
 	n->program = base_name(n->program);

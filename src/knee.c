@@ -7,11 +7,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "exec/async.h"
 #include "explain.h"
 #include "run.h"
 #include "sys/machine.h"
 
 #define MS ((int64_t)1000000)
+
+/* No errno of the kernel is above it. */
+#define ERRNO_MOST 4095
 
 /* As GNU parallel's default. */
 static const struct knee_term_step default_term_seq[] = {
@@ -39,15 +43,33 @@ defaults_fill(struct knee_options *o)
 		o->measure = 1;
 }
 
+/* What the executor cannot do without. */
+static const char *
+executor_wrong(const struct knee_options *o)
+{
+	switch (o->executor) {
+	case KNEE_EXEC_PROCESS:
+	case KNEE_EXEC_DRY:
+		return o->command == NULL && o->nwords == 0 ? "options.words is not set" : NULL;
+	case KNEE_EXEC_WORKER:
+		return o->nworker == 0 ? "options.worker is not set" : NULL;
+	case KNEE_EXEC_THREAD:
+		if (o->plugin == NULL || o->plugin->run == NULL)
+			return "options.plugin has no run";
+		return o->plugin->abi != KNEE_PLUGIN_ABI ? "options.plugin is of another version" : NULL;
+	case KNEE_EXEC_ASYNC:
+		return o->async.start == NULL ? "options.async.start is not set" : NULL;
+	}
+	return "options.executor is none";
+}
+
 static const char *
 options_wrong(const struct knee_options *o)
 {
-	if (o->source.next == NULL)
-		return "options.source.next is not set";
-	if (o->command == NULL && (o->executor == KNEE_EXEC_PROCESS || o->executor == KNEE_EXEC_DRY))
-		return "options.command is not set";
-	if (o->executor == KNEE_EXEC_THREAD && (o->plugin == NULL || o->plugin->run == NULL))
-		return "options.plugin is not set, or has no run";
+	const char *wrong = executor_wrong(o);
+
+	if (wrong != NULL)
+		return wrong;
 	if (o->limit_max > 0 && o->limit_min > o->limit_max)
 		return "options.limit_min is above options.limit_max";
 	if (o->timeout_ns < 0 || o->timeout_frac < 0 || o->delay_ns < 0)
@@ -61,6 +83,26 @@ options_wrong(const struct knee_options *o)
 			return "a sink has a flush hook but no fd hook";
 	}
 	return NULL;
+}
+
+/* The template, when the options have words instead. Where nothing is run by a command it is what the
+ * work is called by. */
+static int
+command_make(knee *k, char *err, size_t errsize)
+{
+	static const char *const task[] = { "task" };
+	const struct knee_template_options appended = { .flags = KNEE_TEMPLATE_APPEND };
+	struct knee_options *o = &k->options;
+	size_t n = o->nwords;
+	int e;
+
+	if (o->command != NULL)
+		return 0;
+	e = knee_template_new(n > 0 ? o->words : task, n > 0 ? n : 1, &appended, &k->own_command, err, errsize);
+	if (e == -ENOMEM)
+		(void)snprintf(err, errsize, "%s", strerror(ENOMEM));
+	o->command = k->own_command;
+	return e;
 }
 
 int
@@ -81,7 +123,16 @@ knee_new(const struct knee_options *options, knee **ret, char *err, size_t errsi
 	}
 	k->options = *options;
 	defaults_fill(&k->options);
+	if (k->options.source.next == NULL)
+		k->options.source = kn_submit_source(&k->submit);
+	e = command_make(k, err, errsize);
+	if (e < 0) {
+		free(k);
+		return e;
+	}
 	e = kn_run_init(k);
+	if (e == 0)
+		e = kn_run_arm(k, true);
 	if (e < 0) {
 		(void)snprintf(err, errsize, "%s", k->error[0] != '\0' ? k->error : strerror(-e));
 		knee_free(k);
@@ -96,15 +147,66 @@ knee_run(knee *k)
 {
 	int more;
 
-	while ((more = kn_run_turn(k)) > 0)
+	while ((more = kn_run_turn(k, true)) > 0)
 		;
 	return more;
+}
+
+int
+knee_turn(knee *k, int wait)
+{
+	int more = kn_run_turn(k, wait != 0), err;
+
+	if (more <= 0)
+		return more;
+	err = kn_run_arm(k, false);
+	return err < 0 ? err : 1;
+}
+
+int
+knee_fd(const knee *k)
+{
+	return k->loop.epoll_fd;
+}
+
+int
+knee_submit(knee *k, const struct knee_input *input)
+{
+	int err;
+
+	if (k->options.source.self != &k->submit)
+		return -EINVAL;
+	err = k->ended ? -EPIPE : kn_submit_put(&k->submit, input);
+	if (err < 0)
+		return err;
+	if (k->source_waiting)
+		(void)kn_run_arm(k, true);
+	k->source_waiting = false;
+	return 0;
+}
+
+int
+knee_output(knee *k, knee_task task, enum knee_stream stream, const void *bytes, size_t size)
+{
+	if (k->options.executor != KNEE_EXEC_ASYNC)
+		return -ESTALE;
+	return kn_async_output(&k->exec, task, stream, bytes, size);
+}
+
+int
+knee_complete(knee *k, knee_task task, int status)
+{
+	if (k->options.executor != KNEE_EXEC_ASYNC)
+		return -ESTALE;
+	return kn_async_complete(&k->exec, task, status < -ERRNO_MOST ? -EIO : status);
 }
 
 void
 knee_stop(knee *k, enum knee_stop how)
 {
 	kn_run_stop(k, how);
+	/* The caller may wait for the descriptor alone, and nothing may be left to happen there. */
+	(void)kn_run_arm(k, true);
 }
 
 void
@@ -299,5 +401,6 @@ knee_free(knee *k)
 	if (k == NULL)
 		return;
 	kn_run_done(k);
+	knee_template_free(k->own_command);
 	free(k);
 }

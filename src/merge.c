@@ -25,6 +25,7 @@ struct parked {
 	uint64_t nextents;
 	uint64_t chunk_bytes;
 	uint64_t seq;
+	void *data;
 	uint32_t slot;
 	uint32_t unused;
 };
@@ -225,6 +226,7 @@ task_park(struct kn_merge *m, struct kn_task *t)
 		.nextents = h->nextents,
 		.chunk_bytes = h->mem.len,
 		.seq = t->seq,
+		.data = t->data,
 		.slot = t->slot,
 	};
 	uint64_t offset = m->spill_end;
@@ -339,6 +341,7 @@ task_unpark(struct kn_merge *m, uint64_t entry, struct kn_task **ret)
 	t->state = KN_DONE;
 	t->result = head.result;
 	t->slot = head.slot;
+	t->data = head.data;
 	t->tag = tag;
 	t->command = command;
 	err = read_extents(m, offset, &head, &t->held[0]);

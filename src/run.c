@@ -25,6 +25,10 @@
 /* Starts refused in a row, with growing pauses and nothing running, before the run gives up. */
 #define REFUSALS_MAX 8
 
+/* How soon a start is asked again that said "not now", and at the latest. */
+#define PUT_OFF_NS ((int64_t)1000000)
+#define PUT_OFF_MAX_NS ((int64_t)1000000000)
+
 /* Inputs passed over in one turn that an earlier run has finished. */
 #define STORED_PER_TURN 2048
 
@@ -155,6 +159,11 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 	enum kn_event event = how == KNEE_STOP_KILL ? KN_KILL : KN_CANCEL;
 	int err;
 
+	if (k->starting) {
+		if ((int)how >= k->stop_later)
+			k->stop_later = (int)how + 1;
+		return;
+	}
 	k->sched.stopped = true;
 	if (how == KNEE_STOP_SOON) {
 		ready_drop(k);
@@ -366,6 +375,8 @@ task_ended(void *self, struct kn_task *t)
 
 	if (t->suspended_ns != 0)
 		resume(k, t);
+	if (k->put_off_ns > 0)
+		k->hold_starts_ns = 0;
 	t->busy = false;
 	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
 		t->busy = t->busy || t->result.status == o->busy_exits[i];
@@ -418,6 +429,17 @@ start_refused(struct knee *k, int err)
 	return changes_tell(k);
 }
 
+/* The caller's own start wants no more for now: ask again when a task has ended, or a little later, then
+ * later. Nothing is wrong with the machine. */
+static void
+start_put_off(struct knee *k)
+{
+	k->put_off_ns = k->put_off_ns == 0 ? PUT_OFF_NS : k->put_off_ns * 2;
+	if (k->put_off_ns > PUT_OFF_MAX_NS)
+		k->put_off_ns = PUT_OFF_MAX_NS;
+	k->hold_starts_ns = k->loop.now_ns + k->put_off_ns;
+}
+
 /* t will not be run: it gets its result all the same. */
 static int
 task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int err)
@@ -456,9 +478,14 @@ task_start(struct knee *k, struct kn_task *t)
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
 	err = k->exec.ops->start(&k->exec, t);
+	if (err == -EAGAIN && o->executor == KNEE_EXEC_ASYNC) {
+		start_put_off(k);
+		return 0;
+	}
 	if (refused(err))
 		return start_refused(k, err);
 	k->refusals = 0;
+	k->put_off_ns = 0;
 	k->last_start_ns = k->loop.now_ns;
 	if (err < 0)
 		return task_unstarted(k, t, KNEE_NOT_STARTED, err);
@@ -472,6 +499,22 @@ task_start(struct knee *k, struct kn_task *t)
 	kn_tuner_started(k->meter.tuner, t->key, k->loop.now_ns);
 	kn_feed_tell(k, t->key);
 	return kn_sinks_task(k, KNEE_EVENT_START, t);
+}
+
+/* A stop that the caller asks for meanwhile, in one of its hooks, comes right behind. */
+static int
+task_start_whole(struct knee *k, struct kn_task *t)
+{
+	int err, stop;
+
+	k->starting = true;
+	err = task_start(k, t);
+	k->starting = false;
+	stop = k->stop_later;
+	k->stop_later = 0;
+	if (stop > 0)
+		kn_run_stop(k, (enum knee_stop)(stop - 1));
+	return err;
 }
 
 /* When the delay between two starts, or the pause after a refusal, will be over; 0: it is. */
@@ -584,7 +627,7 @@ start_some(struct knee *k)
 		t = task_next(k, (unsigned)key);
 		if (t == NULL)
 			return k->err;
-		err = task_start(k, t);
+		err = task_start_whole(k, t);
 		if (err < 0)
 			return err;
 	}
@@ -621,7 +664,7 @@ meter_init(struct knee *k)
 		.cores = kn_machine_cores_exact(),
 		.memory_bytes = kn_machine_memory(),
 		.fds_per_task = o->order == KNEE_ORDER_NONE ? 2 : k->exec.ops->fds_per_task,
-		.processes_free = kn_machine_processes_free(),
+		.processes_free = o->executor == KNEE_EXEC_ASYNC ? UINT_MAX : kn_machine_processes_free(),
 	};
 	int err;
 
@@ -788,6 +831,7 @@ kn_run_stats(const struct knee *k, struct knee_stats *ret)
 		.one_at_a_time_ns = kn_tuner_one_at_a_time_ns(k->meter.tuner),
 		.cpu_busy_frac = kn_tuner_cpu_frac(k->meter.tuner),
 		.suspended = k->suspended,
+		.status = kn_sched_status(s),
 	};
 }
 
@@ -833,11 +877,11 @@ whole_finished(struct knee *k)
 }
 
 static int
-turn_steps(struct knee *k)
+turn_steps(struct knee *k, bool wait)
 {
 	int err;
 
-	err = kn_loop_wait(&k->loop, turn_deadline(k));
+	err = kn_loop_wait(&k->loop, wait ? turn_deadline(k) : 0);
 	k->time_ns = kn_loop_time_ns();
 	if (err < 0)
 		return k->err != 0 ? err : kn_run_fail(k, err, "waiting for events: %s", strerror(-err));
@@ -857,14 +901,20 @@ turn_steps(struct knee *k)
 }
 
 int
-kn_run_turn(struct knee *k)
+kn_run_arm(struct knee *k, bool at_once)
+{
+	return kn_loop_arm(&k->loop, at_once ? 0 : turn_deadline(k));
+}
+
+int
+kn_run_turn(struct knee *k, bool wait)
 {
 	const struct knee_event end = { .kind = KNEE_EVENT_END };
 	bool broken = k->err != 0, over;
 
 	if (k->ended)
 		return k->err;
-	(void)turn_steps(k);
+	(void)turn_steps(k, wait);
 	if (k->err == 0)
 		(void)print_some(k);
 	if (k->err != 0 && !broken) {
@@ -891,6 +941,7 @@ static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_PROCESS] = &kn_exec_process,
 	[KNEE_EXEC_DRY] = &kn_exec_dry,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
+	[KNEE_EXEC_ASYNC] = &kn_exec_async,
 };
 
 int
@@ -959,7 +1010,7 @@ kn_run_done(struct knee *k)
 	if (k->exec.ops != NULL && k->sched.running.len + k->sched.handed.len > 0) {
 		k->err = k->err != 0 ? k->err : -ECANCELED;
 		kn_run_stop(k, KNEE_STOP_KILL);
-		while (kn_run_turn(k) > 0)
+		while (kn_run_turn(k, true) > 0)
 			;
 	}
 	if (k->exec.ops != NULL)
@@ -968,6 +1019,7 @@ kn_run_done(struct knee *k)
 	retire(k);
 	kn_meter_done(&k->meter);
 	kn_queue_done(&k->queue);
+	kn_submit_done(&k->submit);
 	kn_merge_done(&k->merge);
 	kn_sched_done(&k->sched);
 	while ((c = k->callers) != NULL) {

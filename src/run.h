@@ -11,6 +11,7 @@
 #include "core/queue.h"
 #include "merge.h"
 #include "meter.h"
+#include "submit.h"
 #include "sys/loop.h"
 #include "whole.h"
 
@@ -42,6 +43,8 @@ struct knee {
 	struct kn_whole *whole;         /* owned; of a plugin; NULL without one */
 	int64_t whole_next_ns;          /* when it wants its turn */
 
+	struct knee_template *own_command;  /* owned: made of options.words, or NULL */
+	struct kn_submit submit;        /* the source when options has none */
 	struct kn_watch source_watch;   /* waits for an input */
 	bool source_waiting, source_ended;
 	int source_err;                 /* what ended it before its end, or 0 */
@@ -68,7 +71,10 @@ struct knee {
 	int64_t told_ns;                /* the latest time that the tuner was told of */
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
+	int64_t put_off_ns;             /* the last pause after a start that said "not now"; 0: it did not */
 	unsigned refusals;              /* in a row with nothing running */
+	bool starting;                  /* a task is between two lists: a stop waits */
+	int stop_later;                 /* enum knee_stop plus one; 0: none waits */
 	bool ended;
 	int err;                        /* what stops the run, or 0 */
 	char error[1024];
@@ -77,9 +83,11 @@ struct knee {
 /* k->options is set, all else zero. 0 or -errno; kn_run_done either way. */
 int kn_run_init(struct knee *k);
 void kn_run_done(struct knee *k);
-/* One turn of the loop: 1 while there is more to do, 0 at the end of the run, -errno after an
- * error (once nothing runs any more). */
-int kn_run_turn(struct knee *k);
+/* One turn of the loop, that waits until something is due or does not: 1 while there is more to do, 0
+ * at the end of the run, -errno after an error (once nothing runs any more). */
+int kn_run_turn(struct knee *k, bool wait);
+/* Let the loop's descriptor become readable when the next turn is due; at once: now. 0 or -errno. */
+int kn_run_arm(struct knee *k, bool at_once);
 /* Counts at this moment. */
 void kn_run_stats(const struct knee *k, struct knee_stats *ret);
 void kn_run_stop(struct knee *k, enum knee_stop how);

@@ -3,7 +3,8 @@
  * A chunk holds records back to back, in this machine's byte order, none of them aligned:
  *
  *	bytes 0-7   seq
- *	bytes 8-11  number of arguments
+ *	bytes 8-11  number of arguments; the highest bit: the caller's pointer follows
+ *	then        that
  *	then        the arguments, a NUL after each
  *
  * A record lies in one chunk; one that is longer than a chunk gets a longer one for itself.
@@ -20,6 +21,7 @@
 /* Many keys with a few inputs each should not hold much; many inputs should be few chunks. */
 #define CHUNK_BYTES 16384
 #define HEAD_BYTES (sizeof(uint64_t) + sizeof(uint32_t))
+#define HAS_DATA ((uint32_t)1 << 31)
 #define FEW_ARGS 16
 
 struct kn_queue_chunk {
@@ -86,9 +88,9 @@ kn_queue_done(struct kn_queue *q)
 static size_t
 record_bytes(const struct knee_input *input)
 {
-	size_t size = HEAD_BYTES;
+	size_t size = HEAD_BYTES + (input->data != NULL ? sizeof(input->data) : 0);
 
-	if (input->nargs > UINT32_MAX)
+	if (input->nargs >= HAS_DATA)
 		return 0;
 	for (size_t i = 0; i < input->nargs; i++)
 		size += strlen(input->args[i]) + 1;
@@ -98,11 +100,15 @@ record_bytes(const struct knee_input *input)
 static void
 record_write(char *to, uint64_t seq, const struct knee_input *input)
 {
-	uint32_t nargs = (uint32_t)input->nargs;
+	uint32_t count = (uint32_t)input->nargs | (input->data != NULL ? HAS_DATA : 0);
 
 	memcpy(to, &seq, sizeof(seq));
-	memcpy(to + sizeof(seq), &nargs, sizeof(nargs));
+	memcpy(to + sizeof(seq), &count, sizeof(count));
 	to += HEAD_BYTES;
+	if (input->data != NULL) {
+		memcpy(to, &input->data, sizeof(input->data));
+		to += sizeof(input->data);
+	}
 	for (size_t i = 0; i < input->nargs; i++) {
 		size_t len = strlen(input->args[i]) + 1;
 
@@ -120,13 +126,20 @@ record_seq(const char *from)
 	return seq;
 }
 
-static uint32_t
-record_nargs(const char *from)
+/* The rest of the head; where the arguments begin. */
+static const char *
+record_head(const char *from, size_t *ret_nargs, void **ret_data)
 {
-	uint32_t nargs;
+	uint32_t count;
 
-	memcpy(&nargs, from + sizeof(uint64_t), sizeof(nargs));
-	return nargs;
+	memcpy(&count, from + sizeof(uint64_t), sizeof(count));
+	from += HEAD_BYTES;
+	*ret_nargs = count & ~HAS_DATA;
+	*ret_data = NULL;
+	if (*ret_nargs == count)
+		return from;
+	memcpy(ret_data, from, sizeof(*ret_data));
+	return from + sizeof(*ret_data);
 }
 
 /* Forget the first record of this key, whose arguments end at `end`. */
@@ -189,22 +202,23 @@ kn_queue_pop(struct kn_queue *q, unsigned key, size_t exec_bytes, struct kn_task
 	const char *few[FEW_ARGS], **args = few, *record, *at;
 	struct kn_task *t;
 	size_t nargs;
+	void *data;
 
 	if (c == NULL) {
 		*ret = NULL;
 		return 0;
 	}
 	record = c->data + c->begin;
-	nargs = record_nargs(record);
+	at = record_head(record, &nargs, &data);
 	if (nargs > FEW_ARGS) {
 		args = malloc(nargs * sizeof(*args));
 		if (args == NULL)
 			return -ENOMEM;
 	}
-	at = record + HEAD_BYTES;
 	for (size_t i = 0; i < nargs; i++, at += strlen(at) + 1)
 		args[i] = at;
-	t = kn_task_new(record_seq(record), &(struct knee_input){ .args = args, .nargs = nargs }, exec_bytes);
+	t = kn_task_new(record_seq(record),
+	    &(struct knee_input){ .args = args, .nargs = nargs, .data = data }, exec_bytes);
 	if (args != few)
 		free(args);
 	if (t == NULL)
@@ -221,6 +235,8 @@ kn_queue_drop(struct kn_queue *q)
 	uint64_t seq, lowest = UINT64_MAX;
 	unsigned from = 0;
 	const char *at;
+	size_t nargs;
+	void *data;
 
 	for (unsigned key = 0; key < KN_QUEUE_KEYS; key++) {
 		seq = kn_queue_head(q, key);
@@ -232,8 +248,7 @@ kn_queue_drop(struct kn_queue *q)
 	if (lowest == UINT64_MAX)
 		return 0;
 	at = q->keys[from].first->data + q->keys[from].first->begin;
-	seq = record_nargs(at);
-	for (at += HEAD_BYTES; seq > 0; seq--)
+	for (at = record_head(at, &nargs, &data); nargs > 0; nargs--)
 		at += strlen(at) + 1;
 	record_drop(q, from, at);
 	return lowest;

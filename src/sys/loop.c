@@ -109,6 +109,15 @@ timer_set(struct kn_loop *l, int64_t at_ns)
 }
 
 int
+kn_loop_arm(struct kn_loop *l, int64_t at_ns)
+{
+	if (at_ns >= l->armed_ns)
+		return 0;
+	/* To the kernel 0 is no time, but never. */
+	return timer_set(l, at_ns > 0 ? at_ns : 1);
+}
+
+int
 kn_loop_wait(struct kn_loop *l, int64_t until_ns)
 {
 	struct epoll_event ev[BATCH];
@@ -116,11 +125,9 @@ kn_loop_wait(struct kn_loop *l, int64_t until_ns)
 	int first_err = 0, err, n;
 
 	/* An earlier deadline than needed costs one empty turn; a later one must be moved. */
-	if (!poll_only && until_ns < l->armed_ns) {
-		err = timer_set(l, until_ns);
-		if (err < 0)
-			return err;
-	}
+	err = poll_only ? 0 : kn_loop_arm(l, until_ns);
+	if (err < 0)
+		return err;
 	n = epoll_wait(l->epoll_fd, ev, BATCH, poll_only ? 0 : -1);
 	clock_read(l);
 	if (n < 0)

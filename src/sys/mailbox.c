@@ -10,14 +10,17 @@
 
 #include "fd.h"
 
-/* The turn that follows takes the letters. */
+/* The turn that follows takes the letters, unless the owner does so now. */
 static int
 woken(struct kn_watch *w, uint32_t events)
 {
+	struct kn_mailbox *m = (struct kn_mailbox *)(void *)((char *)w - offsetof(struct kn_mailbox, watch));
 	uint64_t count;
 
 	(void)events;
 	(void)!read(w->fd, &count, sizeof(count));
+	if (m->came != NULL)
+		m->came(m);
 	return 0;
 }
 
@@ -30,6 +33,7 @@ kn_mailbox_init(struct kn_mailbox *m, struct kn_loop *loop)
 	atomic_init(&m->dozing, false);
 	m->watch = (struct kn_watch){ .fd = -1, .fn = woken };
 	m->loop = loop;
+	m->came = NULL;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;

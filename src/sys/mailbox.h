@@ -23,6 +23,9 @@ struct kn_mailbox {
 	atomic_bool dozing;         /* the loop sleeps, or is about to: who posts wakes it */
 	struct kn_watch watch;      /* of the eventfd */
 	struct kn_loop *loop;       /* borrowed */
+	/* Called when the loop was woken, before the rest of its turn: letters may be taken there already.
+	 * May be NULL, as kn_mailbox_init leaves it. */
+	void (*came)(struct kn_mailbox *m);
 };
 
 /* 0 or -errno; m is a valid empty one for kn_mailbox_done either way. */

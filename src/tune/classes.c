@@ -105,28 +105,12 @@ whole_cores(const struct kn_tuner *t)
 	return cores < 1 ? 1 : (unsigned)cores;
 }
 
-/* How many tasks that use so many cores on average keep all cores busy. */
-static unsigned
-cpu_slots(const struct kn_tuner *t, double cores)
-{
-	double n;
-
-	if (cores <= 0)
-		return whole_cores(t);
-	n = t->machine.cores / cores;
-	if (cores <= 1)
-		n = fmax(ceil(n - 0.5), whole_cores(t));
-	else
-		n = round(n);
-	return n < 1 ? 1 : n < MOST ? (unsigned)n : MOST;
-}
-
 static unsigned
 start_number(const struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind)
 {
 	switch (kind) {
 	case KNEE_KIND_CPU:
-		return cpu_slots(t, k->shares.cores);
+		return kn_cpu_slots(t->machine.cores, k->shares.cores);
 	case KNEE_KIND_DISK:
 		return k->name.place.spindle == 1 ? 1 : k->name.place.spindle == 0 ? START_FLASH : 2;
 	case KNEE_KIND_NET:
@@ -321,7 +305,7 @@ few_number(const struct kn_tuner *t, const struct kn_class *c, const struct kn_s
 	if (total >= FEW)
 		return 0;
 	if (c->kind == KNEE_KIND_MIXED)
-		return cpu_slots(t, s->cores);
+		return kn_cpu_slots(t->machine.cores, s->cores);
 	return 0;
 }
 
@@ -350,7 +334,7 @@ kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
 
 	if (c->kind == KNEE_KIND_CPU) {
 		moved = kn_limiter_bounds(&c->limiter, least_of(t), most, KN_WHY_BOUND, now_ns);
-		set = model_stays(c, cpu_slots(t, s.cores), now_ns) &&
+		set = model_stays(c, kn_cpu_slots(t->machine.cores, s.cores), now_ns) &&
 		    kn_limiter_set(&c->limiter, c->model_next, KN_WHY_CORES, now_ns);
 		if (set || (moved && c->memory_most != most))
 			kn_tuner_tell(t, class, from, c->limiter.why);

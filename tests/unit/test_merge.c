@@ -45,6 +45,8 @@ check_args(struct world *w, const struct knee_event *ev)
 	(void)snprintf(number, sizeof(number), "%" PRIu64, ev->seq);
 	if (ev->nargs != 2 || strcmp(ev->args[0], number) != 0 || strcmp(ev->args[1], "") != 0)
 		w->wrong = "other arguments";
+	if (ev->input_data != &w->tasks[ev->seq])
+		w->wrong = "another pointer of the caller's";
 }
 
 static int
@@ -114,7 +116,9 @@ static struct kn_task *
 task_begin(struct world *w, uint64_t seq)
 {
 	char number[32];
-	const struct knee_input input = { .args = (const char *[]){ number, "" }, .nargs = 2 };
+	const struct knee_input input = {
+		.args = (const char *[]){ number, "" }, .nargs = 2, .data = &w->tasks[seq]
+	};
 	struct kn_task *t;
 
 	(void)snprintf(number, sizeof(number), "%" PRIu64, seq);

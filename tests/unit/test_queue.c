@@ -29,8 +29,8 @@ test_one(void)
 	ok(kn_queue_head(&q, 3) == UINT64_MAX, "nor a head");
 	kn_queue_done(&q);
 
-	is_int(
-	    kn_queue_push(&q, 3, 7, &(struct knee_input){ .args = args, .nargs = 4 }), 0, "four arguments");
+	is_int(kn_queue_push(&q, 3, 7, &(struct knee_input){ .args = args, .nargs = 4, .data = args }), 0,
+	    "four arguments");
 	is_int(kn_queue_push(&q, 63, 8, &(struct knee_input){ .args = NULL, .nargs = 0 }), 0,
 	    "none, of the last key");
 	is_int(q.len, 2, "both are counted");
@@ -44,10 +44,12 @@ test_one(void)
 	is_int(t->nargs, 4, "arguments");
 	for (size_t i = 0; i < 4; i++)
 		is_str(t->args[i], args[i], "argument %zu", i);
+	ok(t->data == args, "the caller's pointer");
 	ok(t->exec != NULL, "the executor's part");
 	kn_task_free(t);
 	is_int(kn_queue_pop(&q, 63, 0, &t), 0, "popped");
 	is_int(t->nargs, 0, "without arguments");
+	ok(t->data == NULL, "and without a pointer");
 	kn_task_free(t);
 	is_int(q.len, 0, "empty again");
 	kn_queue_done(&q);
