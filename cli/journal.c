@@ -16,6 +16,7 @@
 
 #include "batch_limits.h"
 #include "cli.h"
+#include "worker.h"
 
 #define MESSAGE_BYTES 1024
 
@@ -173,6 +174,10 @@ identity(const struct cli_options *o, struct inputs *in, char **ret)
 		err = put_option(f, "--parens", o->parens);
 	if (err == 0 && o->quote)
 		(void)fputs("-q ", f);
+	if (err == 0 && o->worker != NULL) {
+		err = put_option(f, "--worker", o->worker);
+		(void)fprintf(f, "--framing %s ", worker_framing_name(o));
+	}
 	if (err == 0)
 		err = put_inputs(f, o, in);
 	put_batch(f, o);

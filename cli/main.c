@@ -24,6 +24,7 @@
 #include "reader_gone.h"
 #include "sem.h"
 #include "signals.h"
+#include "worker.h"
 
 #define MESSAGE_BYTES 1024
 
@@ -184,6 +185,8 @@ executor(const struct cli_options *o)
 {
 	if (o->dry_run || o->shellquote)
 		return KNEE_EXEC_DRY;
+	if (o->worker != NULL)
+		return KNEE_EXEC_WORKER;
 	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
 }
 
@@ -237,6 +240,8 @@ engine_options(struct program *p, size_t nsinks)
 		.confirm_self = &p->signals,
 	};
 
+	if (o->worker != NULL)
+		worker_options(o, &k);
 	if (p->joblog != NULL)
 		k.source = joblog_source(p->joblog, &k.source);
 	if (p->journal != NULL)
@@ -422,6 +427,8 @@ main(int argc, char **argv)
 		return err < 0 ? EXIT_TROUBLE : 0;
 	}
 	err = json_check(&p.options);
+	if (err == 0)
+		err = worker_check(&p.options);
 	if (err == 0)
 		err = journal_check(&p.options);
 	if (err < 0) {

@@ -60,6 +60,10 @@ static const struct option options[] = {
 	{ "p interactive", "", NULL, "ask before running each command", OPTION_TEMPLATE,
 	    .set = options_set_flag, AT(prompt) },
 
+	{ "worker", "", "COMMAND", "give inputs to processes that live for many", OPTION_TEMPLATE,
+	    .set = options_set_text, AT(worker), .to = 1 },
+	{ "framing", "", "HOW", "a worker's records end: line, nul; or length", OPTION_TEMPLATE,
+	    .set = options_set_framing },
 	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads", OPTION_TEMPLATE,
 	    .set = options_set_text, AT(plugin), .to = 1 },
 	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task", OPTION_TEMPLATE,
@@ -190,7 +194,7 @@ static const char later[] =
     "remove-rec-sep rrs cat fifo round-robin round tee compress "
     "combine sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
     "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
-    "filter-host worker semaphore semaphore-name id semaphore-timeout st fg bg wait "
+    "filter-host semaphore semaphore-name id semaphore-timeout st fg bg wait "
     "profile J";
 
 /* GNU parallel has these, or had them once. */

@@ -148,7 +148,7 @@ options_setter options_set_slot_var;
 options_setter options_set_group, options_set_grouping, options_set_keep, options_set_tag, options_set_tagstring;
 options_setter options_set_color, options_set_progress, options_set_silent, options_set_tmpdir;
 options_setter options_set_halt, options_set_retries, options_set_timeout, options_set_term_seq;
-options_setter options_set_resume, options_set_json;
+options_setter options_set_resume, options_set_json, options_set_framing;
 
 /* ---- options_value.c ----------------------------------------------------- */
 

@@ -315,6 +315,11 @@ profile_main(int argc, char **argv)
 	status = 0;
 	if (action == OPTIONS_DONE)
 		goto free_options;
+	if (m.profile.options.worker != NULL || m.profile.options.plugin != NULL) {
+		say("--worker, --plugin: only processes are profiled, one for each input");
+		status = EXIT_TROUBLE;
+		goto free_options;
+	}
 	status = keeper_start(NULL);
 	if (status < 0) {
 		say("cannot start: %s", strerror(-status));

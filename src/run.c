@@ -282,6 +282,7 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 		return 0;
 	case KN_SIGNAL:
 		k->exec.ops->signal(&k->exec, t, step.signal);
+		k->exec_next_ns = 0;      /* one that has not begun is given back in a tick */
 		if (t->suspended_ns != 0) /* stopped: it has to run to hear of it */
 			resume(k, t);
 		return 0;
@@ -385,6 +386,19 @@ task_ended(void *self, struct kn_task *t)
 	(void)task_event(k, t, KN_EXIT);
 }
 
+/* kn_exec_host.note */
+static void
+task_note(void *self, const struct kn_task *t, const char *text)
+{
+	struct knee *k = self;
+
+	k->noted = true;
+	if (t != NULL)
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: %s", (unsigned long long)t->seq, text);
+	else
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "%s", text);
+}
+
 /* ---- starting -------------------------------------------------------------- */
 
 static bool
@@ -450,7 +464,7 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 	t->result.outcome = outcome;
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
-	if (outcome == KNEE_NOT_STARTED)
+	if (outcome == KNEE_NOT_STARTED && !k->noted)
 		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
 		    (unsigned long long)t->seq, strerror(-err));
 	kn_meter_ended(&k->meter, t, k->loop.now_ns);
@@ -477,6 +491,7 @@ task_start(struct knee *k, struct kn_task *t)
 	t->busy = false;
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
+	k->noted = false;
 	err = k->exec.ops->start(&k->exec, t);
 	if (err == -EAGAIN && o->executor == KNEE_EXEC_ASYNC) {
 		start_put_off(k);
@@ -600,6 +615,7 @@ ahead_tell(struct knee *k)
 {
 	unsigned ahead = k->exec.ops->limit(&k->exec, k->limit);
 
+	k->limit_told = k->limit;
 	if (kn_tuner_nactive(k->meter.tuner) > 1)
 		ahead = 0;
 	k->ahead = ahead;
@@ -762,6 +778,9 @@ turn_deadline(struct knee *k)
 		at = earlier(at, earlier(k->sinks[i].due_ns, k->sinks[i].flush_ns));
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
+	/* What it has ready may be more, or less, than may run now. */
+	if (k->exec.ops->limit != NULL && k->limit_told != k->limit)
+		return 0;
 	return k->print_more || (k->read_more && k->err == 0) ? 0 : at;
 }
 
@@ -940,6 +959,7 @@ kn_run_turn(struct knee *k, bool wait)
 static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_PROCESS] = &kn_exec_process,
 	[KNEE_EXEC_DRY] = &kn_exec_dry,
+	[KNEE_EXEC_WORKER] = &kn_exec_worker,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
 	[KNEE_EXEC_ASYNC] = &kn_exec_async,
 };
@@ -984,6 +1004,7 @@ kn_run_init(struct knee *k)
 		    .returned = task_returned,
 		    .output = task_output,
 		    .ended = task_ended,
+		    .note = task_note,
 		    .self = k },
 	};
 	if (o->plugin != NULL)

@@ -61,6 +61,7 @@ struct knee {
 	struct kn_list retired;         /* tasks to be freed when the turn is over */
 
 	unsigned limit;                 /* of all kinds of work together */
+	unsigned limit_told;            /* to the executor */
 	unsigned ahead;                 /* what the executor may have ready beyond it */
 	unsigned suspended;             /* running tasks that are stopped for want of memory */
 	bool read_more;                 /* there is room to read further ahead at once */
@@ -75,6 +76,7 @@ struct knee {
 	unsigned refusals;              /* in a row with nothing running */
 	bool starting;                  /* a task is between two lists: a stop waits */
 	int stop_later;                 /* enum knee_stop plus one; 0: none waits */
+	bool noted;                     /* the executor has said why it does not start a task */
 	bool ended;
 	int err;                        /* what stops the run, or 0 */
 	char error[1024];
