@@ -21,7 +21,9 @@ kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 	if (o->executor != KNEE_EXEC_PROCESS && o->executor != KNEE_EXEC_DRY)
 		n->template = NULL;
 	if (o->plugin != NULL)
-		n->program = o->plugin->name != NULL ? o->plugin->name : o->plugin_argc > 0 ? o->plugin_argv[0] : "";
+		n->program = o->plugin->name != NULL ? o->plugin->name :
+		    o->plugin_argc > 0               ? o->plugin_argv[0] :
+						       "";
 	else if (o->nworker > 0)
 		n->program = o->worker[program_find(o->worker, o->nworker)];
 	n->program = base_name(n->program);

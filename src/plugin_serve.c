@@ -20,13 +20,13 @@
 #define READ_BYTES (64 * 1024)
 
 struct server {
-	struct knee_call call;      /* first */
+	struct knee_call call; /* first */
 	const struct knee_plugin *plugin;
 	void *state;
 	int in, out;
 	struct kn_buf read, written;
 	struct kn_buf part;
-	int err;                    /* of writing: nobody reads any more */
+	int err; /* of writing: nobody reads any more */
 };
 
 static struct server *

@@ -73,6 +73,7 @@ struct knee {
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	int64_t put_off_ns;             /* the last pause after a start that said "not now"; 0: it did not */
+	bool locked_told;               /* that tasks wait for one another */
 	unsigned refusals;              /* in a row with nothing running */
 	bool starting;                  /* a task is between two lists: a stop waits */
 	int stop_later;                 /* enum knee_stop plus one; 0: none waits */
