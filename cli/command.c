@@ -45,7 +45,10 @@ template_flags(const struct cli_options *o)
 
 	if (o->plugin != NULL)
 		return KNEE_TEMPLATE_TEXT;
-	if (o->ncommand == 0 && !o->shellquote)
+	/* A worker's record is no command: nothing in it means anything. */
+	if (o->worker != NULL)
+		flags |= KNEE_TEMPLATE_TEXT;
+	else if (o->ncommand == 0 && !o->shellquote)
 		flags |= KNEE_TEMPLATE_CODE;
 	if (!o->no_args)
 		flags |= KNEE_TEMPLATE_APPEND;

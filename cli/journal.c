@@ -16,6 +16,7 @@
 
 #include "batch_limits.h"
 #include "cli.h"
+#include "worker.h"
 
 #define MESSAGE_BYTES 1024
 
@@ -135,6 +136,11 @@ put_words(FILE *f, const struct cli_options *o)
 	char *quoted;
 	int err;
 
+	if (o->plugin != NULL) {
+		err = put_option(f, "--plugin", o->plugin);
+		if (err < 0)
+			return err;
+	}
 	for (size_t i = 0; i < o->ncommand; i++) {
 		if (i > 0)
 			(void)fputc(' ', f);
@@ -168,6 +174,10 @@ identity(const struct cli_options *o, struct inputs *in, char **ret)
 		err = put_option(f, "--parens", o->parens);
 	if (err == 0 && o->quote)
 		(void)fputs("-q ", f);
+	if (err == 0 && o->worker != NULL) {
+		err = put_option(f, "--worker", o->worker);
+		(void)fprintf(f, "--framing %s ", worker_framing_name(o));
+	}
 	if (err == 0)
 		err = put_inputs(f, o, in);
 	put_batch(f, o);

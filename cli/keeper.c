@@ -36,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli.h"
 /* Rounds of killing, with pauses of 1 ms: enough for all but a process that the kernel holds. */
 #define SWEEP_ROUNDS 2000
 
@@ -320,8 +321,17 @@ collect(pid_t program, int *ret)
 	return ended;
 }
 
+/* Did it end by what a wrong program gets, not by somebody's signal? */
+static bool
+crashed(int status)
+{
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	return sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGABRT;
+}
+
 static _Noreturn void
-keep(pid_t program, const sigset_t *signals)
+keep(pid_t program, const sigset_t *signals, const char *crash_hint)
 {
 	siginfo_t info;
 	int status = 0;
@@ -339,6 +349,8 @@ keep(pid_t program, const sigset_t *signals)
 	}
 	if (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD)
 		sweep(NULL);
+	if (crash_hint != NULL && crashed(status))
+		say("%s: %s", crash_hint, strsignal(WTERMSIG(status)));
 	end_as(status);
 }
 
@@ -356,7 +368,7 @@ keeper_signals(sigset_t *ret)
 }
 
 int
-keeper_start(void)
+keeper_start(const char *crash_hint)
 {
 	sigset_t all, before;
 	pid_t pid;
@@ -373,7 +385,7 @@ keeper_start(void)
 	keeper_pid = getpid();
 	pid = fork();
 	if (pid > 0)
-		keep(pid, &all);
+		keep(pid, &all, crash_hint);
 	err = pid < 0 ? -errno : 0;
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, keeper_death_signal());

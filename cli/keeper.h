@@ -11,8 +11,9 @@
  * The keeper passes signals on, stops and continues with its child, collects what tasks
  * left behind, kills what is left of that when its child has ended, and ends as its
  * child did, by the same status or signal.
+ * crash_hint: what to say before that when the child ended by a fault of its own; NULL: nothing.
  */
-int keeper_start(void);
+int keeper_start(const char *crash_hint);
 
 /* The signal that the program gets when its keeper was killed. */
 int keeper_death_signal(void);

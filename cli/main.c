@@ -24,6 +24,7 @@
 #include "reader_gone.h"
 #include "sem.h"
 #include "signals.h"
+#include "worker.h"
 
 #define MESSAGE_BYTES 1024
 
@@ -34,7 +35,7 @@ extern char **environ;
 /* Everything that one run is made of, so that one function can free it. */
 struct program {
 	struct cli_options options;
-	struct plugin plugin;        /* {0} without --plugin */
+	struct plugin plugin; /* {0} without --plugin */
 	struct inputs *inputs;
 	struct knee_template *command, *tag;
 	struct batch *batch;
@@ -184,6 +185,8 @@ executor(const struct cli_options *o)
 {
 	if (o->dry_run || o->shellquote)
 		return KNEE_EXEC_DRY;
+	if (o->worker != NULL || o->isolate)
+		return KNEE_EXEC_WORKER;
 	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
 }
 
@@ -200,9 +203,6 @@ engine_options(struct program *p, size_t nsinks)
 		.sinks = p->sinks,
 		.nsinks = nsinks,
 		.executor = executor(o),
-		.plugin = o->dry_run ? NULL : p->plugin.table,
-		.plugin_argc = p->plugin.argc,
-		.plugin_argv = p->plugin.argv,
 		.order = o->order,
 		.limit = o->limit,
 		.limit_min = o->limit_min,
@@ -237,6 +237,10 @@ engine_options(struct program *p, size_t nsinks)
 		.confirm_self = &p->signals,
 	};
 
+	if (o->worker != NULL)
+		worker_options(o, &k);
+	if (o->plugin != NULL && !o->dry_run)
+		plugin_options(&p->plugin, o->isolate, &k);
 	if (p->joblog != NULL)
 		k.source = joblog_source(p->joblog, &k.source);
 	if (p->journal != NULL)
@@ -396,6 +400,11 @@ wants(const char *command, int argc, char **argv)
 	    strcmp(name, "sem") != 0;
 }
 
+/* What the user reads when a function of a plugin took the program down with it. */
+static const char crash_hint[] =
+    "--plugin: a function of the plugin has crashed, and the run with it: with --isolate a crash costs one "
+    "task, and with --journal a later run can go on";
+
 int
 main(int argc, char **argv)
 {
@@ -409,6 +418,8 @@ main(int argc, char **argv)
 		return sem_main(argc, argv);
 	if (wants("profile", argc, argv))
 		return profile_main(argc, argv);
+	if (wants("plugin-host", argc, argv))
+		return plugin_host_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
@@ -418,12 +429,14 @@ main(int argc, char **argv)
 	}
 	err = json_check(&p.options);
 	if (err == 0)
+		err = worker_check(&p.options);
+	if (err == 0)
 		err = journal_check(&p.options);
 	if (err < 0) {
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
-	err = keeper_start();
+	err = keeper_start(executor(&p.options) == KNEE_EXEC_THREAD ? crash_hint : NULL);
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
 		options_done(&p.options);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From argv to struct cli_options: config files and the variable first, then the
- * command line, then what options say only together.  The rules of words are those of
- * getopt_long(3) and of GNU parallel: options end at the first word that is none or at
- * "--"; short ones may stand together (-kj4); a long one's value is behind "=" or is the
- * next word; the beginning of a long name is enough when no other begins so.
+ * command line, then what options say only together.
  */
 #include "options_table.h"
 
@@ -121,88 +118,72 @@ not_found(const struct options_state *s, enum option_found found, const char *ty
 	return -EINVAL;
 }
 
-/* Apply an option that wants a value to the next word. */
+/* What options_words_read() is told of: the state, and the option in hand. */
+struct scan {
+	struct options_state *s;
+	const struct option *option;
+};
+
 static int
-next_word_take(
-    struct options_state *s, const struct option *option, char *const *words, size_t nwords, size_t *at)
+scan_find(void *self, const char *dashes, const char *typed, size_t size)
 {
-	if (*at == nwords)
-		return options_bad(s, "needs a value: %s", option->value);
-	return option->set(s, option, words[(*at)++]);
+	struct scan *scan = self;
+	enum option_found found;
+
+	name_set(scan->s, dashes, typed, size);
+	if (dashes[1] == '-')
+		found = options_find_long(typed, size, &scan->option);
+	else
+		found = options_find_short(*typed, &scan->option);
+	if (found != OPTION_FOUND)
+		return not_found(scan->s, found, typed, size);
+	if (scan->option->value == NULL)
+		return OPTIONS_TAKES_NONE;
+	return scan->option->value[0] == '[' ? OPTIONS_MAY_TAKE : OPTIONS_TAKES_VALUE;
 }
 
-/* Is word the one that this option takes though it could do without? */
-static bool
-is_literal_value(const struct option *option, const char *word)
+static int
+scan_set(void *self, const char *value)
 {
+	struct scan *scan = self;
+
+	return scan->option->set(scan->s, scan->option, value);
+}
+
+static int
+scan_refuse(void *self, enum options_takes takes)
+{
+	const struct scan *scan = self;
+
+	if (takes == OPTIONS_TAKES_NONE)
+		return options_bad(scan->s, "takes no value");
+	return options_bad(scan->s, "needs a value: %s", scan->option->value);
+}
+
+/* "[auto]": that very word is taken. */
+static bool
+scan_literal(void *self, const char *word)
+{
+	const struct scan *scan = self;
+	const char *value = scan->option->value;
 	size_t size = strlen(word);
 
-	return size > 0 && option->value != NULL && option->value[0] == '[' &&
-	    strncmp(option->value + 1, word, size) == 0 && option->value[1 + size] == ']';
-}
-
-/* The long option words[*at]; *at is moved behind it and its value. */
-static int
-long_read(struct options_state *s, char *const *words, size_t nwords, size_t *at)
-{
-	const char *typed = words[(*at)++] + 2, *value = strchr(typed, '=');
-	size_t size = value ? (size_t)(value++ - typed) : strlen(typed);
-	const struct option *option = NULL;
-	enum option_found found = options_find_long(typed, size, &option);
-
-	name_set(s, "--", typed, size);
-	if (found != OPTION_FOUND)
-		return not_found(s, found, typed, size);
-	if (value && option->value == NULL)
-		return options_bad(s, "takes no value");
-	if (value == NULL && *at < nwords && is_literal_value(option, words[*at]))
-		value = words[(*at)++];
-	if (value || option->value == NULL || option->value[0] == '[')
-		return option->set(s, option, value);
-	return next_word_take(s, option, words, nwords, at);
-}
-
-/* The short options in words[*at]; *at is moved behind them and the last one's value. */
-static int
-short_read(struct options_state *s, char *const *words, size_t nwords, size_t *at)
-{
-	for (const char *letter = words[(*at)++] + 1; *letter; letter++) {
-		const struct option *option = NULL;
-		enum option_found found = options_find_short(*letter, &option);
-		int err;
-
-		name_set(s, "-", letter, 1);
-		if (found != OPTION_FOUND)
-			return not_found(s, found, letter, 1);
-		if (option->value && letter[1] != '\0')
-			return option->set(s, option, letter + 1);
-		if (option->value && option->value[0] != '[')
-			return next_word_take(s, option, words, nwords, at);
-		err = option->set(s, option, NULL);
-		if (err < 0)
-			return err;
-	}
-	return 0;
+	return size > 0 && strncmp(value + 1, word, size) == 0 && value[1 + size] == ']';
 }
 
 int
 options_scan(struct options_state *s, char *const *words, size_t nwords, size_t *used)
 {
-	size_t at = 0;
-	int err = 0;
+	struct scan scan = { .s = s };
+	struct options_reader reader = {
+		.self = &scan,
+		.find = scan_find,
+		.set = scan_set,
+		.refuse = scan_refuse,
+		.literal = scan_literal,
+	};
 
-	while (err == 0 && at < nwords && words[at][0] == '-' && words[at][1] != '\0') {
-		if (strcmp(words[at], "--") == 0) {
-			at++;
-			break;
-		}
-		if (words[at][1] == '-')
-			err = long_read(s, words, nwords, &at);
-		else
-			err = short_read(s, words, nwords, &at);
-	}
-	*used = at;
-	return err;
+	return options_words_read(&reader, words, nwords, used);
 }
 
 /* ---- together ------------------------------------------------------------ */

@@ -66,6 +66,9 @@ struct cli_options {
 	bool quote;                 /* -q */
 	const char *plugin;         /* --plugin FILE[:SYMBOL], or NULL: command is for its open() */
 	bool isolate;               /* run it in worker processes */
+	const char *worker;         /* --worker, or NULL: command is the template of its records */
+	bool framing_set;           /* --framing; else -0 says NUL, and lines it is without */
+	enum knee_framing framing;
 	bool shellquote;            /* --shellquote: print inputs quoted, run nothing */
 	const char *tagstring;      /* --tagstring, --tag ("{}" with --tag), or NULL */
 

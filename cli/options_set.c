@@ -369,6 +369,29 @@ options_set_limit(struct options_state *s, const struct option *option, const ch
 }
 
 int
+options_set_framing(struct options_state *s, const struct option *option, const char *value)
+{
+	static const struct {
+		const char *name;
+		enum knee_framing framing;
+	} framings[] = {
+		{ "line", KNEE_FRAMING_LINE },
+		{ "nul", KNEE_FRAMING_NUL },
+		{ "length", KNEE_FRAMING_LENGTH },
+	};
+
+	(void)option;
+	for (size_t i = 0; i < sizeof(framings) / sizeof(*framings); i++) {
+		if (strcmp(value, framings[i].name) == 0) {
+			s->o->framing = framings[i].framing;
+			s->o->framing_set = true;
+			return 0;
+		}
+	}
+	return options_bad(s, "'%s' is none of line, nul, length", value);
+}
+
+int
 options_set_kind(struct options_state *s, const struct option *option, const char *value)
 {
 	static const struct {

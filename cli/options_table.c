@@ -60,10 +60,14 @@ static const struct option options[] = {
 	{ "p interactive", "", NULL, "ask before running each command", OPTION_TEMPLATE,
 	    .set = options_set_flag, AT(prompt) },
 
-	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads",
-	    OPTION_TEMPLATE, .set = options_set_text, AT(plugin), .to = 1 },
-	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task",
-	    OPTION_TEMPLATE, .set = options_set_flag, AT(isolate) },
+	{ "worker", "", "COMMAND", "give inputs to processes that live for many", OPTION_TEMPLATE,
+	    .set = options_set_text, AT(worker), .to = 1 },
+	{ "framing", "", "HOW", "a worker's records end: line, nul; or length", OPTION_TEMPLATE,
+	    .set = options_set_framing },
+	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads", OPTION_TEMPLATE,
+	    .set = options_set_text, AT(plugin), .to = 1 },
+	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task", OPTION_TEMPLATE,
+	    .set = options_set_flag, AT(isolate) },
 
 	{ "n max-args", "", "N", "put N inputs into one command; 0: one, unused", OPTION_BATCH,
 	    .set = options_set_max_args, .to = 0 },
@@ -190,7 +194,7 @@ static const char later[] =
     "remove-rec-sep rrs cat fifo round-robin round tee compress "
     "combine sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
     "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
-    "filter-host worker semaphore semaphore-name id semaphore-timeout st fg bg wait "
+    "filter-host semaphore semaphore-name id semaphore-timeout st fg bg wait "
     "profile J";
 
 /* GNU parallel has these, or had them once. */
@@ -234,55 +238,6 @@ options_group_name(enum option_group group)
 	return names[group];
 }
 
-const char *
-options_name_next(const char *list, const char *after, size_t *size)
-{
-	const char *name = after ? after + *size : list;
-
-	name += strspn(name, " ");
-	*size = strcspn(name, " ");
-	return *size > 0 ? name : NULL;
-}
-
-enum match { MATCH_NO, MATCH_BEGINS, MATCH_WHOLE };
-
-/* Hyphens inside names do not count: --dryrun is --dry-run. */
-static enum match
-name_match(const char *name, size_t size, const char *typed, size_t typedsize)
-{
-	const char *end = name + size, *typedend = typed + typedsize;
-
-	for (;;) {
-		while (name < end && *name == '-')
-			name++;
-		while (typed < typedend && *typed == '-')
-			typed++;
-		if (typed == typedend)
-			return name == end ? MATCH_WHOLE : MATCH_BEGINS;
-		if (name == end || *name != *typed)
-			return MATCH_NO;
-		name++;
-		typed++;
-	}
-}
-
-/* The best match among the long names of a list. */
-static enum match
-list_match(const char *list, const char *typed, size_t typedsize)
-{
-	enum match best = MATCH_NO;
-	const char *name = NULL;
-	size_t size;
-
-	while ((name = options_name_next(list, name, &size)) != NULL) {
-		enum match match = size > 1 ? name_match(name, size, typed, typedsize) : MATCH_NO;
-
-		if (match > best)
-			best = match;
-	}
-	return best;
-}
-
 /* Names of such a list that begin as typed: each is an option of its own. */
 static size_t
 list_begins(const char *list, const char *typed, size_t typedsize)
@@ -291,7 +246,7 @@ list_begins(const char *list, const char *typed, size_t typedsize)
 	size_t size, n = 0;
 
 	while ((name = options_name_next(list, name, &size)) != NULL)
-		n += size > 1 && name_match(name, size, typed, typedsize) != MATCH_NO;
+		n += size > 1 && options_name_match(name, size, typed, typedsize) != OPTIONS_MATCH_NO;
 	return n;
 }
 
@@ -302,21 +257,21 @@ options_find_long(const char *typed, size_t size, const struct option **ret)
 	size_t nlater, nlacking, n = 0;
 
 	for (size_t i = 0; i < NOPTIONS; i++) {
-		enum match shown = list_match(options[i].names, typed, size);
-		enum match also = list_match(options[i].also, typed, size);
+		enum options_match shown = options_match(options[i].names, typed, size);
+		enum options_match also = options_match(options[i].also, typed, size);
 
-		if (shown == MATCH_WHOLE || also == MATCH_WHOLE) {
+		if (shown == OPTIONS_MATCH_WHOLE || also == OPTIONS_MATCH_WHOLE) {
 			*ret = &options[i];
 			return OPTION_FOUND;
 		}
-		if (shown == MATCH_BEGINS || also == MATCH_BEGINS) {
+		if (shown == OPTIONS_MATCH_BEGINS || also == OPTIONS_MATCH_BEGINS) {
 			begins = &options[i];
 			n++;
 		}
 	}
-	if (list_match(later, typed, size) == MATCH_WHOLE)
+	if (options_match(later, typed, size) == OPTIONS_MATCH_WHOLE)
 		return OPTION_LATER;
-	if (list_match(lacking, typed, size) == MATCH_WHOLE)
+	if (options_match(lacking, typed, size) == OPTIONS_MATCH_WHOLE)
 		return OPTION_LACKING;
 	nlater = list_begins(later, typed, size);
 	nlacking = list_begins(lacking, typed, size);
@@ -332,31 +287,38 @@ options_find_long(const char *typed, size_t size, const struct option **ret)
 	return OPTION_FOUND;
 }
 
-static bool
-list_letter(const char *list, char letter)
-{
-	const char *name = NULL;
-	size_t size;
-
-	while ((name = options_name_next(list, name, &size)) != NULL) {
-		if (size == 1 && *name == letter)
-			return true;
-	}
-	return false;
-}
-
 enum option_found
 options_find_short(char letter, const struct option **ret)
 {
 	for (size_t i = 0; i < NOPTIONS; i++) {
-		if (list_letter(options[i].names, letter)) {
+		if (options_letter(options[i].names, letter)) {
 			*ret = &options[i];
 			return OPTION_FOUND;
 		}
 	}
-	if (list_letter(later, letter))
+	if (options_letter(later, letter))
 		return OPTION_LATER;
-	return list_letter(lacking, letter) ? OPTION_LACKING : OPTION_UNKNOWN;
+	return options_letter(lacking, letter) ? OPTION_LACKING : OPTION_UNKNOWN;
+}
+
+size_t
+options_word_count(const char *word)
+{
+	const struct option *option = NULL;
+	const char *value = strchr(word, '=');
+
+	if (word[1] == '-') {
+		if (value != NULL || options_find_long(word + 2, strlen(word + 2), &option) != OPTION_FOUND)
+			return 1;
+		return option->value != NULL && option->value[0] != '[' ? 2 : 1;
+	}
+	for (const char *letter = word + 1; *letter != '\0'; letter++) {
+		if (options_find_short(*letter, &option) != OPTION_FOUND)
+			return 1;
+		if (option->value != NULL)
+			return option->value[0] != '[' && letter[1] == '\0' ? 2 : 1;
+	}
+	return 1;
 }
 
 /* Append the long names of list that begin as typed; n is what text holds. */
@@ -367,7 +329,7 @@ candidates_add(const char *list, const char *typed, size_t typedsize, char *text
 	size_t size;
 
 	while ((name = options_name_next(list, name, &size)) != NULL) {
-		if (size == 1 || name_match(name, size, typed, typedsize) == MATCH_NO)
+		if (size == 1 || options_name_match(name, size, typed, typedsize) == OPTIONS_MATCH_NO)
 			continue;
 		if (n + size + 5 > textsize)
 			break;

@@ -2,7 +2,7 @@
 /*
  * The rooms of the option parser.
  *
- *	config files, $KNEE, argv --> options.c (scan) --> options_table.c (which option)
+ *	config files, $KNEE, argv --> options.c (options_words.c) --> options_table.c (which option)
  *	    --> options_set.c (what it does) with options_value.c (what its value says)
  *	the rest of argv --> options_inputs.c (command, ::: and its kin)
  *
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "cli.h"
+#include "options_words.h"
 
 /* ---- the table (options_table.c) ---------------------------------------- */
 
@@ -72,16 +73,14 @@ enum option_found {
  * and the beginning of one option's name is enough. *ret is set on OPTION_FOUND. */
 enum option_found options_find_long(const char *name, size_t size, const struct option **ret);
 enum option_found options_find_short(char letter, const struct option **ret);
+/* How many words the option word of a run takes: 1, or 2 with its value. */
+size_t options_word_count(const char *word);
 /* The names that begin with name, as "--a, --b", in text. */
 void options_candidates(const char *name, size_t size, char *text, size_t textsize);
 /* The long name nearest to the one typed, or NULL when none is near; *size its length. */
 const char *options_nearest(const char *name, size_t namesize, size_t *size);
 /* True when word is a subcommand that this version does not have. */
 bool options_subcommand_later(const char *word);
-
-/* The first or next name in a blank-separated list: its start, *size its length; NULL
- * at the end. Start with after = NULL. */
-const char *options_name_next(const char *list, const char *after, size_t *size);
 
 /* ---- the state of a parse ------------------------------------------------ */
 
@@ -149,7 +148,7 @@ options_setter options_set_slot_var;
 options_setter options_set_group, options_set_grouping, options_set_keep, options_set_tag, options_set_tagstring;
 options_setter options_set_color, options_set_progress, options_set_silent, options_set_tmpdir;
 options_setter options_set_halt, options_set_retries, options_set_timeout, options_set_term_seq;
-options_setter options_set_resume, options_set_json;
+options_setter options_set_resume, options_set_json, options_set_framing;
 
 /* ---- options_value.c ----------------------------------------------------- */
 

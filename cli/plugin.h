@@ -3,6 +3,7 @@
 #ifndef CLI_PLUGIN_H
 #define CLI_PLUGIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <knee_program.h>
@@ -12,11 +13,16 @@ struct plugin {
 	char *path;                 /* owned; as it was loaded */
 	const char **argv;          /* owned; for the plugin's open(): the path, the words, NULL */
 	int argc;
+	char *host;                 /* owned; the command of a process that carries its tasks out */
 };
 
 /* Load it. spec: FILE, or FILE:SYMBOL (without: knee_plugin); words: the command's. 0, or -errno that was
  * said, with what to do. *ret is untouched then. */
 int plugin_load(const char *spec, char *const *words, size_t nwords, struct plugin *ret);
+/* For a run with or without --isolate. */
+void plugin_options(const struct plugin *p, bool isolate, struct knee_options *ret);
+/* knee plugin-host SPEC [WORD...]: such a process. Its exit status. */
+int plugin_host_main(int argc, char **argv);
 /* Takes {0}. */
 void plugin_done(struct plugin *p);
 

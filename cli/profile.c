@@ -63,27 +63,6 @@ help_print(void)
 	     "than N at once.");
 }
 
-/* How many words the option words[at] of a run takes: 1, or 2 with its value. */
-static size_t
-option_words(const char *word)
-{
-	const struct option *option = NULL;
-	const char *value = strchr(word, '=');
-
-	if (word[1] == '-') {
-		if (value != NULL || options_find_long(word + 2, strlen(word + 2), &option) != OPTION_FOUND)
-			return 1;
-		return option->value != NULL && option->value[0] != '[' ? 2 : 1;
-	}
-	for (const char *letter = word + 1; *letter != '\0'; letter++) {
-		if (options_find_short(*letter, &option) != OPTION_FOUND)
-			return 1;
-		if (option->value != NULL)
-			return option->value[0] != '[' && letter[1] == '\0' ? 2 : 1;
-	}
-	return 1;
-}
-
 /* True when words[0] is an option of ours; *used is how many words it takes. -EINVAL after say(). */
 static int
 own_take(struct profile *p, char **words, size_t *used)
@@ -128,7 +107,7 @@ own_options(struct profile *p, int *argc, char **argv)
 			if (own < 0)
 				return own;
 			if (own == 0)
-				used = option_words(argv[at]);
+				used = options_word_count(argv[at]);
 		}
 		for (; used > 0 && at < n; used--, at++)
 			if (own == 0)
@@ -336,7 +315,12 @@ profile_main(int argc, char **argv)
 	status = 0;
 	if (action == OPTIONS_DONE)
 		goto free_options;
-	status = keeper_start();
+	if (m.profile.options.worker != NULL || m.profile.options.plugin != NULL) {
+		say("--worker, --plugin: only processes are profiled, one for each input");
+		status = EXIT_TROUBLE;
+		goto free_options;
+	}
+	status = keeper_start(NULL);
 	if (status < 0) {
 		say("cannot start: %s", strerror(-status));
 		status = EXIT_TROUBLE;

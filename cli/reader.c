@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "grow.h"
+
 enum { CHUNK = 64 * 1024 };
 
 /* Invariant: at <= scanned <= end < cap; no delimiter lies in [at, scanned). */
@@ -76,8 +78,7 @@ reader_free(struct reader *r)
 static int
 make_room(struct reader *r)
 {
-	size_t rest = r->end - r->at;
-	size_t cap = r->cap ? r->cap : 2 * CHUNK;
+	size_t rest = r->end - r->at, need = r->cap;
 	char *data;
 
 	if (r->at > 0) {
@@ -88,15 +89,14 @@ make_room(struct reader *r)
 		r->end = rest;
 		r->at = 0;
 	}
-	if (r->data != NULL && rest < r->cap / 2)
-		return 0;
-	if (r->data != NULL && __builtin_mul_overflow(cap, (size_t)2, &cap))
-		return -ENOMEM;
-	data = realloc(r->data, cap);
+	if (r->data == NULL)
+		need = (size_t)2 * CHUNK;
+	else if (rest >= r->cap / 2)
+		need = r->cap + 1;
+	data = grow(r->data, &r->cap, need, 1);
 	if (data == NULL)
 		return -ENOMEM;
 	r->data = data;
-	r->cap = cap;
 	return 0;
 }
 

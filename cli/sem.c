@@ -467,21 +467,6 @@ base_name(const char *path)
 	return slash != NULL ? slash + 1 : path;
 }
 
-/* How many words the option words[0] of a run takes: 1, or 2 with its value. */
-static size_t
-run_option_words(const char *word)
-{
-	const struct option *option = NULL;
-	const char *letter = word + 1;
-	bool ends = true;
-
-	if (word[1] == '-')
-		(void)options_find_long(word + 2, strlen(word + 2), &option);
-	for (; *letter != '\0' && word[1] != '-' && (option == NULL || option->value == NULL); letter++)
-		ends = options_find_short(*letter, &option) == OPTION_FOUND && letter[1] == '\0';
-	return ends && option != NULL && option->value != NULL && option->value[0] != '[' ? 2 : 1;
-}
-
 bool
 sem_wanted(int argc, char **argv)
 {
@@ -494,7 +479,7 @@ sem_wanted(int argc, char **argv)
 	for (int i = 1; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0;) {
 		if (argv[i][1] == '-' && sem_option_own(argv[i] + 2, strcspn(argv[i] + 2, "=")))
 			return true;
-		i += (int)run_option_words(argv[i]);
+		i += (int)options_word_count(argv[i]);
 	}
 	return false;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The command line of sem. Names and rules of words are those of a run: options end at the first word
- * that is none or at "--", hyphens inside long names do not count, the beginning of a name is
- * enough. All that follows is the command: {} and ::: mean nothing here. Neither config files nor
- * $KNEE are read: they are about runs.
+ * The command line of sem. Names and rules of words are those of a run (options_words.h); all that
+ * follows is the command: {} and ::: mean nothing here. Neither config files nor $KNEE are read: they
+ * are about runs.
  */
 #include "sem.h"
 
@@ -80,42 +79,23 @@ sem_help(void)
 	     "The manual says more: man knee-sem");
 }
 
-/* Does name, size bytes with or without hyphens, begin like this one? *whole: it is this one. */
-static bool
-name_begins(const char *name, size_t size, const char *typed, size_t typedsize, bool *whole)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < typedsize; i++) {
-		if (typed[i] == '-')
-			continue;
-		if (n == size || name[n++] != typed[i])
-			return false;
-	}
-	*whole = n == size;
-	return n > 0;
-}
-
 /* The option of this long name, or the only one that begins so; NULL: none, or several. */
 static const struct sem_option *
-find_long(const char *typed, size_t typedsize)
+find_long(const char *typed, size_t size)
 {
 	const struct sem_option *found = NULL;
 	bool several = false;
 
 	for (size_t i = 0; i < NTABLE; i++) {
-		const char *name = NULL;
-		size_t size;
-
-		while ((name = options_name_next(table[i].names, name, &size)) != NULL) {
-			bool whole;
-
-			if (size == 1 || !name_begins(name, size, typed, typedsize, &whole))
-				continue;
-			if (whole)
-				return &table[i];
-			several |= found != NULL && found != &table[i];
+		switch (options_match(table[i].names, typed, size)) {
+		case OPTIONS_MATCH_WHOLE:
+			return &table[i];
+		case OPTIONS_MATCH_BEGINS:
+			several |= found != NULL;
 			found = &table[i];
+			break;
+		case OPTIONS_MATCH_NO:
+			break;
 		}
 	}
 	return several ? NULL : found;
@@ -124,29 +104,18 @@ find_long(const char *typed, size_t typedsize)
 static const struct sem_option *
 find_short(char letter)
 {
-	for (size_t i = 0; i < NTABLE; i++) {
-		const char *name = NULL;
-		size_t size;
-
-		while ((name = options_name_next(table[i].names, name, &size)) != NULL)
-			if (size == 1 && *name == letter)
-				return &table[i];
-	}
+	for (size_t i = 0; i < NTABLE; i++)
+		if (options_letter(table[i].names, letter))
+			return &table[i];
 	return NULL;
 }
 
 bool
-sem_option_own(const char *typed, size_t typedsize)
+sem_option_own(const char *typed, size_t size)
 {
-	for (size_t i = 0; i < NTABLE; i++) {
-		const char *name = NULL;
-		size_t size;
-		bool whole;
-
-		while (table[i].own && (name = options_name_next(table[i].names, name, &size)) != NULL)
-			if (name_begins(name, size, typed, typedsize, &whole) && whole)
-				return true;
-	}
+	for (size_t i = 0; i < NTABLE; i++)
+		if (table[i].own && options_match(table[i].names, typed, size) == OPTIONS_MATCH_WHOLE)
+			return true;
 	return false;
 }
 
@@ -188,7 +157,7 @@ timeout_set(struct sem_options *o, const char *typed, const char *value)
 	return 0;
 }
 
-/* value: "" for an option that takes none. */
+/* value: "" for an option that takes none; typed: the option as typed, for messages. */
 static int
 option_set(struct sem_options *o, const struct sem_option *option, const char *typed, const char *value)
 {
@@ -225,19 +194,12 @@ option_set(struct sem_options *o, const struct sem_option *option, const char *t
 
 /* ---- words ------------------------------------------------------------------ */
 
-/* The option as typed, for messages. */
-struct typed {
-	char text[64];
+/* What options_words_read() is told of: the options, and the one in hand. */
+struct scan {
+	struct sem_options *o;
+	const struct sem_option *option;
+	char typed[64];
 };
-
-static struct typed
-typed_make(const char *dashes, const char *name, size_t size)
-{
-	struct typed t;
-
-	(void)snprintf(t.text, sizeof(t.text), "%s%.*s", dashes, size < 48 ? (int)size : 48, name);
-	return t;
-}
 
 static int
 unknown(const char *typed, bool of_run)
@@ -249,49 +211,37 @@ unknown(const char *typed, bool of_run)
 	return say_error(EINVAL, "%s: no such option: try 'sem --help'", typed);
 }
 
-/* The long option words[*at]; *at is moved behind it and its value. */
 static int
-long_read(struct sem_options *o, char *const *words, size_t nwords, size_t *at)
+scan_find(void *self, const char *dashes, const char *typed, size_t size)
 {
-	const char *name = words[(*at)++] + 2, *value = strchr(name, '=');
-	size_t size = value != NULL ? (size_t)(value++ - name) : strlen(name);
-	const struct sem_option *option = find_long(name, size);
-	struct typed typed = typed_make("--", name, size);
+	struct scan *scan = self;
+	bool is_long = dashes[1] == '-', of_run;
 	const struct option *run;
 
-	if (option == NULL)
-		return unknown(typed.text, options_find_long(name, size, &run) == OPTION_FOUND);
-	if (value != NULL && !option->value)
-		return say_error(EINVAL, "%s: takes no value", typed.text);
-	if (value == NULL && option->value && *at < nwords)
-		value = words[(*at)++];
-	if (value == NULL && option->value)
-		return say_error(EINVAL, "%s: needs a value", typed.text);
-	return option_set(o, option, typed.text, value != NULL ? value : "");
+	(void)snprintf(scan->typed, sizeof(scan->typed), "%s%.*s", dashes, size < 48 ? (int)size : 48, typed);
+	scan->option = is_long ? find_long(typed, size) : find_short(*typed);
+	if (scan->option != NULL)
+		return scan->option->value ? OPTIONS_TAKES_VALUE : OPTIONS_TAKES_NONE;
+	of_run = (is_long ? options_find_long(typed, size, &run) : options_find_short(*typed, &run)) ==
+	    OPTION_FOUND;
+	return unknown(scan->typed, of_run);
 }
 
-/* The short options in words[*at]; *at is moved behind them and the last one's value. */
 static int
-short_read(struct sem_options *o, char *const *words, size_t nwords, size_t *at)
+scan_set(void *self, const char *value)
 {
-	int err = 0;
+	struct scan *scan = self;
 
-	for (const char *letter = words[(*at)++] + 1; err == 0 && *letter != '\0'; letter++) {
-		const struct sem_option *option = find_short(*letter);
-		struct typed typed = typed_make("-", letter, 1);
-		const struct option *run;
+	return option_set(scan->o, scan->option, scan->typed, value != NULL ? value : "");
+}
 
-		if (option == NULL)
-			return unknown(typed.text, options_find_short(*letter, &run) == OPTION_FOUND);
-		if (option->value && letter[1] != '\0')
-			return option_set(o, option, typed.text, letter + 1);
-		if (option->value && *at == nwords)
-			return say_error(EINVAL, "%s: needs a value", typed.text);
-		err = option_set(o, option, typed.text, option->value ? words[(*at)++] : "");
-		if (option->value)
-			break;
-	}
-	return err;
+static int
+scan_refuse(void *self, enum options_takes takes)
+{
+	const struct scan *scan = self;
+
+	return say_error(
+	    EINVAL, "%s: %s", scan->typed, takes == OPTIONS_TAKES_NONE ? "takes no value" : "needs a value");
 }
 
 /* What options say about each other and the command. */
@@ -311,19 +261,13 @@ int
 sem_options_parse(struct sem_options *ret, char *const *words, size_t nwords)
 {
 	struct sem_options o = { .slots = 1 };
-	size_t at = 0;
-	int err = 0;
+	struct scan scan = { .o = &o };
+	struct options_reader reader = {
+		.self = &scan, .find = scan_find, .set = scan_set, .refuse = scan_refuse
+	};
+	size_t at;
+	int err = options_words_read(&reader, words, nwords, &at);
 
-	while (err == 0 && at < nwords && words[at][0] == '-' && words[at][1] != '\0') {
-		if (strcmp(words[at], "--") == 0) {
-			at++;
-			break;
-		}
-		if (words[at][1] == '-')
-			err = long_read(&o, words, nwords, &at);
-		else
-			err = short_read(&o, words, nwords, &at);
-	}
 	o.command = words + at;
 	o.ncommand = nwords - at;
 	if (err == 0)

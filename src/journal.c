@@ -260,6 +260,10 @@ ended(struct knee_journal *j, const struct knee_event *ev)
 	if (err < 0)
 		return err;
 	e->result = *ev->result;
+	if (ev->kind == KNEE_EVENT_RESULT && ev->part_size > 0 && !knee_failed(ev->result))
+		err = kn_journal_part_put(j, ev->seq, ev->part, ev->part_size);
+	if (err < 0)
+		return err;
 	if (ev->kind == KNEE_EVENT_RETRY) {
 		j->sums[KN_SUM_RETRIED]++;
 		attempt_ended(j, e);

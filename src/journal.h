@@ -59,6 +59,8 @@ enum kn_journal_sql {
 	KN_SQL_OUTPUT_PUT,
 	KN_SQL_OUTPUT_GET,
 	KN_SQL_OUTPUT_DROP,
+	KN_SQL_PART_PUT,
+	KN_SQL_PART_GET,
 	KN_SQL_STEP,
 	KN_SQL_SAMPLE,
 	KN_SQL_BATCH,
@@ -190,6 +192,7 @@ struct knee_journal {
 	uint64_t last_before;       /* the highest seq of earlier runs */
 	int64_t sums[KN_SUM_COUNT];
 	int64_t outputs;            /* rows of output */
+	bool parts;                 /* there are rows of part */
 	struct kn_journal_entries entries;
 	struct kn_journal_entry *dirty_first, *dirty_last;
 	uint64_t cut_seq;           /* with KNEE_ORDER_INPUT: the first cancelled task; UINT64_MAX: none */
@@ -279,7 +282,7 @@ struct kn_journal_past {
 	char *host, *command;       /* owned */
 	int64_t sums[KN_SUM_COUNT];
 	int64_t last_seq;
-	int64_t outputs[2];         /* rows of output; tasks that have some */
+	int64_t outputs[3];         /* rows of output; tasks that have some; 1: there are rows of part */
 };
 
 /* Take the lock and find j->real, then see whether the file may be used: new, or as o.resume says. Fills in past, whose
@@ -319,6 +322,8 @@ int kn_journal_lost_redo(struct knee_journal *j);
 int kn_journal_output_put(struct knee_journal *j, uint64_t seq, uint64_t n, enum knee_stream stream,
     const char *data, size_t size);
 int kn_journal_output_drop(struct knee_journal *j, uint64_t seq);
+/* What it has for the whole. */
+int kn_journal_part_put(struct knee_journal *j, uint64_t seq, const void *data, size_t size);
 
 /* ---- journal.c ------------------------------------------------------------ */
 

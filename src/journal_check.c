@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "journal_uri.h"
 #include "sys/fd.h"
 
 /* Files below this size are searched for damage before the run. */
@@ -84,42 +85,15 @@ beside(const struct knee_journal *j, const char *ending)
 
 /* ---- reading by SQL -------------------------------------------------------- */
 
-/* An absolute path as a URI, in *ret (malloc). 0 or -ENOMEM. */
-static int
-uri_make(const char *path, bool immutable, char **ret)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-~";
-	char *uri = malloc(strlen(path) * 3 + 64), *to;
-
-	if (uri == NULL)
-		return -ENOMEM;
-	to = stpcpy(uri, "file://"); /* without the authority a path might be taken for one */
-	for (; *path != '\0'; path++) {
-		unsigned char c = (unsigned char)*path;
-
-		if (strchr(plain, c) != NULL) {
-			*to++ = (char)c;
-		} else {
-			*to++ = '%';
-			*to++ = hex[c >> 4];
-			*to++ = hex[c & 15];
-		}
-	}
-	(void)stpcpy(to, immutable ? "?mode=ro&immutable=1" : "?mode=ro");
-	*ret = uri;
-	return 0;
-}
-
 /* A connection that reads. An SQLite code; closing *ret is for the caller in any case. */
 static int
 reader_open(const struct knee_journal *j, sqlite3 **ret)
 {
-	char *uri = NULL;
+	char *uri = kn_journal_uri(j->real, beside(j, "-wal") == 0 ? "?mode=ro&immutable=1" : "?mode=ro");
 	int code;
 
 	*ret = NULL;
-	if (uri_make(j->real, beside(j, "-wal") == 0, &uri) < 0)
+	if (uri == NULL)
 		return SQLITE_NOMEM;
 	code = sqlite3_open_v2(uri, ret,
 	    SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
@@ -334,7 +308,8 @@ static const char sql_last_run[] =
 
 static const char sql_last_seq[] = "SELECT coalesce(max(seq), 0) FROM task";
 
-static const char sql_outputs[] = "SELECT count(*), count(DISTINCT seq) FROM output";
+static const char sql_outputs[] =
+    "SELECT count(*), count(DISTINCT seq), (SELECT count(*) FROM (SELECT 1 FROM part LIMIT 1)) FROM output";
 
 /* The latest run that wrote to this file, as its stdout or its stderr. The number of a device may be another
  * one after a restart of the machine. */
@@ -371,7 +346,7 @@ past_read(struct knee_journal *j, sqlite3 *db, struct kn_journal_past *past)
 		code = query(db, sql_last_seq, NULL, 0, &past->last_seq, 1, NULL, 0);
 	}
 	if (code == SQLITE_ROW)
-		code = query(db, sql_outputs, NULL, 0, past->outputs, 2, NULL, 0);
+		code = query(db, sql_outputs, NULL, 0, past->outputs, 3, NULL, 0);
 	return query_error(j, db, code);
 }
 

@@ -62,6 +62,8 @@ static const char *const sql_text[KN_SQL_COUNT] = {
 	[KN_SQL_OUTPUT_PUT] = "INSERT INTO output VALUES (?1, ?2, ?3, ?4)",
 	[KN_SQL_OUTPUT_GET] = "SELECT stream, data FROM output WHERE seq = ?1 AND n = ?2",
 	[KN_SQL_OUTPUT_DROP] = "DELETE FROM output WHERE seq = ?1",
+	[KN_SQL_PART_PUT] = "INSERT OR REPLACE INTO part VALUES (?1, ?2)",
+	[KN_SQL_PART_GET] = "SELECT data FROM part WHERE seq = ?1",
 	[KN_SQL_STEP] =
 	    "INSERT INTO step (run, at_ns, at_once, running, done, work, resource, kind, reason, cpu_busy,"
 	    " busy, throughput) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",

@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "journal.h"
+#include "journal_uri.h"
 #include "sys/procfile.h"
 
 enum {
@@ -182,33 +183,6 @@ way_of(const struct sight *s)
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
-/* The file's name as SQLite takes it together with parameters. NULL: no memory. */
-static char *
-uri_make(const char *real, enum way way)
-{
-	static const char *const parameters[] = {
-		[WAY_WHOLE] = "?immutable=1",
-		[WAY_SHARED] = "",
-		[WAY_ALONE] = "?vfs=unix-none",
-	};
-	static const char hex[] = "0123456789abcdef";
-	struct kn_buf uri = { 0 };
-	int err = kn_buf_adds(&uri, "file://");
-
-	for (; *real != '\0' && err == 0; real++) {
-		unsigned char c = (unsigned char)*real;
-		char coded[3] = { '%', hex[c >> 4], hex[c & 15] };
-		bool plain = c > 0x20 && c < 0x7f && strchr("%?#", c) == NULL;
-
-		err = plain ? kn_buf_addc(&uri, *real) : kn_buf_add(&uri, coded, sizeof(coded));
-	}
-	if (err == 0)
-		err = kn_buf_add(&uri, parameters[way], strlen(parameters[way]) + 1);
-	if (err < 0)
-		kn_buf_done(&uri);
-	return uri.data;
-}
-
 static unsigned
 big_endian(const unsigned char *bytes, size_t size)
 {
@@ -293,7 +267,12 @@ identity_check(struct kn_look *k)
 static int
 database_open(struct kn_look *k, enum way way)
 {
-	char *uri = uri_make(k->real, way);
+	static const char *const parameters[] = {
+		[WAY_WHOLE] = "?immutable=1",
+		[WAY_SHARED] = "",
+		[WAY_ALONE] = "?vfs=unix-none",
+	};
+	char *uri = kn_journal_uri(k->real, parameters[way]);
 	int code;
 
 	if (uri == NULL)

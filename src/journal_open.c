@@ -211,6 +211,7 @@ check(struct knee_journal *j, const struct knee_journal_options *o, bool *make)
 	j->run = past.run + 1;
 	j->last_before = (uint64_t)past.last_seq;
 	j->outputs = past.outputs[0];
+	j->parts = past.outputs[2] != 0;
 	memcpy(j->sums, past.sums, sizeof(j->sums));
 	kn_journal_past_done(&past);
 	return is < 0 ? is : 0;
@@ -285,8 +286,9 @@ end(struct knee_journal *j, int status)
 	int err;
 
 	for (size_t i = 0; i < 2; i++) {
-		/* Nothing is half written: what follows the last output are messages, and they stay. */
-		if (is_whole && sizes[i + 1] >= 0) {
+		/* Nothing is half written: what follows the last output are messages, and they stay. But a
+		 * whole is printed anew by a run that goes on from here. */
+		if (is_whole && sizes[i + 1] >= 0 && (i > 0 || !j->parts)) {
 			j->place[i].written = sizes[i + 1];
 			j->place[i].printing = 0;
 		}

@@ -46,6 +46,34 @@ kn_journal_output_drop(struct knee_journal *j, uint64_t seq)
 	return err;
 }
 
+int
+kn_journal_part_put(struct knee_journal *j, uint64_t seq, const void *data, size_t size)
+{
+	const int64_t key = (int64_t)seq;
+
+	kn_journal_bind(j, KN_SQL_PART_PUT, 1, &key, 1);
+	(void)sqlite3_bind_blob64(j->sql[KN_SQL_PART_PUT], 2, data, size, SQLITE_STATIC);
+	j->parts = true;
+	return kn_journal_write(j, KN_SQL_PART_PUT);
+}
+
+/* It is the statement's until that is reset. */
+static int
+part_get(struct knee_journal *j, uint64_t seq, struct knee_stored *ret)
+{
+	const int64_t key = (int64_t)seq;
+	int found;
+
+	kn_journal_reset(j, KN_SQL_PART_GET);
+	kn_journal_bind(j, KN_SQL_PART_GET, 1, &key, 1);
+	found = kn_journal_step(j, KN_SQL_PART_GET);
+	if (found <= 0)
+		return found;
+	ret->part = sqlite3_column_blob(j->sql[KN_SQL_PART_GET], 0);
+	ret->part_size = (size_t)sqlite3_column_bytes(j->sql[KN_SQL_PART_GET], 0);
+	return 0;
+}
+
 /* knee_stored.read. The piece is the statement's until it is reset. */
 static int
 stored_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, size_t *size)
@@ -245,6 +273,8 @@ next(void *self, struct knee_input *ret)
 		r->result = (struct knee_result){ .outcome = KNEE_EXITED, .attempt = 1 };
 		if (row->state == KN_JOURNAL_FAILED || !row->printed)
 			err = result_read(j, r->seq, &r->result);
+		if (err == 0 && j->parts)
+			err = part_get(j, r->seq, &r->stored);
 	} else {
 		r->passed = true;
 	}

@@ -88,6 +88,10 @@ const char kn_journal_schema[] =
     " stream INTEGER NOT NULL," /* 1: stdout, 2: stderr */
     " data BLOB NOT NULL,"
     " PRIMARY KEY (seq, n)) WITHOUT ROWID;"
+    /* What finished tasks have for the whole, which a plugin puts together in the end. */
+    "CREATE TABLE part ("
+    " seq INTEGER PRIMARY KEY,"
+    " data BLOB NOT NULL);"
     /* Every change of a number at once, and why it stays. */
     "CREATE TABLE step ("
     " run INTEGER NOT NULL,"

@@ -16,6 +16,11 @@
 /* What a task waits for is asked in every sweep at first, then in every so many. */
 #define DEEP_FIRST 40
 #define DEEP_EVERY 4
+/* Tasks as short as this are not told apart, after so many. */
+#define BRIEF_NS 50000
+#define BRIEF_ENDS 1000
+/* So many looks tell whether tasks wait for a lock. */
+#define LOCKED_LOOKS 24
 /* What is missing in so many looks and readings will not be seen any more. */
 #define LOOKS_TELL 3
 #define READINGS_TELL 2
@@ -68,6 +73,13 @@ kn_meter_done(struct kn_meter *m)
 	*m = (struct kn_meter){ 0 };
 }
 
+/* Tasks are over before anyone could look at them. */
+static bool
+brief(const struct kn_meter *m)
+{
+	return m->ended > BRIEF_ENDS && m->length_ns < BRIEF_NS;
+}
+
 int
 kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
 {
@@ -76,6 +88,11 @@ kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
 	struct kn_prior prior;
 	int err;
 
+	/* To ask where an input lies would take longer than the task. */
+	if (brief(m)) {
+		*ret = m->key;
+		return 0;
+	}
 	if (m->names) {
 		err = kn_namer_name(&m->namer, input, &name);
 		if (err < 0)
@@ -85,6 +102,7 @@ kn_meter_key(struct kn_meter *m, const struct knee_input *input, unsigned *ret)
 	if (kn_tuner_nkeys(m->tuner) > known && m->memory != NULL &&
 	    kn_memory_get(m->memory, &name, &prior) == 1)
 		kn_tuner_recall(m->tuner, *ret, &prior);
+	m->key = *ret;
 	return 0;
 }
 
@@ -146,6 +164,11 @@ sweep(struct kn_meter *m, const struct kn_sched *s, size_t most)
 		m->usage_known |= t->usage.known;
 		usage_delta(&t->usage, &t->told, &delta);
 		t->told = t->usage;
+		if (s->running.len > 1) {
+			m->together += delta.looks;
+			m->locked += delta.lock_looks;
+			m->together_running += delta.looks * s->running.len;
+		}
 		kn_tuner_progress(m->tuner, t->key, t->started_ns, &delta, &t->usage);
 	}
 }
@@ -158,7 +181,7 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 	unsigned looks = kn_tuner_looks(m->tuner);
 	struct kn_vitals vitals;
 
-	if (m->exec->ops->look != NULL && looks > 0)
+	if (m->exec->ops->look != NULL && looks > 0 && !brief(m))
 		sweep(m, s, looks < LOOKS_MAX ? looks : LOOKS_MAX);
 	if (m->vitals != NULL && now_ns - m->vitals_ns >= VITALS_NS) {
 		kn_vitals_read(m->vitals, now_ns, &vitals);
@@ -170,6 +193,16 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 	kn_tuner_sample(m->tuner, &sample);
 	cost_ns = kn_loop_cpu_ns() - before_ns;
 	m->look_ns = now_ns + LOOK_SHARE * cost_ns;
+}
+
+bool
+kn_meter_locked(const struct kn_meter *m, double *ret_frac, double *ret_running)
+{
+	if (m->together < LOCKED_LOOKS)
+		return false;
+	*ret_frac = (double)m->locked / (double)m->together;
+	*ret_running = (double)m->together_running / (double)m->together;
+	return true;
 }
 
 bool
@@ -198,7 +231,7 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 	struct knee_result *r = &t->result;
 	struct kn_end end = {
 		.now_ns = now_ns,
-		.started_ns = t->started_ns,
+		.started_ns = r->runtime_ns > 0 ? now_ns - r->runtime_ns : t->started_ns,
 		.peak_rss_bytes = peak_bytes(t),
 		.failed = knee_failed(r),
 		.busy = t->busy,
@@ -207,6 +240,10 @@ kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns)
 		.late = t->reason == KN_BY_TIMEOUT,
 	};
 	int64_t cpu_ns = r->cpu_user_ns + r->cpu_sys_ns;
+	double length_ns = (double)(r->runtime_ns > 0 ? r->runtime_ns : now_ns - t->started_ns);
+
+	m->ended++;
+	m->length_ns += (length_ns - m->length_ns) / (m->ended < 64 ? (double)m->ended : 64);
 
 	/* The kernel's own account, when it is larger, has what no look saw. */
 	if (cpu_ns > t->usage.cpu_ns)

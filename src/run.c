@@ -35,6 +35,9 @@
 /* Attempts of a task that says "too many at once". */
 #define BUSY_ATTEMPTS 32
 
+/* Threads that wait for locks so much of their time are worth a word. */
+#define LOCKED_FRAC 0.25
+
 /* Descriptors kept for what is opened later: the spill file, a script, sinks' files. */
 #define FDS_RESERVE 8
 
@@ -282,6 +285,7 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 		return 0;
 	case KN_SIGNAL:
 		k->exec.ops->signal(&k->exec, t, step.signal);
+		k->exec_next_ns = 0;      /* one that has not begun is given back in a tick */
 		if (t->suspended_ns != 0) /* stopped: it has to run to hear of it */
 			resume(k, t);
 		return 0;
@@ -317,6 +321,18 @@ task_output(void *self, struct kn_task *t, enum knee_stream stream, const char *
 		k->exec.paused = true;
 }
 
+/* When the tuner is told that something happened: some executors report a little later, but what it hears
+ * never goes back in time. */
+static int64_t
+tell_ns(struct knee *k, int64_t at_ns)
+{
+	if (at_ns > k->loop.now_ns)
+		at_ns = k->loop.now_ns;
+	if (at_ns > k->told_ns)
+		k->told_ns = at_ns;
+	return k->told_ns;
+}
+
 /* kn_exec_host.began */
 static void
 task_began(void *self, struct kn_task *t, int64_t since_ns)
@@ -330,7 +346,7 @@ task_began(void *self, struct kn_task *t, int64_t since_ns)
 	(void)task_event(k, t, KN_START);
 	t->started_ns = since_ns;
 	kn_tuner_handed(k->meter.tuner, t->key, -1);
-	kn_tuner_started(k->meter.tuner, t->key, now_ns);
+	kn_tuner_started(k->meter.tuner, t->key, tell_ns(k, since_ns));
 	(void)kn_sinks_task(k, KNEE_EVENT_START, t);
 }
 
@@ -346,7 +362,7 @@ task_returned(void *self, struct kn_task *t)
 	kn_merge_retry(&k->merge, t);
 	t->part.len = 0;
 	if (began)
-		kn_meter_returned(&k->meter, t, k->loop.now_ns);
+		kn_meter_returned(&k->meter, t, tell_ns(k, k->loop.now_ns));
 	else
 		kn_tuner_handed(k->meter.tuner, t->key, -1);
 	(void)task_event(k, t, KN_RETURN);
@@ -368,8 +384,22 @@ task_ended(void *self, struct kn_task *t)
 	t->busy = false;
 	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
 		t->busy = t->busy || t->result.status == o->busy_exits[i];
-	kn_meter_ended(&k->meter, t, k->loop.now_ns);
+	kn_meter_ended(&k->meter, t,
+	    tell_ns(k, t->result.runtime_ns > 0 ? t->started_ns + t->result.runtime_ns : k->loop.now_ns));
 	(void)task_event(k, t, KN_EXIT);
+}
+
+/* kn_exec_host.note */
+static void
+task_note(void *self, const struct kn_task *t, const char *text)
+{
+	struct knee *k = self;
+
+	k->noted = true;
+	if (t != NULL)
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: %s", (unsigned long long)t->seq, text);
+	else
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "%s", text);
 }
 
 /* ---- starting -------------------------------------------------------------- */
@@ -437,7 +467,7 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 	t->result.outcome = outcome;
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
-	if (outcome == KNEE_NOT_STARTED)
+	if (outcome == KNEE_NOT_STARTED && !k->noted)
 		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
 		    (unsigned long long)t->seq, strerror(-err));
 	kn_meter_ended(&k->meter, t, k->loop.now_ns);
@@ -464,6 +494,7 @@ task_start(struct knee *k, struct kn_task *t)
 	t->busy = false;
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
+	k->noted = false;
 	err = k->exec.ops->start(&k->exec, t);
 	if (err == -EAGAIN && o->executor == KNEE_EXEC_ASYNC) {
 		start_put_off(k);
@@ -587,12 +618,14 @@ ahead_tell(struct knee *k)
 {
 	unsigned ahead = k->exec.ops->limit(&k->exec, k->limit);
 
-	if (kn_tuner_nclasses(k->meter.tuner) > 2)
+	k->limit_told = k->limit;
+	if (kn_tuner_nactive(k->meter.tuner) > 1)
 		ahead = 0;
 	k->ahead = ahead;
 	kn_tuner_ahead(k->meter.tuner, ahead);
-	return ahead < STARTS_PER_TURN ? STARTS_PER_TURN :
-	    ahead < STARTS_PER_TURN_MOST ? ahead : STARTS_PER_TURN_MOST;
+	return ahead < STARTS_PER_TURN   ? STARTS_PER_TURN :
+	    ahead < STARTS_PER_TURN_MOST ? ahead :
+					   STARTS_PER_TURN_MOST;
 }
 
 static int
@@ -667,6 +700,26 @@ meter_init(struct knee *k)
 	    k->limit, asked, machine.fds_max);
 }
 
+/* Threads that share a lock, or an interpreter that has one, run one after the other: say so, once, with
+ * what that comes to. Processes do not have it. */
+static int
+locked_tell(struct knee *k)
+{
+	double frac, running;
+
+	if (k->options.executor != KNEE_EXEC_THREAD || k->locked_told ||
+	    !kn_meter_locked(&k->meter, &frac, &running))
+		return 0;
+	k->locked_told = frac >= LOCKED_FRAC;
+	if (!k->locked_told)
+		return 0;
+	return kn_sinks_note(k, KNEE_EVENT_NOTE,
+	    "tasks wait for a lock of their own %.0f %% of the time: %.1f threads get on like %.1f: in "
+	    "processes "
+	    "of their own (--isolate) they would not share it",
+	    100 * frac, running, running * (1 - frac));
+}
+
 static int
 limit_sample(struct knee *k)
 {
@@ -674,8 +727,10 @@ limit_sample(struct knee *k)
 
 	if (k->loop.now_ns < kn_meter_due_ns(&k->meter))
 		return 0;
-	kn_meter_sample(&k->meter, &k->sched, k->loop.now_ns, left, k->source_ended || k->sched.stopped);
+	kn_meter_sample(
+	    &k->meter, &k->sched, tell_ns(k, k->loop.now_ns), left, k->source_ended || k->sched.stopped);
 	act(k, kn_tuner_act(k->meter.tuner));
+	(void)locked_tell(k);
 	return changes_tell(k);
 }
 
@@ -747,6 +802,9 @@ turn_deadline(struct knee *k)
 		at = earlier(at, earlier(k->sinks[i].due_ns, k->sinks[i].flush_ns));
 	if (wants_start(k) && wait_ns < at)
 		at = wait_ns;
+	/* What it has ready may be more, or less, than may run now. */
+	if (k->exec.ops->limit != NULL && k->limit_told != k->limit)
+		return 0;
 	return k->print_more || (k->read_more && k->err == 0) ? 0 : at;
 }
 
@@ -925,6 +983,7 @@ kn_run_turn(struct knee *k, bool wait)
 static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_PROCESS] = &kn_exec_process,
 	[KNEE_EXEC_DRY] = &kn_exec_dry,
+	[KNEE_EXEC_WORKER] = &kn_exec_worker,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
 	[KNEE_EXEC_ASYNC] = &kn_exec_async,
 };
@@ -969,6 +1028,7 @@ kn_run_init(struct knee *k)
 		    .returned = task_returned,
 		    .output = task_output,
 		    .ended = task_ended,
+		    .note = task_note,
 		    .self = k },
 	};
 	if (o->plugin != NULL)

@@ -61,6 +61,7 @@ struct knee {
 	struct kn_list retired;         /* tasks to be freed when the turn is over */
 
 	unsigned limit;                 /* of all kinds of work together */
+	unsigned limit_told;            /* to the executor */
 	unsigned ahead;                 /* what the executor may have ready beyond it */
 	unsigned suspended;             /* running tasks that are stopped for want of memory */
 	bool read_more;                 /* there is room to read further ahead at once */
@@ -68,12 +69,15 @@ struct knee {
 	int64_t exec_next_ns;           /* when the executor wants its tick */
 	int64_t begin_ns;               /* of the run */
 	int64_t time_ns;                /* since the Epoch, of this turn */
+	int64_t told_ns;                /* the latest time that the tuner was told of */
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	int64_t put_off_ns;             /* the last pause after a start that said "not now"; 0: it did not */
+	bool locked_told;               /* that tasks wait for one another */
 	unsigned refusals;              /* in a row with nothing running */
 	bool starting;                  /* a task is between two lists: a stop waits */
 	int stop_later;                 /* enum knee_stop plus one; 0: none waits */
+	bool noted;                     /* the executor has said why it does not start a task */
 	bool ended;
 	int err;                        /* what stops the run, or 0 */
 	char error[1024];

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,41 +20,41 @@
 
 /* The sum of the inputs first..last. */
 struct segment {
-	struct kn_parcel done;      /* first: posted when its job is; BEGIN is its kind */
+	struct kn_parcel done; /* first: posted when its job is; BEGIN is its kind */
 	struct segment *prev, *next;
 	uint64_t first, last;
 	unsigned level;
-	struct knee_bytes bytes;    /* owned; size 0: nothing */
-	size_t counted;             /* of them, in waiting_bytes */
-	bool busy;                  /* of a job: the thread's */
+	struct knee_bytes bytes; /* owned; size 0: nothing */
+	size_t counted;          /* of them, in waiting_bytes */
+	bool busy;               /* of a job: the thread's */
 	/* A job, of its first segment: fold the chain into it. */
-	struct segment *chain;      /* owned, by next alone */
+	struct segment *chain; /* owned, by next alone */
 	struct segment *next_job;
-	int err;                    /* of the job */
+	int err; /* of the job */
 };
 
 enum stage { PARTS, REST, CLOSING, CLOSED };
 
 struct kn_whole {
-	const struct knee_plugin *plugin;   /* borrowed */
+	const struct knee_plugin *plugin; /* borrowed */
 	void *state;
 	struct kn_whole_host host;
-	struct kn_desk desk;        /* its lock guards what is said to be */
+	struct kn_desk desk; /* its lock guards what is said to be */
 	pthread_cond_t work;
 	pthread_t threads[THREADS_MOST];
 	unsigned nthreads, most;
-	unsigned idle;              /* under the lock */
-	bool quit;                  /* under the lock */
-	struct segment *jobs, **jobs_end;   /* under the lock */
-	bool close_now;             /* under the lock */
+	unsigned idle;                    /* under the lock */
+	bool quit;                        /* under the lock */
+	struct segment *jobs, **jobs_end; /* under the lock */
+	bool close_now;                   /* under the lock */
 
-	struct segment *head, *tail;        /* owned, rising */
-	unsigned running;           /* jobs that are queued or at work */
+	struct segment *head, *tail; /* owned, rising */
+	unsigned running;            /* jobs that are queued or at work */
 	size_t waiting_bytes, waiting_parts;
 	enum stage stage;
-	struct kn_call call;        /* of close() */
+	struct kn_call call; /* of close() */
 	struct kn_parcel *held, **held_end;
-	struct segment *rest;       /* what close() prints; NULL: nothing came */
+	struct segment *rest; /* what close() prints; NULL: nothing came */
 	int status;
 	int err;
 };
@@ -121,14 +120,10 @@ thread_main(void *self)
 static void
 work_call(struct kn_whole *w)
 {
-	sigset_t all, old;
 	int err;
 
 	if (w->idle == 0 && w->nthreads < w->most) {
-		(void)sigfillset(&all);
-		(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-		err = -pthread_create(&w->threads[w->nthreads], NULL, thread_main, w);
-		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+		err = kn_thread_create(&w->threads[w->nthreads], thread_main, w);
 		if (err == 0)
 			w->nthreads++;
 		else if (w->nthreads == 0)
@@ -278,6 +273,17 @@ fold(struct kn_whole *w, struct segment *s)
 		fold_first(w);
 }
 
+/* s is new, or free again. Afterwards no two free neighbours are left of which one is nothing. */
+static void
+segment_settle(struct kn_whole *w, struct segment *s)
+{
+	struct segment *prev = s->prev;
+
+	while (segment_absorb(w, s, s->next))
+		;
+	fold(w, segment_absorb(w, prev, s) ? prev : s);
+}
+
 int
 kn_whole_put(struct kn_whole *w, uint64_t seq, const void *part, size_t size)
 {
@@ -306,11 +312,7 @@ kn_whole_put(struct kn_whole *w, uint64_t seq, const void *part, size_t size)
 	w->waiting_parts++;
 	w->waiting_bytes += size;
 	segment_link(w, s);
-	if (segment_absorb(w, s->prev, s))
-		return 0;
-	while (segment_absorb(w, s, s->next))
-		;
-	fold(w, s);
+	segment_settle(w, s);
 	return 0;
 }
 
@@ -331,12 +333,7 @@ job_done(struct kn_whole *w, struct segment *s)
 		w->err = s->err;
 	s->busy = false;
 	s->level++;
-	while (segment_absorb(w, s, s->next))
-		;
-	if (!segment_absorb(w, s->prev, s))
-		fold(w, s);
-	else
-		fold(w, w->tail);
+	segment_settle(w, s);
 }
 
 /* ---- the end ------------------------------------------------------------------------ */
@@ -462,7 +459,9 @@ kn_whole_new(const struct knee_options *o, struct kn_loop *loop, const struct kn
 	w->host = *host;
 	w->jobs_end = &w->jobs;
 	w->held_end = &w->held;
-	w->most = (plugin->flags & KNEE_PLUGIN_ASSOCIATIVE) == 0 ? 1 : cores < THREADS_MOST ? cores : THREADS_MOST;
+	w->most = (plugin->flags & KNEE_PLUGIN_ASSOCIATIVE) == 0 ? 1 :
+	    cores < THREADS_MOST                                 ? cores :
+								   THREADS_MOST;
 	e = -pthread_cond_init(&w->work, NULL);
 	if (e < 0) {
 		free(w);

@@ -161,7 +161,8 @@ static struct kn_step
 task_start(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
 	int64_t bound = timeout_ns(s);
-	bool cancelled = t->state == KN_HANDED && t->reason == KN_BY_CANCEL;
+	/* What begins in the very moment of a stop goes on, unless what runs is ended, too. */
+	bool cancelled = t->state == KN_HANDED && t->reason == KN_BY_CANCEL && s->cancelling;
 
 	to_list(s, t->state == KN_HANDED ? &s->handed : &s->ready, &s->running, t, KN_RUNNING);
 	slot_take(s, t->slot);
@@ -370,10 +371,7 @@ static const enum handler life[KN_STATES][KN_EVENTS] = {
 	    [KN_KILL] = KILL,
 	    [KN_REQUEUE] = REQUEUE,
 	    [KN_RETURN] = RETURN },
-	[KN_ENDING] = { [KN_EXIT] = EXIT,
-	    [KN_DEADLINE] = DEADLINE,
-	    [KN_KILL] = KILL,
-	    [KN_RETURN] = RETURN },
+	[KN_ENDING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_KILL] = KILL, [KN_RETURN] = RETURN },
 	[KN_WAITING] = { [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
 	[KN_DONE] = { NONE },
 };

@@ -2,6 +2,7 @@
 #include "call.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,22 @@
 #define PARCEL_BYTES (64 * 1024)
 /* No more bytes of a call may be on their way: what a pipe of a process holds, too. */
 #define UNREAD_BYTES ((size_t)1 << 20)
+
+int
+kn_thread_create(pthread_t *ret, void *(*main)(void *self), void *self)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
+	sigset_t most, old;
+	int err;
+
+	(void)sigfillset(&most);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+		(void)sigdelset(&most, faults[i]);
+	(void)pthread_sigmask(SIG_SETMASK, &most, &old);
+	err = -pthread_create(ret, NULL, main, self);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
 
 int
 kn_desk_init(struct kn_desk *d, struct kn_loop *loop)
@@ -221,8 +238,8 @@ kn_parcel_read(struct kn_parcel *p,
 }
 
 void
-kn_call_read(struct kn_call *c,
-    void (*read)(void *self, enum knee_stream stream, const char *data, size_t n), void *self)
+kn_call_read(struct kn_call *c, void (*read)(void *self, enum knee_stream stream, const char *data, size_t n),
+    void *self)
 {
 	chunks_read(&c->out, read, self);
 	c->out.len = 0;

@@ -49,6 +49,10 @@ struct kn_call {
 	bool dropped;               /* nobody waits for it any more: it posts nothing; under the lock */
 };
 
+/* Start a thread with all signals blocked but those of its own faults: the rest are for the program's own.
+ * 0 or -errno. */
+int kn_thread_create(pthread_t *ret, void *(*main)(void *self), void *self);
+
 /* 0 or -errno; kn_desk_done then all the same. d is zeroed. */
 int kn_desk_init(struct kn_desk *d, struct kn_loop *loop);
 void kn_desk_done(struct kn_desk *d);

@@ -25,6 +25,9 @@ struct kn_exec_host {
 	/* t->result holds outcome, status and usage, and runtime_ns if it is known better than from now; t->usage the last of what was looked at. t and its private part stay valid
 	 * until the turn is over. */
 	void (*ended)(void *self, struct kn_task *t);
+	/* Something the user should read, of t unless that is NULL. From start(), too: then the error that it
+	 * returns says no more. */
+	void (*note)(void *self, const struct kn_task *t, const char *text);
 	void *self;
 };
 

@@ -18,17 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../core/template.h"
 #include "../sys/fd.h"
 #include "../sys/probe.h"
-#include "../sys/spawn.h"
-#include "environ.h"
+#include "command.h"
 #include "exec.h"
-#include "program.h"
 
 #define QUIET_NS ((int64_t)10000000)
 #define GRACE_NS ((int64_t)100000000)
@@ -38,9 +34,6 @@
 #define TURN_BYTES (8 * READ_BYTES)
 /* A stream that fills a whole pipe gets a larger one. */
 #define PIPE_BYTES (1024 * 1024)
-
-/* The kernel takes no longer single argument (MAX_ARG_STRLEN, 32 pages). */
-#define ARG_BYTES_MAX (128 * 1024)
 
 /* Up to this many at once fit the usual limit of 1,024 open files. */
 #define FEW_TASKS 200
@@ -66,12 +59,7 @@ struct proc {
 };
 
 struct runner {
-	struct kn_spawner spawner;
-	struct kn_environ environ;
-	struct kn_program program, prefix_program;
-	struct kn_command command;
-	const char **argv; /* owned, strings borrowed */
-	size_t argv_cap;
+	struct kn_launcher launcher;
 	struct kn_heap draining;
 	struct proc *unread;
 	char *buffer; /* READ_BYTES */
@@ -310,150 +298,6 @@ end_event(struct kn_watch *w, uint32_t events)
 
 /* ---- starting ------------------------------------------------------------ */
 
-static int
-argv_add(struct runner *r, size_t *n, const char *word)
-{
-	const char **argv;
-
-	if (*n == r->argv_cap) {
-		argv = realloc(r->argv, (r->argv_cap * 2 + 16) * sizeof(char *));
-		if (argv == NULL)
-			return -ENOMEM;
-		r->argv = argv;
-		r->argv_cap = r->argv_cap * 2 + 16;
-	}
-	r->argv[(*n)++] = word;
-	return 0;
-}
-
-/* A script too long to be an argument: in a file without a name, which the shell reads as
- * descriptor 3 and closes first. */
-static int
-script_file(struct kn_buf *script, int *ret)
-{
-	static const char first[] = "exec 3<&-\n";
-	int fd, err;
-
-	fd = memfd_create("command", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = kn_fd_write_at(fd, first, sizeof(first) - 1, 0);
-	if (err == 0)
-		err = kn_fd_write_at(fd, script->data, script->len, sizeof(first) - 1);
-	if (err < 0) {
-		close(fd);
-		return err;
-	}
-	*ret = fd;
-	return 0;
-}
-
-/* The argument vector that runs r->command, after the prefix; plan->path and script too. */
-static int
-plan_command(struct kn_exec *e, struct kn_spawn *plan)
-{
-	const struct knee_options *o = e->options;
-	struct runner *r = e->state;
-	const struct kn_command *c = &r->command;
-	const char *shell = o->shell != NULL ? o->shell : "/bin/sh";
-	const char *search = kn_environ_get(&r->environ, "PATH");
-	size_t n = 0;
-	int err = 0;
-
-	for (size_t i = 0; i < o->nprefix && err == 0; i++)
-		err = argv_add(r, &n, o->prefix[i]);
-	if (c->shell && err == 0) {
-		if (c->text.len >= ARG_BYTES_MAX)
-			err = script_file(&r->command.text, &plan->script);
-		if (err == 0)
-			err = argv_add(r, &n, shell);
-		if (err == 0 && plan->script < 0)
-			err = argv_add(r, &n, "-c");
-		if (err == 0)
-			err = argv_add(r, &n, plan->script < 0 ? c->text.data : "/dev/fd/3");
-	}
-	for (size_t i = 0; i < c->argc && err == 0; i++)
-		err = argv_add(r, &n, c->argv[i]);
-	if (err == 0)
-		err = argv_add(r, &n, NULL);
-	if (err < 0)
-		return err;
-	if (o->nprefix > 0)
-		plan->path = kn_program_find(&r->prefix_program, r->argv[0], search);
-	else
-		plan->path = c->shell ? shell : kn_program_find(&r->program, r->argv[0], search);
-	if (plan->path == NULL)
-		return -ENOENT;
-	/* posix_spawn's prototype lacks a const; it changes nothing. */
-	memcpy(&plan->argv, &r->argv, sizeof(plan->argv));
-	return 0;
-}
-
-/* Make r->command a script for the shell, to find what is no program: functions, builtins,
- * and the message and status for what is nothing at all. */
-static int
-command_to_shell(struct kn_exec *e, const struct kn_fill *fill)
-{
-	struct kn_command *c = &((struct runner *)e->state)->command;
-	int err;
-
-	c->text.len = 0;
-	c->argc = 0;
-	c->shell = true;
-	err = kn_template_script(e->options->command, fill, &c->text);
-	if (err == 0)
-		err = kn_buf_addc(&c->text, '\0');
-	if (err == 0)
-		c->text.len--; /* the NUL does not count, as kn_template_command leaves it */
-	return err;
-}
-
-static int
-spawn_command(struct kn_exec *e, struct kn_spawn *plan, struct kn_child *child)
-{
-	struct runner *r = e->state;
-	int err;
-
-	err = plan_command(e, plan);
-	if (err == 0)
-		err = kn_spawn(&r->spawner, plan, child);
-	kn_fd_close(&plan->script);
-	return err;
-}
-
-/* True for errors that tell that the file is no program this kernel can run. */
-static bool
-no_program(int err)
-{
-	return err == -ENOENT || err == -EACCES || err == -ENOEXEC || err == -ENOTDIR || err == -EISDIR;
-}
-
-static int
-start_command(struct kn_exec *e, struct kn_task *t, struct kn_spawn *plan, struct kn_child *child)
-{
-	struct runner *r = e->state;
-	const struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
-	const char *search = kn_environ_get(&r->environ, "PATH");
-	int err;
-
-	err = kn_template_command(e->options->command, &fill, &r->command);
-	if (err < 0)
-		return err;
-	if (!r->command.shell && r->command.argc > 0 &&
-	    kn_program_find(&r->program, r->command.argv[0], search) != NULL) {
-		err = spawn_command(e, plan, child);
-		if (!no_program(err))
-			return err;
-		kn_program_forget(&r->program);
-	}
-	if (!r->command.shell) {
-		err = command_to_shell(e, &fill);
-		if (err < 0)
-			return err;
-	}
-	return spawn_command(e, plan, child);
-}
-
 /* Watch what was started. After a failure the caller closes all and kills. */
 static int
 watch_proc(struct proc *p, int *out, int *err_fd)
@@ -497,7 +341,8 @@ process_start(struct kn_exec *e, struct kn_task *t)
 	struct proc *p = proc_of(t);
 	bool captured = e->options->order != KNEE_ORDER_NONE;
 	bool first = t->seq == 1 && !r->first_started && e->options->first_stdin >= 0;
-	struct kn_spawn plan = { .env = r->environ.vars, .out = -1, .err = -1, .script = -1 };
+	const struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
+	struct kn_spawn plan = { .out = -1, .err = -1 };
 	int out[2] = { -1, -1 }, errs[2] = { -1, -1 };
 	int err = 0;
 
@@ -515,11 +360,10 @@ process_start(struct kn_exec *e, struct kn_task *t)
 		err = kn_heap_reserve(&r->draining, r->draining.len + 1);
 	if (err < 0)
 		goto pipes;
-	kn_environ_set(&r->environ, t->seq, t->slot);
 	plan.in = first ? e->options->first_stdin : r->null_fd;
 	plan.out = out[1];
 	plan.err = errs[1];
-	err = start_command(e, t, &plan, &p->child);
+	err = kn_launcher_start(&r->launcher, e->options->command, &fill, &plan, &p->child);
 	if (err < 0)
 		goto pipes;
 	r->first_started = r->first_started || first;
@@ -546,31 +390,26 @@ process_open(struct kn_exec *e)
 
 	if (r == NULL)
 		return -ENOMEM;
-	err = kn_spawner_init(&r->spawner);
+	err = kn_launcher_init(&r->launcher, e->options);
 	if (err < 0)
 		goto runner;
-	err = kn_environ_init(&r->environ, e->options);
-	if (err < 0)
-		goto spawner;
 	err = -ENOMEM;
 	r->buffer = malloc(READ_BYTES);
 	if (r->buffer == NULL)
-		goto environ;
+		goto launcher;
 	r->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (r->null_fd < 0) {
 		err = -errno;
 		goto buffer;
 	}
 	if (e->options->limit == 0 || e->options->limit > FEW_TASKS)
-		kn_spawner_raise_files(&r->spawner);
+		kn_spawner_raise_files(&r->launcher.spawner);
 	e->state = r;
 	return 0;
 buffer:
 	free(r->buffer);
-environ:
-	kn_environ_done(&r->environ);
-spawner:
-	kn_spawner_done(&r->spawner);
+launcher:
+	kn_launcher_done(&r->launcher);
 runner:
 	free(r);
 	return err;
@@ -647,13 +486,8 @@ process_close(struct kn_exec *e)
 
 	kn_fd_close(&r->null_fd);
 	free(r->buffer);
-	free(r->argv);
-	kn_command_done(&r->command);
-	kn_program_done(&r->program);
-	kn_program_done(&r->prefix_program);
 	kn_heap_done(&r->draining);
-	kn_environ_done(&r->environ);
-	kn_spawner_done(&r->spawner);
+	kn_launcher_done(&r->launcher);
 	free(r);
 }
 

@@ -23,7 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../sys/fd.h"
 #include "../sys/probe.h"
+#include "../sys/procfile.h"
 #include "call.h"
 #include "exec.h"
 
@@ -33,33 +35,37 @@
 #define AHEAD_NS 2000000
 #define AHEAD_MOST 1024
 #define BATCH 32
+/* From here on it is worth a system call more to know what a call waited for. */
+#define LONG_NS 500000
 /* A BEGIN that nobody was woken for is heard of after this time. */
 #define QUIET_NS ((int64_t)5000000)
 
-#define STACK_BYTES ((size_t)8 << 20)
-
+/* From QUEUED to TAKEN by a thread, under the lock; from TAKEN to ENDED by that thread or to DROPPED by
+ * the loop's, whichever comes first. */
 enum job_state {
 	JOB_QUEUED,
 	JOB_TAKEN,
-	JOB_ENDED,                  /* its END is posted, or will be at once */
+	JOB_ENDED,   /* its END is posted, or will be at once */
+	JOB_DROPPED, /* given up: it is its thread's own, which posts nothing any more */
 };
 
 /* A call of one task's attempt. Owned by the loop's side, which keeps it for another task afterwards;
  * one that was dropped, by its thread. */
 struct job {
-	struct kn_call call;        /* first */
+	struct kn_call call; /* first */
 	struct job *next;
-	struct kn_task *task;       /* borrowed; the loop's side alone */
-	struct kn_buf text;         /* the input's strings, and pointers to them */
-	enum job_state state;       /* under the lock */
-	struct worker *worker;      /* borrowed; TAKEN and ENDED; under the lock */
-	bool going;                 /* it is in the list `gone` */
-	bool began;                 /* the loop's side has heard of it */
-	int signal;                 /* the last one that it was sent */
+	struct kn_task *task;  /* borrowed; the loop's side alone */
+	struct kn_buf text;    /* the input's strings, and pointers to them */
+	atomic_int state;      /* enum job_state */
+	struct worker *worker; /* borrowed; while it is TAKEN */
+	bool going;            /* it is in the list `gone` */
+	bool began;            /* the loop's side has heard of it */
+	int signal;            /* the last one that it was sent */
 	pid_t tid;
 	int64_t begin_ns, end_ns;
 	int status;
-	struct rusage usage;        /* of this call alone; maxrss is not */
+	struct rusage usage; /* of this call alone; maxrss is not */
+	int64_t delay_ns;    /* it was ready and waited for a core; < 0: not known */
 };
 
 struct jobs {
@@ -69,43 +75,47 @@ struct jobs {
 
 struct worker {
 	pthread_t thread;
-	struct crew *crew;          /* borrowed; or, of a lost one, owned together with the others */
+	struct crew *crew; /* borrowed; or, of a lost one, owned together with the others */
 	struct worker *next;
-	struct job *batch;          /* what it took and has not begun; under the lock */
-	bool over;                  /* it returns, and may be joined; under the lock */
+	pid_t tid;
+	struct job *batch;   /* what it took and has not begun; the loop's when its call was dropped */
+	struct rusage usage; /* its own, at the end of its last call */
+	int schedstat_fd;    /* -1: none */
+	int64_t delay_ns;    /* when last read */
+	bool over;           /* it returns, and may be joined; under the lock */
 };
 
 /* What the threads share. */
 struct crew {
 	struct kn_desk desk;
-	pthread_cond_t work;        /* there is something to take, or to end for */
-	const struct knee_plugin *plugin;   /* borrowed */
+	pthread_cond_t work;              /* there is something to take, or to end for */
+	const struct knee_plugin *plugin; /* borrowed */
 	void *plugin_state;
 	struct jobs queue;
-	struct worker *workers;     /* owned; lost ones own themselves */
-	unsigned nworkers;          /* that neither are lost nor return */
+	struct worker *workers; /* owned; lost ones own themselves */
+	unsigned nworkers;      /* that neither are lost nor return */
 	unsigned idle, busy, lost;
-	unsigned nover;             /* to be joined */
+	unsigned nover; /* to be joined */
 	unsigned limit;
-	bool brief;                 /* calls are short */
+	bool brief; /* calls are short */
 	bool quit;
-	bool orphan;                /* only lost threads own it: the last one frees it */
+	bool orphan; /* only lost threads own it: the last one frees it */
 };
 
 struct threads {
-	struct crew *crew;          /* owned; lost threads keep it alive */
-	struct jobs fresh;          /* started in this turn */
-	struct jobs gone;           /* to be returned, or given up, in the next tick */
+	struct crew *crew; /* owned; lost threads keep it alive */
+	struct jobs fresh; /* started in this turn */
+	struct jobs gone;  /* to be returned, or given up, in the next tick */
 	struct jobs spare;
 	struct kn_parcel *held, **held_end; /* output that waits until the loop reads again */
-	double mean_ns;             /* of calls, lately; 0: none yet */
-	unsigned unheard;           /* taken or queued, and not begun as far as we know */
+	double mean_ns;                     /* of calls, lately; 0: none yet */
+	unsigned unheard;                   /* taken or queued, and not begun as far as we know */
 };
 
 /* A task's private part. */
 struct seat {
 	struct job *job;
-	struct kn_usage base;       /* of its thread, when it was first looked at */
+	struct kn_usage base; /* of its thread, when it was first looked at */
 	bool looked;
 };
 
@@ -209,39 +219,72 @@ usage_between(const struct rusage *from, const struct rusage *to)
 	};
 }
 
-/* The job has run. True: it was given up, and so was its thread. */
-static bool
-job_over(struct worker *w, struct job *j)
+/* How long the thread waited for a core in all: the second number of schedstat. < 0: not known. */
+static int64_t
+delay_read(const struct worker *w)
 {
-	struct crew *c = w->crew;
-	bool dropped;
+	char text[128];
+	const char *s = text;
 
-	(void)pthread_mutex_lock(&c->desk.lock);
-	dropped = j->call.dropped;
-	if (!dropped)
-		j->state = JOB_ENDED;
-	(void)pthread_mutex_unlock(&c->desk.lock);
-	if (!dropped)
-		kn_call_end(&j->call);
-	return dropped;
+	if (w->schedstat_fd < 0 || kn_procfile_reread(w->schedstat_fd, text, sizeof(text)) <= 0)
+		return -1;
+	kn_procfile_skip(&s, 1);
+	return (int64_t)kn_procfile_number(&s);
 }
 
-/* Run one; *usage is the thread's reading at its end. */
+static int64_t
+timeval_ns(const struct timeval *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + (int64_t)t->tv_usec * 1000;
+}
+
+static int64_t
+cpu_ns(const struct rusage *u)
+{
+	return timeval_ns(&u->ru_utime) + timeval_ns(&u->ru_stime);
+}
+
+/* What the call used; of a short one it is not worth the reading how long it waited for a core. */
+static void
+job_measure(struct worker *w, struct job *j)
+{
+	struct rusage now;
+	int64_t delay_ns;
+
+	(void)getrusage(RUSAGE_THREAD, &now);
+	j->usage = usage_between(&w->usage, &now);
+	w->usage = now;
+	j->delay_ns = -1;
+	/* It never gave up its core: what it did not compute, it was made to wait. */
+	if (j->usage.ru_nvcsw == 0) {
+		j->delay_ns = j->end_ns - j->begin_ns - cpu_ns(&j->usage);
+		w->delay_ns = -1;
+		return;
+	}
+	if (j->end_ns - j->begin_ns < LONG_NS)
+		return;
+	delay_ns = delay_read(w);
+	if (delay_ns >= 0 && w->delay_ns >= 0)
+		j->delay_ns = delay_ns - w->delay_ns;
+	w->delay_ns = delay_ns;
+}
+
+/* False: it was given up meanwhile, and so was its thread. */
 static bool
-job_run(struct worker *w, struct job *j, bool brief, struct rusage *usage)
+job_run(struct worker *w, struct job *j, bool brief)
 {
 	struct crew *c = w->crew;
-	struct rusage now;
 
-	j->tid = gettid();
+	j->tid = w->tid;
 	j->begin_ns = clock_ns();
 	kn_call_begin(&j->call, !brief);
 	j->status = c->plugin->run(c->plugin_state, &j->call.face);
 	j->end_ns = clock_ns();
-	(void)getrusage(RUSAGE_THREAD, &now);
-	j->usage = usage_between(usage, &now);
-	*usage = now;
-	return job_over(w, j);
+	job_measure(w, j);
+	if (atomic_exchange(&j->state, JOB_ENDED) == JOB_DROPPED)
+		return false;
+	kn_call_end(&j->call);
+	return true;
 }
 
 /* Take what comes next: several when they are short and others have enough to do. Under the lock. */
@@ -253,7 +296,7 @@ take(struct crew *c, struct worker *w)
 
 	n = n < 1 ? 1 : n > BATCH ? BATCH : n;
 	while (n-- > 0 && (j = jobs_pop(&c->queue)) != NULL) {
-		j->state = JOB_TAKEN;
+		atomic_store(&j->state, JOB_TAKEN);
 		j->worker = w;
 		*at = j;
 		at = &j->next;
@@ -283,6 +326,7 @@ lost_return(struct worker *w, struct job *j)
 	struct crew *c = w->crew;
 	bool last;
 
+	kn_fd_close(&w->schedstat_fd);
 	job_free(j);
 	free(w);
 	(void)pthread_mutex_lock(&c->desk.lock);
@@ -297,57 +341,48 @@ worker_main(void *self)
 {
 	struct worker *w = self;
 	struct crew *c = w->crew;
-	struct rusage usage = { 0 };
 	struct job *j;
 
-	(void)getrusage(RUSAGE_THREAD, &usage);
+	w->tid = gettid();
+	w->schedstat_fd = kn_procfile_open("/proc/thread-self/schedstat");
+	w->delay_ns = delay_read(w);
 	(void)pthread_mutex_lock(&c->desk.lock);
 	while (wait_for_work(c)) {
 		bool brief = c->brief;
 
 		c->busy++;
 		take(c, w);
+		(void)pthread_mutex_unlock(&c->desk.lock);
+		(void)getrusage(RUSAGE_THREAD, &w->usage); /* without the waiting for work */
 		while ((j = w->batch) != NULL) {
 			w->batch = j->next;
-			(void)pthread_mutex_unlock(&c->desk.lock);
-			if (job_run(w, j, brief, &usage)) {
+			if (!job_run(w, j, brief)) {
 				lost_return(w, j);
 				return NULL;
 			}
-			(void)pthread_mutex_lock(&c->desk.lock);
 		}
+		(void)pthread_mutex_lock(&c->desk.lock);
 		c->busy--;
 	}
 	c->nworkers--;
 	c->nover++;
 	w->over = true;
 	(void)pthread_mutex_unlock(&c->desk.lock);
+	kn_fd_close(&w->schedstat_fd);
 	return NULL;
 }
 
-/* Start another thread, with all signals blocked: they are for the program's own. 0 or -errno. */
+/* Start another thread. 0 or -errno. */
 static int
 worker_start(struct crew *c)
 {
 	struct worker *w = calloc(1, sizeof(*w));
-	pthread_attr_t attr;
-	sigset_t all, old;
 	int err;
 
 	if (w == NULL)
 		return -ENOMEM;
 	w->crew = c;
-	err = -pthread_attr_init(&attr);
-	if (err < 0) {
-		free(w);
-		return err;
-	}
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = -pthread_create(&w->thread, &attr, worker_main, w);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_attr_destroy(&attr);
+	err = kn_thread_create(&w->thread, worker_main, w);
 	if (err < 0) {
 		free(w);
 		return err;
@@ -425,7 +460,7 @@ thread_start(struct kn_exec *e, struct kn_task *t)
 	}
 	kn_call_init(&j->call, &s->crew->desk, t->seq, t->result.attempt + 1, &input);
 	j->task = t;
-	j->state = JOB_QUEUED;
+	atomic_store(&j->state, JOB_QUEUED);
 	j->began = j->going = false;
 	j->signal = 0;
 	*seat = (struct seat){ .job = j };
@@ -517,7 +552,7 @@ thread_signal(struct kn_exec *e, struct kn_task *t, int signal)
 		return;
 	}
 	(void)pthread_mutex_lock(&c->desk.lock);
-	queued = j->state == JOB_QUEUED && jobs_remove(&c->queue, j);
+	queued = atomic_load(&j->state) == JOB_QUEUED && jobs_remove(&c->queue, j);
 	(void)pthread_mutex_unlock(&c->desk.lock);
 	if (!queued)
 		kn_call_cancel(&j->call);
@@ -540,10 +575,15 @@ output_read(void *self, enum knee_stream stream, const char *data, size_t n)
 	r->exec->host.output(r->exec->host.self, r->task, stream, data, n);
 }
 
-static int64_t
-timeval_ns(const struct timeval *t)
+/* The readings are rougher than a short call is long, and one thread has one core. */
+static void
+cpu_fill(struct knee_result *r, int64_t user_ns, int64_t sys_ns)
 {
-	return (int64_t)t->tv_sec * 1000000000 + (int64_t)t->tv_usec * 1000;
+	double part =
+	    user_ns + sys_ns > r->runtime_ns ? (double)r->runtime_ns / (double)(user_ns + sys_ns) : 1;
+
+	r->cpu_user_ns = (int64_t)((double)user_ns * part);
+	r->cpu_sys_ns = (int64_t)((double)sys_ns * part);
 }
 
 static void
@@ -563,8 +603,11 @@ result_fill(struct kn_task *t, const struct job *j)
 		r->status = j->signal;
 	}
 	r->runtime_ns = j->end_ns > j->begin_ns ? j->end_ns - j->begin_ns : 1;
-	r->cpu_user_ns = timeval_ns(&j->usage.ru_utime);
-	r->cpu_sys_ns = timeval_ns(&j->usage.ru_stime);
+	cpu_fill(r, timeval_ns(&j->usage.ru_utime), timeval_ns(&j->usage.ru_stime));
+	if (j->delay_ns > t->usage.delay_ns) {
+		t->usage.delay_ns = j->delay_ns;
+		t->usage.known |= KN_USAGE_DELAY;
+	}
 	r->disk_read_bytes = (uint64_t)j->usage.ru_inblock * 512;
 	r->disk_written_bytes = (uint64_t)j->usage.ru_oublock * 512;
 	r->waits = (uint64_t)j->usage.ru_nvcsw;
@@ -674,7 +717,7 @@ worker_lose(struct crew *c, struct job *j)
 		at = &(*at)->next;
 	*at = w->next;
 	while (last != NULL) {
-		last->state = JOB_QUEUED;
+		atomic_store(&last->state, JOB_QUEUED);
 		c->queue.len++;
 		if (last->next == NULL)
 			break;
@@ -702,11 +745,12 @@ job_drop(struct kn_exec *e, struct job *j)
 	struct threads *s = e->state;
 	struct crew *c = s->crew;
 	struct kn_task *t = j->task;
+	int taken = JOB_TAKEN;
 	bool dropped;
 
 	held_read(e, j);
 	(void)pthread_mutex_lock(&c->desk.lock);
-	dropped = j->state == JOB_TAKEN && j->call.unread == 0;
+	dropped = j->call.unread == 0 && atomic_compare_exchange_strong(&j->state, &taken, JOB_DROPPED);
 	if (dropped)
 		worker_lose(c, j);
 	(void)pthread_mutex_unlock(&c->desk.lock);
@@ -731,7 +775,7 @@ gone_end(struct kn_exec *e)
 	while ((j = jobs_pop(&gone)) != NULL) {
 		struct kn_task *t = j->task;
 
-		if (j->state == JOB_QUEUED) {
+		if (atomic_load(&j->state) == JOB_QUEUED) {
 			s->unheard--;
 			((struct seat *)t->exec)->job = NULL;
 			jobs_append(&s->spare, j);
@@ -771,12 +815,16 @@ static void
 thread_look(struct kn_exec *e, struct kn_task *t, bool deep)
 {
 	struct seat *seat = t->exec;
+	const struct crew *c = ((struct threads *)e->state)->crew;
+	struct job *j = seat->job;
 	struct kn_usage now = t->usage;
 
-	(void)e;
-	if (seat->job == NULL || !seat->job->began)
+	if (j == NULL || !j->began || c->brief)
 		return;
-	kn_probe_thread(seat->job->tid, deep, &now);
+	kn_probe_thread(j->tid, deep, &now);
+	/* It may have ended meanwhile, and then what was seen is a thread that waits for work. */
+	if (atomic_load(&j->state) != JOB_TAKEN)
+		return;
 	if (!seat->looked)
 		seat->base = now;
 	seat->looked = true;

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fd.h"
@@ -122,6 +123,17 @@ kn_child_wait(struct kn_child *c, int *status, struct rusage *usage)
 	if (pid < 0)
 		return -errno;
 	return pid == 0 ? -EAGAIN : 0;
+}
+
+int64_t
+kn_child_cpu_ns(const struct kn_child *c)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(c->pid, &clock) != 0 || clock_gettime(clock, &t) < 0)
+		return -1;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 void

@@ -31,6 +31,10 @@
 /* A share of the cores above this bounds how many can be of use. */
 #define CPU_SHARE_MIN 0.1
 #define CPU_ROOM 1.25
+/* Tasks as short as this, after so many of them, wait for nothing that more of them at once would help
+ * against: what they take is the work of handing them out, of which no clock tells enough. */
+#define BRIEF_NS 50000
+#define BRIEF_STARTS 1000
 
 void
 kn_area_flow(struct kn_area *a, double value, int64_t now_ns)
@@ -101,28 +105,12 @@ whole_cores(const struct kn_tuner *t)
 	return cores < 1 ? 1 : (unsigned)cores;
 }
 
-/* How many tasks that use so many cores on average keep all cores busy. */
-static unsigned
-cpu_slots(const struct kn_tuner *t, double cores)
-{
-	double n;
-
-	if (cores <= 0)
-		return whole_cores(t);
-	n = t->machine.cores / cores;
-	if (cores <= 1)
-		n = fmax(ceil(n - 0.5), whole_cores(t));
-	else
-		n = round(n);
-	return n < 1 ? 1 : n < MOST ? (unsigned)n : MOST;
-}
-
 static unsigned
 start_number(const struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind)
 {
 	switch (kind) {
 	case KNEE_KIND_CPU:
-		return cpu_slots(t, k->shares.cores);
+		return kn_cpu_slots(t->machine.cores, k->shares.cores);
 	case KNEE_KIND_DISK:
 		return k->name.place.spindle == 1 ? 1 : k->name.place.spindle == 0 ? START_FLASH : 2;
 	case KNEE_KIND_NET:
@@ -255,7 +243,9 @@ key_sort(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
 	enum knee_kind kind;
 	int64_t stays_ns;
 
-	if (!kn_traits_shares(&k->traits, &shares))
+	if (k->started > BRIEF_STARTS && k->runtime_ns < BRIEF_NS)
+		shares = (struct kn_shares){ .cpu = 1, .cores = 1 };
+	else if (!kn_traits_shares(&k->traits, &shares))
 		return;
 	kind = kn_classify(&shares);
 	/* Between two kinds it stays what it was. */
@@ -315,7 +305,7 @@ few_number(const struct kn_tuner *t, const struct kn_class *c, const struct kn_s
 	if (total >= FEW)
 		return 0;
 	if (c->kind == KNEE_KIND_MIXED)
-		return cpu_slots(t, s->cores);
+		return kn_cpu_slots(t->machine.cores, s->cores);
 	return 0;
 }
 
@@ -344,7 +334,7 @@ kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns)
 
 	if (c->kind == KNEE_KIND_CPU) {
 		moved = kn_limiter_bounds(&c->limiter, least_of(t), most, KN_WHY_BOUND, now_ns);
-		set = model_stays(c, cpu_slots(t, s.cores), now_ns) &&
+		set = model_stays(c, kn_cpu_slots(t->machine.cores, s.cores), now_ns) &&
 		    kn_limiter_set(&c->limiter, c->model_next, KN_WHY_CORES, now_ns);
 		if (set || (moved && c->memory_most != most))
 			kn_tuner_tell(t, class, from, c->limiter.why);

@@ -17,6 +17,8 @@
 #define WAIT_CPU_MAX 0.3
 #define DEVICE_MIN 0.25
 
+#define SLOTS_MAX 4096
+
 void
 kn_traits_add(struct kn_traits *t, const struct kn_usage *delta)
 {
@@ -113,4 +115,19 @@ kn_classify(const struct kn_shares *s)
 	if (s->net >= DEVICE_MIN)
 		return KNEE_KIND_NET;
 	return s->cpu < WAIT_CPU_MAX ? KNEE_KIND_WAIT : KNEE_KIND_MIXED;
+}
+
+unsigned
+kn_cpu_slots(double cores, double used)
+{
+	double whole = fmax(1, ceil(cores - 0.01)), n;
+
+	if (used <= 0)
+		return (unsigned)whole;
+	n = cores / used;
+	if (used <= 1)
+		n = fmax(ceil(n - 0.5), whole);
+	else
+		n = round(n);
+	return n < 1 ? 1 : n < SLOTS_MAX ? (unsigned)n : SLOTS_MAX;
 }

@@ -36,5 +36,7 @@ void kn_traits_fade(struct kn_traits *t, int64_t now_ns);
 bool kn_traits_shares(const struct kn_traits *t, struct kn_shares *ret);
 /* What bounds work of such shares. */
 enum knee_kind kn_classify(const struct kn_shares *s);
+/* How many tasks that use so many cores on average keep all cores busy; used 0: not known. */
+unsigned kn_cpu_slots(double cores, double used);
 
 #endif

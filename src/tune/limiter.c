@@ -150,7 +150,7 @@ kn_limiter_best(const struct kn_limiter *l)
 			most = &l->levels[i];
 	for (unsigned i = 0; i < l->nlevels; i++) {
 		const struct kn_level *v = &l->levels[i];
-		double same = SAME_ERRORS * hypot(v->se, most != NULL ? most->se : 0);
+		double same = l->same_errors * hypot(v->se, most != NULL ? most->se : 0);
 
 		if (v->n <= l->max && v->lnx >= most->lnx - fmin(fmax(SAME, same), SAME_MOST))
 			return v;
@@ -318,7 +318,7 @@ estimate_rates(const struct kn_limiter *l, const struct kn_tick *t, struct estim
 	ret->some = w->n >= 3;
 	ret->enough = w->n >= RATES_MIN && t->now_ns - w->begin_ns >= window_ns(l, t);
 	ret->full = ret->enough && w->n >= RATES_MAX;
-	ret->fine = ret->full || (ret->enough && ret->se <= w->need);
+	ret->fine = ret->full || (ret->enough && ret->se <= (t->counts ? NEED_LENGTHS : 1) * w->need);
 	return true;
 }
 
@@ -937,6 +937,7 @@ kn_limiter_init(struct kn_limiter *l, const struct kn_limiter_start *s, int64_t 
 				      KN_PHASE_BASE,
 		.why = s->why,
 		.cpu_share = s->cpu_share,
+		.same_errors = s->same_errors > 0 ? s->same_errors : SAME_ERRORS,
 		.begin_ns = now_ns,
 		.due_ns = now_ns,
 		.hold_wait = s->known ? 2 : HOLD_FIRST,

@@ -63,6 +63,7 @@ struct kn_tick {
 	double running;             /* on average since the last tick */
 	unsigned running_now;
 	double work;                /* progress in any unit that stays; < 0: cannot be seen, use lengths */
+	bool counts;                /* it is whole tasks, counted when they end: as coarse as lengths */
 	double cpu_frac;            /* share of the usable cores that is busy; < 0: unknown */
 	const double *ages;         /* ln of ns that running tasks have run, of those started in the window */
 	size_t nages;
@@ -109,6 +110,7 @@ struct kn_limiter {
 	double lost_ns;             /* what probes have cost */
 	unsigned free_probes;       /* that may be made beyond the budget */
 	double lost_max_ns;         /* what they may cost by now */
+	double same_errors;
 	uint64_t seed;
 };
 
@@ -117,6 +119,7 @@ struct kn_limiter_start {
 	bool search;                /* false: the number is given, from outside */
 	bool known;                 /* start was found in an earlier run: hold it first */
 	double cpu_share;
+	double same_errors;         /* numbers are equal within so many standard errors; 0: the usual */
 	uint64_t seed;
 	enum kn_why why;
 };

@@ -304,7 +304,8 @@ kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
 	const struct kn_class *c;
 	int key;
 
-	if (t->running + t->handed >= t->cap + t->ahead || t->guard.state >= KN_GUARD_NO_START || (t->guarded && !t->sampled))
+	if (t->running + t->handed >= t->cap + t->ahead || t->guard.state >= KN_GUARD_NO_START ||
+	    (t->guarded && !t->sampled))
 		return -1;
 	while ((c = class_next(t, passed)) != NULL) {
 		key = key_next(t, c);
@@ -318,6 +319,16 @@ kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
 		passed[c - t->classes] = true;
 	}
 	return -1;
+}
+
+unsigned
+kn_tuner_nactive(const struct kn_tuner *t)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < t->nclasses; i++)
+		n += t->classes[i].queued > 0 || t->classes[i].running + t->classes[i].handed > 0;
+	return n;
 }
 
 bool

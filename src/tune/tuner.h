@@ -107,6 +107,8 @@ bool kn_tuner_learnt(const struct kn_tuner *t, unsigned key, struct kn_prior *re
 void kn_tuner_queue(struct kn_tuner *t, unsigned key, uint64_t queued, uint64_t head_seq);
 /* The key whose next task should start now, or -1: none may. */
 int kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns);
+/* Classes that run something or have something queued. */
+unsigned kn_tuner_nactive(const struct kn_tuner *t);
 /* True when a class could run more, but has nothing queued: reading further ahead may help. */
 bool kn_tuner_hungry(const struct kn_tuner *t);
 

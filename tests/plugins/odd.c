@@ -19,9 +19,14 @@ combine(void *state, struct knee_bytes *whole, const struct knee_bytes *part)
 	return 0;
 }
 
-const struct knee_plugin other_abi = { .abi = KNEE_PLUGIN_ABI + 1, .size = sizeof(struct knee_plugin), .run = run };
+const struct knee_plugin other_abi = {
+	.abi = KNEE_PLUGIN_ABI + 1, .size = sizeof(struct knee_plugin), .run = run
+};
 const struct knee_plugin small = { .abi = KNEE_PLUGIN_ABI, .size = 8, .run = run };
 const struct knee_plugin idle = { .abi = KNEE_PLUGIN_ABI, .size = sizeof(struct knee_plugin) };
 const struct knee_plugin mute = {
-	.abi = KNEE_PLUGIN_ABI, .size = sizeof(struct knee_plugin), .run = run, .combine = combine,
+	.abi = KNEE_PLUGIN_ABI,
+	.size = sizeof(struct knee_plugin),
+	.run = run,
+	.combine = combine,
 };

@@ -164,18 +164,49 @@ class State(Check):
 
 
 class Exports(Check):
+    HEADER = """/* SPDX */
+typedef struct knee knee;
+typedef int knee_read(void *self, int n);   /* knee_old() was another */
+struct knee_sink { int (*event)(void *self); };
+int knee_a(void);
+const char *knee_b(const knee *k,
+    int (*fn)(void *self));     /* calls knee_c(k) */
+"""
+    BOTH = 'int knee_a(void) { return 1; } int knee_b(void) { return 2; } '
+
+    def setUp(self):
+        super().setUp()
+        self.header = self.write('knee.h', self.HEADER)
+
+    def check(self, tool, where=None):
+        words = [where] if where else [self.tree, self.header]
+        r = subprocess.run([ROOT / 'tools' / tool, *words], capture_output=True, text=True)
+        self.assertEqual(r.stderr, '')
+        return r
+
     def test_build(self):
         self.assert_good('check-exports', BUILD)
 
     def test_good(self):
-        self.compile('src/libknee.so.0', 'int knee_a(void) { return 1; } '
+        self.compile('src/libknee.so.0', self.BOTH +
                      '__attribute__((visibility("hidden"))) int kn_b(void) { return 2; }',
                      '-shared')
         self.assert_good('check-exports')
 
     def test_shared(self):
-        self.compile('src/libknee.so.0', 'int kn_b(void) { return 2; }', '-shared')
-        self.assert_bad('check-exports', 'exports kn_b')
+        for more in ('kn_b', 'knee_c', 'knee_old', 'knee_read'):
+            with self.subTest(more=more):
+                self.compile('src/libknee.so.0', f'{self.BOTH}int {more}(void) {{ return 2; }}', '-shared')
+                self.assert_bad('check-exports', f'exports {more}: knee.h does not declare it')
+
+    def test_lacks(self):
+        self.compile('src/libknee.so.0', 'int knee_a(void) { return 1; }', '-shared')
+        self.assert_bad('check-exports', 'lacks knee_b: knee.h declares it')
+
+    def test_no_function(self):
+        self.compile('src/libknee.so.0', 'int a = 1;', '-shared')
+        self.header.write_text('/* int knee_a(void); */\n')
+        self.assert_bad('check-exports', 'declares no function')
 
     def test_static(self):
         obj = self.compile('a.o', 'int kn_a(void) { return 1; } int bare(void) { return 2; }', '-c')
