@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Build knee and run every test: as it is, and with address and undefined-behaviour
-# sanitizers. Needs a Debian system with a shell and apt; installs only what is missing.
+# sanitizers; what has threads also with a thread sanitizer. Needs a Debian system with a shell
+# and apt; installs only what is missing.
 # With --all also under valgrind, built by gcc and clang without a warning, and the linters.
 # On CI the same, but for the slower half of valgrind.
 #
@@ -22,8 +23,9 @@ if [ -n "$more" ]; then
 fi
 setup_build build gcc
 setup_build build-sanitize gcc -Db_sanitize=address,undefined -Dbench=false
+setup_build build-tsan gcc -Db_sanitize=thread -Dbench=false
 if [ -n "$more" ]; then
 	setup_build build-gcc gcc -Dwerror=true -Dbuildtype=release
 	setup_build build-clang clang -Dwerror=true
 fi
-exec tests/run --sanitize "$@"
+exec tests/run --sanitize --tsan "$@"
