@@ -15,7 +15,9 @@ if [ "${1-}" = --all ]; then
 	shift
 fi
 
-setup_install gcc g++ libc6-dev libsqlite3-dev pkgconf meson ninja-build python3 gzip mount parallel
+setup_install gcc g++ libc6-dev libsqlite3-dev libavro-dev zlib1g-dev pkgconf meson ninja-build python3 gzip \
+	mount parallel
+setup_command npm nodejs npm
 if [ -n "$more" ]; then
 	setup_install clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind
 	set -- "$more" --lint "$@"

@@ -74,25 +74,6 @@ job_no_memory(struct job *j)
 	return job_because(j, -ENOMEM, "out of memory");
 }
 
-void
-result_discard(struct output *o)
-{
-	if (o->file != NULL)
-		unlink(o->part);
-	if (o->bad != NULL) {
-		unlink(o->bad_part);
-		fclose(o->bad);
-	}
-	/* libavro frees no writer whose last block cannot be written: let it go where all can be. */
-	if (o->writer != NULL) {
-		o->file = freopen("/dev/null", "w", o->file);
-		if (o->file != NULL)
-			avro_file_writer_close(o->writer);
-	}
-	if (o->file != NULL)
-		fclose(o->file);
-}
-
 static void
 done(struct job *j)
 {

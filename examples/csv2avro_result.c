@@ -282,3 +282,22 @@ result_publish(struct job *j)
 	o->file = NULL;
 	return 0;
 }
+
+void
+result_discard(struct output *o)
+{
+	if (o->file != NULL)
+		unlink(o->part);
+	if (o->bad != NULL) {
+		unlink(o->bad_part);
+		fclose(o->bad);
+	}
+	/* libavro frees no writer whose last block cannot be written: let it go where all can be. */
+	if (o->writer != NULL) {
+		o->file = freopen("/dev/null", "w", o->file);
+		if (o->file != NULL)
+			avro_file_writer_close(o->writer);
+	}
+	if (o->file != NULL)
+		fclose(o->file);
+}
