@@ -465,9 +465,22 @@ class Files(Conversion):
         sizes = sum(os.path.getsize(self.path(n)) for n in ('a.avro', 'b.avro'))
         self.assertEqual(r.out.decode().splitlines(), [
             'a.csv\ta.avro\t1\t1', 'b.csv.gz\tb.avro\t1\t0',
-            f'total: 2 files, 2 rows, 1 bad rows, 12 bytes of CSV, {sizes} bytes of Avro; 1 failed',
+            f'total: files 2, rows 2, bad rows 1, bytes of CSV 12, bytes of Avro {sizes}, failed 1',
             'a.csv: 1 bad row, see a.bad'])
         self.assertEqual(r.err, b'csv2avro: c.csv: empty\n')
+
+    def test_sums_of_two_runs(self):
+        write(self.folder, {'a.csv': b'a\n1\n2,3\n'})
+        r = plugin(':::', 'a.csv', 'b.csv', flags=['--journal', 'J'], cwd=self.folder)
+        self.assertEqual(r.status, 1, r)
+        write(self.folder, {'b.csv': b'a\n1\n'})
+        r = plugin(':::', 'a.csv', 'b.csv', flags=['--journal', 'J', '--resume-failed'], cwd=self.folder)
+        self.assertEqual(r.status, 0, r)
+        a, b = (os.path.getsize(self.path(n)) for n in ('a.avro', 'b.avro'))
+        self.assertEqual(r.out.decode().splitlines()[-3:], [
+            f'total: files 2, rows 2, bad rows 1, bytes of CSV 12, bytes of Avro {a + b}',
+            'a.csv: 1 bad row, see a.bad',
+            f'this run: files 1, rows 1, bad rows 0, bytes of CSV 4, bytes of Avro {b}'])
 
     def test_out(self):
         self.convert({'a.csv': b'a\n1\n'}, '--out', 'results')
