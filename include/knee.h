@@ -452,7 +452,9 @@ int knee_complete(knee *k, knee_task task, int status);
 struct knee_threads {
 	unsigned limit;             /* at once; 0: found by measuring */
 	unsigned limit_max;         /* of what is found; 0: no bound but the machine's */
-	enum knee_kind kind;        /* a hint where to start */
+	enum knee_kind kind;        /* a hint where to start: what waits (DISK, NET, WAIT, LOCK) starts many at
+	                               once; else the caller takes the first items alone, for 30 us at
+	                               least, and no thread is made for a loop that is over by then */
 };
 
 struct knee_array {
@@ -463,7 +465,8 @@ struct knee_array {
 
 /* body(self, i) for each i < count, in any order, on several threads, the caller's among them. 0; or, of
  * the lowest i whose body returned other than 0, that value: what came after it may or may not have
- * been called. -ENOMEM, -EAGAIN: no thread. */
+ * been called. Where no thread can be made the caller does it all. The threads block all signals, and
+ * none is left afterwards. May be called by several threads at the same time, and from a body. */
 int knee_for(size_t count, int (*body)(void *self, size_t i), void *self, const struct knee_threads *how);
 
 /* out[i] = f(in[i]): f(self, item, ret) for each item; out->count is in->count. Returns as knee_for();
@@ -481,7 +484,10 @@ struct knee_fold {
 };
 
 /* *whole is the neutral element, and the result afterwards. Where the array is cut depends on nothing
- * but its length, so that the result is the same whatever the number of threads. Returns as knee_for(). */
+ * but its length, so that the result is the same whatever the number of threads: into count pieces, or
+ * 64 + count / 16, or 1024, whichever is least; the first ones longer by an item where that does not
+ * come out even. Each is folded from a copy of *whole. Returns as knee_for(), or -ENOMEM; *whole is
+ * undefined after an error. */
 int knee_reduce(const struct knee_array *in, void *whole, const struct knee_fold *fold, void *self,
     const struct knee_threads *how);
 

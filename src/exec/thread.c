@@ -756,6 +756,7 @@ job_drop(struct kn_exec *e, struct job *j)
 	(void)pthread_mutex_unlock(&c->desk.lock);
 	if (!dropped)
 		return false;
+	e->plugin_lost = true;
 	t->result.outcome = KNEE_SIGNALED;
 	t->result.status = SIGKILL;
 	((struct seat *)t->exec)->job = NULL;
@@ -884,6 +885,7 @@ thread_close(struct kn_exec *e)
 	lost = c->lost > 0;
 	c->orphan = lost;
 	(void)pthread_mutex_unlock(&c->desk.lock);
+	/* One that has returned meanwhile uses nothing any more. */
 	e->plugin_lost = lost;
 	if (!lost)
 		crew_free(c);

@@ -15,8 +15,8 @@
 #include "procfile.h"
 
 /* The kernel's mask may be wider than the C library's usual one: ask with wider ones. */
-static unsigned
-affinity_cores(void)
+unsigned
+kn_machine_affinity(void)
 {
 	for (unsigned cpus = CPU_SETSIZE; cpus <= 1 << 20; cpus *= 2) {
 		cpu_set_t *set = CPU_ALLOC(cpus);
@@ -31,7 +31,7 @@ affinity_cores(void)
 			count = CPU_COUNT_S(size, set);
 		CPU_FREE(set);
 		if (known)
-			return (unsigned)count;
+			return count > 0 ? (unsigned)count : 1;
 	}
 	return 1;
 }
@@ -39,8 +39,7 @@ affinity_cores(void)
 double
 kn_machine_cores_exact(void)
 {
-	unsigned affinity = affinity_cores();
-	double least = affinity > 0 ? affinity : 1;
+	double least = kn_machine_affinity();
 	struct kn_cgroup g;
 
 	if (kn_cgroup_find("cpu", &g) < 0)

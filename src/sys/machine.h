@@ -11,6 +11,9 @@ double kn_machine_cores_exact(void);
 /* The same, rounded up. At least 1. */
 unsigned kn_machine_cores(void);
 
+/* The affinity mask alone, which costs next to nothing to ask. At least 1. */
+unsigned kn_machine_affinity(void);
+
 /* Bytes of RAM, or the cgroups' limit when smaller. 0: unknown. */
 uint64_t kn_machine_memory(void);
 

@@ -59,6 +59,8 @@ kn_observer_init(struct kn_observer *o, const struct kn_observer_options *option
 	*o = (struct kn_observer){ .options = *options, .alone = -1, .kind = options->hint };
 	if (o->options.most < 1)
 		o->options.most = 1;
+	if (o->options.look_ns <= 0)
+		o->options.look_ns = LOOK_NS;
 }
 
 static bool
@@ -159,7 +161,7 @@ look(struct kn_observer *o, const struct kn_observed *now)
 {
 	double elapsed_ns = (double)(now->now_ns - o->look.since_ns), share;
 
-	if (elapsed_ns < (double)LOOK_NS)
+	if (elapsed_ns < (double)o->options.look_ns)
 		return;
 	if (now->cpu_ns >= 0 && o->look.area > 0) {
 		share = look_share(o, elapsed_ns);
@@ -375,7 +377,7 @@ kn_observer_due_ns(const struct kn_observer *o)
 	double ends_ns;
 
 	if (o->kind == KNEE_KIND_UNKNOWN)
-		return o->look.since_ns + LOOK_NS;
+		return o->look.since_ns + o->options.look_ns;
 	if (!searches(o))
 		return o->last.now_ns + IDLE_NS;
 	if (o->by_lengths)

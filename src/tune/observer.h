@@ -22,6 +22,7 @@ struct kn_observer_options {
 	unsigned asked;             /* the number is given; 0: found */
 	unsigned most;              /* of what is found, >= 1 */
 	enum knee_kind hint;
+	int64_t look_ns;            /* how often what it is may be looked at; 0: as is usual */
 };
 
 /* What has happened so far, and is now. */

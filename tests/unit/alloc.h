@@ -16,8 +16,8 @@
 
 #include <stddef.h>
 
-static size_t alloc_fail_at; /* 0: none; n: the nth call from now fails */
-static size_t alloc_count;
+static _Atomic size_t alloc_fail_at; /* 0: none; n: the nth call from now fails */
+static _Atomic size_t alloc_count; /* threads may allocate, too */
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
