@@ -490,12 +490,18 @@ kn_whole_state(const struct kn_whole *w)
 	return w != NULL ? w->state : NULL;
 }
 
+static void
+parcel_drop(struct kn_parcel *p)
+{
+	if (p->kind == KN_PARCEL_OUTPUT)
+		kn_parcel_free(p);
+}
+
 void
 kn_whole_free(struct kn_whole *w, bool lost)
 {
-	struct segment *s;
-	struct kn_letter *l;
-	int64_t next_ns;
+	struct kn_letter *l, *next;
+	struct segment *s, *part;
 
 	if (w == NULL)
 		return;
@@ -503,17 +509,24 @@ kn_whole_free(struct kn_whole *w, bool lost)
 	if (w->stage == CLOSING)
 		kn_call_cancel(&w->call);
 	threads_join(w);
-	(void)kn_whole_turn(w, false, &next_ns);
 	if (w->stage < CLOSING && w->plugin->close != NULL && !lost) {
 		kn_call_init(&w->call, &w->desk, 0, 1, &(struct knee_input){ 0 });
 		kn_call_cancel(&w->call);
 		(void)w->plugin->close(w->state, NULL, &w->call.face);
 	}
-	while ((l = kn_mailbox_take(&w->desk.mailbox)) != NULL)
-		;
-	for (s = w->jobs; s != NULL; s = s->next_job)
-		job_done(w, s);
+	for (l = kn_mailbox_take(&w->desk.mailbox); l != NULL; l = next) {
+		next = l->next;
+		parcel_drop((struct kn_parcel *)(void *)l);
+	}
+	while ((l = (struct kn_letter *)(void *)w->held) != NULL) {
+		w->held = w->held->next;
+		parcel_drop((struct kn_parcel *)(void *)l);
+	}
 	while ((s = w->head) != NULL) {
+		while ((part = s->chain) != NULL) {
+			s->chain = part->next;
+			segment_free(w, part);
+		}
 		segment_unlink(w, s);
 		segment_free(w, s);
 	}

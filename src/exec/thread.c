@@ -39,6 +39,8 @@
 #define LONG_NS 500000
 /* Where calls are short a begin is no parcel: one that lasts is found after this time. */
 #define QUIET_NS ((int64_t)5000000)
+/* A function that was sent SIGKILL has so long to return before it is given up. */
+#define GRACE_NS ((int64_t)100000000)
 /* A call shorter than this is not measured: what it takes is the time on a core. */
 #define INSTANT_NS 20000
 
@@ -62,7 +64,8 @@ struct job {
 	struct worker *worker; /* borrowed; while it is TAKEN */
 	bool going;            /* it is in the list `gone` */
 	bool began;            /* the loop's side has heard of it */
-	int signal;            /* the last one that it was sent */
+	int signal; /* the last one that it was sent */
+	int64_t give_up_ns; /* after SIGKILL: until then it may still return */
 	pid_t tid;
 	int64_t begin_ns, end_ns;
 	int status;
@@ -82,7 +85,7 @@ struct worker {
 	struct worker *next;
 	pid_t tid;
 	struct job *batch;   /* what it took and has not begun; the loop's when its call was dropped */
-	_Atomic(struct job *) now; /* what it runs, or ran last */
+	_Atomic(struct job *) now; /* what it runs */
 	struct rusage usage; /* its own, at the end of the last call that was measured */
 	int schedstat_fd;    /* -1: none */
 	int64_t delay_ns;    /* when last read */
@@ -109,7 +112,8 @@ struct crew {
 struct threads {
 	struct crew *crew; /* owned; lost threads keep it alive */
 	struct jobs fresh; /* started in this turn */
-	struct jobs gone;  /* to be returned, or given up, in the next tick */
+	struct jobs gone; /* to be returned, or given up, in a later tick */
+	int64_t give_up_ns; /* of the latest of them */
 	struct jobs spare;
 	struct kn_parcel *held, **held_end; /* output that waits until the loop reads again */
 	double mean_ns;                     /* of calls, lately; 0: none yet */
@@ -292,6 +296,7 @@ job_run(struct worker *w, struct job *j, bool brief)
 		kn_call_begin(&j->call);
 	j->status = c->plugin->run(c->plugin_state, &j->call.face);
 	j->end_ns = clock_ns();
+	atomic_store_explicit(&w->now, NULL, memory_order_release);
 	job_measure(w, j);
 	if (atomic_exchange(&j->state, JOB_ENDED) == JOB_DROPPED)
 		return false;
@@ -338,12 +343,13 @@ lost_return(struct worker *w, struct job *j)
 	struct crew *c = w->crew;
 	bool last;
 
-	kn_fd_close(&w->schedstat_fd);
-	job_free(j);
-	free(w);
+	/* Who gave it up holds the lock until all is said about that. */
 	(void)pthread_mutex_lock(&c->desk.lock);
 	last = --c->lost == 0 && c->orphan;
 	(void)pthread_mutex_unlock(&c->desk.lock);
+	kn_fd_close(&w->schedstat_fd);
+	job_free(j);
+	free(w);
 	if (last)
 		crew_free(c);
 }
@@ -569,6 +575,7 @@ thread_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	if (!queued)
 		kn_call_cancel(&j->call);
 	/* What it began it does not end: give it up. */
+	j->give_up_ns = e->loop->now_ns + GRACE_NS;
 	if (queued || (signal == SIGKILL && j->began))
 		job_goes(s, j);
 }
@@ -788,6 +795,7 @@ gone_end(struct kn_exec *e)
 	struct job *j;
 
 	s->gone = (struct jobs){ 0 };
+	s->give_up_ns = e->loop->now_ns;
 	while ((j = jobs_pop(&gone)) != NULL) {
 		struct kn_task *t = j->task;
 
@@ -796,7 +804,8 @@ gone_end(struct kn_exec *e)
 			((struct seat *)t->exec)->job = NULL;
 			jobs_append(&s->spare, j);
 			e->host.returned(e->host.self, t);
-		} else if (!job_drop(e, j)) {
+		} else if (j->give_up_ns > e->loop->now_ns || !job_drop(e, j)) {
+			s->give_up_ns = j->give_up_ns > s->give_up_ns ? j->give_up_ns : s->give_up_ns;
 			jobs_append(&s->gone, j);
 		}
 	}
@@ -842,7 +851,9 @@ thread_tick(struct kn_exec *e, int64_t *next_ns)
 		begun_find(e);
 		*next_ns = e->loop->now_ns + QUIET_NS;
 	}
-	if (s->gone.len > 0 || !kn_mailbox_doze(&s->crew->desk.mailbox))
+	if (s->gone.len > 0 && s->give_up_ns < *next_ns)
+		*next_ns = s->give_up_ns;
+	if (!kn_mailbox_doze(&s->crew->desk.mailbox))
 		*next_ns = e->loop->now_ns;
 	return err;
 }

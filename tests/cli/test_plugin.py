@@ -298,9 +298,11 @@ class Refused(Base):
 class Limits(Base):
     def test_lock(self):
         """Threads that wait for one lock, or one interpreter: it is said, with what it comes to."""
-        r = knee('-j4', '--plugin', ECHO, input=lines(*['locked:20'] * 60))
-        self.assertRegex(r.err.decode(), r'tasks wait for a lock of their own \d+ % of the time: '
-                         r'[34]\.\d threads get on like [012]\.\d: .*--isolate')
+        with start('-j4', '--plugin', ECHO, stdin=given(lines(*['locked:20'] * 5000))) as p:
+            self.assertRegex(p.stderr.readline().decode(), r'tasks wait for a lock of their own \d+ % of the time: '
+                             r'[234]\.\d threads get on like [012]\.\d: .*--isolate')
+            p.terminate()
+            self.assertEqual(p.wait(), 255)
 
     def test_no_lock(self):
         r = knee('-j4', '--plugin', ECHO, input=lines(*['sleep:20'] * 60))
