@@ -18,7 +18,7 @@
 struct chunk {
 	unsigned place;
 	bool last; /* PART: it is whole */
-	int kind;
+	enum kn_piece_kind kind;
 	size_t size;
 };
 
@@ -57,9 +57,7 @@ pass(struct kn_worker *w, struct kn_job *job, const struct kn_piece *p)
 static void
 keep(struct kn_worker *w, struct kn_job *job, const struct kn_piece *p)
 {
-	const struct chunk c = {
-		.place = job->place, .last = p->item_end, .kind = (int)p->kind, .size = p->size
-	};
+	const struct chunk c = { .place = job->place, .last = p->item_end, .kind = p->kind, .size = p->size };
 	struct kn_runner *r = w->exec->state;
 	int err = kn_buf_reserve(&w->held, sizeof(c) + p->size);
 
@@ -87,7 +85,7 @@ kn_worker_output(struct kn_worker *w, struct kn_job *job, const struct kn_piece 
 		keep(w, job, piece);
 		return;
 	}
-	kn_worker_release(w, KN_WINDOW_MAX);
+	kn_worker_release(w, KN_WINDOW_MAX - 1);
 	pass(w, job, piece);
 }
 
