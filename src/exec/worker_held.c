@@ -96,29 +96,47 @@ kn_worker_full(const struct kn_worker *w)
 	return w->exec->paused && w->end.fd >= 0 && w->held.len > KN_HELD_BYTES;
 }
 
+/* The chunk at this byte of what is kept; it is passed on if its job has not ended yet. */
+static void
+chunk_pass(struct kn_worker *w, size_t at, const struct chunk *c)
+{
+	struct kn_job *job = w->window[c->place];
+
+	if (job != NULL)
+		pass(w, job,
+		    &(struct kn_piece){
+			.kind = c->kind,
+			.item_end = c->last,
+			.data = w->held.data + at + sizeof(*c),
+			.size = c->size,
+		    });
+}
+
 void
 kn_worker_release(struct kn_worker *w, unsigned place)
 {
 	struct chunk c;
 
 	while (w->held_at < w->held.len) {
-		struct kn_job *job;
-
 		memcpy(&c, w->held.data + w->held_at, sizeof(c));
 		if (c.place > place)
 			return;
-		job = w->window[c.place];
-		if (job != NULL)
-			pass(w, job,
-			    &(struct kn_piece){
-				.kind = c.kind,
-				.item_end = c.last,
-				.data = w->held.data + w->held_at + sizeof(c),
-				.size = c.size,
-			    });
+		chunk_pass(w, w->held_at, &c);
 		w->held_at += sizeof(c) + c.size;
 	}
 	kn_worker_forget(w);
+}
+
+void
+kn_worker_release_one(struct kn_worker *w, unsigned place)
+{
+	struct chunk c;
+
+	for (size_t at = w->held_at; at < w->held.len; at += sizeof(c) + c.size) {
+		memcpy(&c, w->held.data + at, sizeof(c));
+		if (c.place == place)
+			chunk_pass(w, at, &c);
+	}
 }
 
 void
