@@ -11,8 +11,30 @@
 /* And of a script its beginning. */
 #define SCRIPT_BYTES 1024
 
+static size_t script_words(char *script, const char **words, size_t max);
 static size_t program_find(const char *const *words, size_t n);
 static const char *base_name(const char *word);
+
+/* The program of the workers' command, whose words may each hold several. Owned by n; "" when there is
+ * none. */
+static const char *
+worker_program(struct kn_namer *n, const struct knee_options *o)
+{
+	struct kn_buf *text = &n->command.text;
+	const char *words[WORDS];
+	size_t count;
+	int err = 0;
+
+	for (size_t i = 0; i < o->nworker && err == 0; i++) {
+		err = kn_buf_adds(text, o->worker[i]);
+		if (err == 0)
+			err = kn_buf_addc(text, ' ');
+	}
+	if (err < 0 || kn_buf_addc(text, '\0') < 0)
+		return "";
+	count = script_words(text->data, words, WORDS);
+	return count > 0 ? words[program_find(words, count)] : "";
+}
 
 int
 kn_namer_init(struct kn_namer *n, const struct knee_options *o)
@@ -25,7 +47,7 @@ kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 		    o->plugin_argc > 0               ? o->plugin_argv[0] :
 						       "";
 	else if (o->nworker > 0)
-		n->program = o->worker[program_find(o->worker, o->nworker)];
+		n->program = worker_program(n, o);
 	n->program = base_name(n->program);
 	return kn_places_new(&n->places);
 }

@@ -178,7 +178,8 @@ head_read(struct kn_answers *a)
 
 	if (a->framing == KNEE_FRAMING_PLUGIN) {
 		letter = *s++;
-		if (memchr("oepd", letter, 4) == NULL || !number(&s, end, INT64_MAX, &a->left))
+		if ((letter != 'o' && letter != 'e' && letter != 'p' && letter != 'd') ||
+		    !number(&s, end, INT64_MAX, &a->left))
 			return -EPROTO;
 		/* "-4095" is the longest. */
 		if (letter == 'd' && (a->left == 0 || a->left > 5))

@@ -77,9 +77,11 @@ struct kn_answers {
 	char head[KN_FRAME_HEAD];   /* what came of the beginning; of 'd' its text */
 };
 
+enum kn_piece_kind { KN_PIECE_OUT, KN_PIECE_ERR, KN_PIECE_PART };
+
 /* A part of an answer. An answer may come in any number of pieces, of which the last is the end. */
 struct kn_piece {
-	enum { KN_PIECE_OUT, KN_PIECE_ERR, KN_PIECE_PART } kind;
+	enum kn_piece_kind kind;
 	const char *data;           /* borrowed from the bytes that were given; with LINE and NUL the byte
 	                               that ends the answer belongs to it */
 	size_t size;

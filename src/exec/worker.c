@@ -366,6 +366,16 @@ answered_end(struct kn_worker *w)
 {
 	if (!w->slow)
 		times_share(w);
+	/* Those that the run has heard of go first, so that it never sees two of them at once. */
+	for (unsigned i = 0; i < w->nanswered && w->slow; i++) {
+		struct kn_job *j = w->window[i];
+
+		if (j == NULL || !j->told)
+			continue;
+		kn_worker_release_one(w, i);
+		w->window[i] = NULL;
+		job_end(w->exec, j, KNEE_EXITED, j->status);
+	}
 	for (unsigned i = 0; i < w->nanswered; i++) {
 		struct kn_job *j = w->window[i];
 
@@ -414,6 +424,7 @@ kn_worker_settle(struct kn_worker *w)
 	r->nidle++;
 	w->state = KN_WORKER_IDLE;
 	answered_end(w);
+	kn_worker_forget(w);
 	w->nwindow = w->nanswered = 0;
 	w->loose = false;
 	if (w->signalled)
@@ -444,7 +455,7 @@ front_fail(struct kn_worker *w, struct kn_job *j, int status, const struct rusag
 	    ((int64_t)usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1000;
 
 	kn_worker_tell(w, j);
-	kn_worker_release(w, j->place);
+	kn_worker_release_one(w, j->place);
 	j->until_ns = w->exec->loop->now_ns;
 	if (cpu_ns > w->cpu_ns)
 		j->task->result.cpu_user_ns = cpu_ns - w->cpu_ns;
@@ -485,7 +496,6 @@ window_end(struct kn_worker *w, int status, const struct rusage *usage)
 {
 	bool unread = w->answered > 0 && front_unread(w);
 
-	answered_end(w);
 	for (unsigned i = w->nanswered; i < w->nwindow; i++) {
 		struct kn_job *j = w->window[i];
 
@@ -497,6 +507,7 @@ window_end(struct kn_worker *w, int status, const struct rusage *usage)
 			job_return(w->exec, j);
 		w->window[i] = NULL;
 	}
+	answered_end(w);
 }
 
 void

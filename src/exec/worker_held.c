@@ -18,7 +18,7 @@
 struct chunk {
 	unsigned place;
 	bool last; /* PART: it is whole */
-	int kind;
+	enum kn_piece_kind kind;
 	size_t size;
 };
 
@@ -57,9 +57,7 @@ pass(struct kn_worker *w, struct kn_job *job, const struct kn_piece *p)
 static void
 keep(struct kn_worker *w, struct kn_job *job, const struct kn_piece *p)
 {
-	const struct chunk c = {
-		.place = job->place, .last = p->item_end, .kind = (int)p->kind, .size = p->size
-	};
+	const struct chunk c = { .place = job->place, .last = p->item_end, .kind = p->kind, .size = p->size };
 	struct kn_runner *r = w->exec->state;
 	int err = kn_buf_reserve(&w->held, sizeof(c) + p->size);
 
@@ -87,7 +85,7 @@ kn_worker_output(struct kn_worker *w, struct kn_job *job, const struct kn_piece 
 		keep(w, job, piece);
 		return;
 	}
-	kn_worker_release(w, KN_WINDOW_MAX);
+	kn_worker_release(w, KN_WINDOW_MAX - 1);
 	pass(w, job, piece);
 }
 
@@ -98,29 +96,47 @@ kn_worker_full(const struct kn_worker *w)
 	return w->exec->paused && w->end.fd >= 0 && w->held.len > KN_HELD_BYTES;
 }
 
+/* The chunk at this byte of what is kept; it is passed on if its job has not ended yet. */
+static void
+chunk_pass(struct kn_worker *w, size_t at, const struct chunk *c)
+{
+	struct kn_job *job = w->window[c->place];
+
+	if (job != NULL)
+		pass(w, job,
+		    &(struct kn_piece){
+			.kind = c->kind,
+			.item_end = c->last,
+			.data = w->held.data + at + sizeof(*c),
+			.size = c->size,
+		    });
+}
+
 void
 kn_worker_release(struct kn_worker *w, unsigned place)
 {
 	struct chunk c;
 
 	while (w->held_at < w->held.len) {
-		struct kn_job *job;
-
 		memcpy(&c, w->held.data + w->held_at, sizeof(c));
 		if (c.place > place)
 			return;
-		job = w->window[c.place];
-		if (job != NULL)
-			pass(w, job,
-			    &(struct kn_piece){
-				.kind = c.kind,
-				.item_end = c.last,
-				.data = w->held.data + w->held_at + sizeof(c),
-				.size = c.size,
-			    });
+		chunk_pass(w, w->held_at, &c);
 		w->held_at += sizeof(c) + c.size;
 	}
 	kn_worker_forget(w);
+}
+
+void
+kn_worker_release_one(struct kn_worker *w, unsigned place)
+{
+	struct chunk c;
+
+	for (size_t at = w->held_at; at < w->held.len; at += sizeof(c) + c.size) {
+		memcpy(&c, w->held.data + at, sizeof(c));
+		if (c.place == place)
+			chunk_pass(w, at, &c);
+	}
 }
 
 void

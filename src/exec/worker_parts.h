@@ -173,6 +173,8 @@ void kn_worker_output(struct kn_worker *w, struct kn_job *job, const struct kn_p
 bool kn_worker_full(const struct kn_worker *w);
 /* Pass on what is kept of the jobs up to this place in the window. */
 void kn_worker_release(struct kn_worker *w, unsigned place);
+/* ... of that one alone, which then has to end: it is kept still, as the output of nobody. */
+void kn_worker_release_one(struct kn_worker *w, unsigned place);
 /* Forget it. */
 void kn_worker_forget(struct kn_worker *w);
 

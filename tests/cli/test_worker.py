@@ -314,7 +314,7 @@ class Broken(Base):
 
 class Stderr(Base):
     def test_goes_with_its_record(self):
-        args = [f'err {i}' for i in range(60)]
+        args = [f'err {i}' for i in range(1000)]
         r = knee('-j3', '--worker', ODD, ':::', *args)
         self.assertEqual(r.out, b''.join(f'is {a}\n'.encode() for a in args))
         self.assertEqual(r.err, b''.join(f'said {a}\n'.encode() for a in args))

@@ -24,18 +24,23 @@ SEED = int(os.environ.get('KNEE_SEED') or time.time_ns() % 1000000)
 WORKER = os.path.join(scratch(), 'worker.py')
 with open(WORKER, 'w') as f:
     f.write('''
-import sys, time
+import os, sys, time
+ready = False
 for line in sys.stdin.buffer:
     if line.endswith(b'77\\n'):
         time.sleep(0.002)
     sys.stdout.buffer.write(b'is ' + line)
     sys.stdout.buffer.flush()
+    if not ready:
+        open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()
+        ready = True
 ''')
 
 
 class Killed(unittest.TestCase):
-    def killed(self, seed, name, worker, prefix, *more, data, pause=0.01):
-        """Feed the records with workers of this name being killed all the time; how many were."""
+    def killed(self, seed, name, worker, prefix, *more, data, ready=None):
+        """Feed the records with workers of this name being killed all the time; how many were. ready: only
+        those that have a file of their number there."""
         chance = random.Random(seed)
         kills = 0
         with start('-j3', '--retries', '1000', *more, '--worker', worker, stdin=subprocess.PIPE) as p:
@@ -46,14 +51,15 @@ class Killed(unittest.TestCase):
             feeder.start()
             reader.start()
             while reader.is_alive():
-                found = [pid for pid in descendants(p.pid) if command_of(pid) == name]
+                found = [pid for pid in descendants(p.pid) if command_of(pid) == name and
+                         (ready is None or os.path.exists(f'{ready}/{pid}'))]
                 # Each attempt that fails waits longer for the next: at some time it must be enough.
                 if found and kills < KILLS:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(chance.choice(found), signal.SIGKILL)
                     kills += 1
                     kill.release()
-                reader.join(chance.random() * pause)
+                reader.join(chance.random() * 0.01)
             feeder.join()
             self.assertEqual(p.wait(), 0, f'seed {seed}: {p.stderr.read()[-1000:]}')
             want = b''.join(prefix + line for line in data.splitlines(True))
@@ -93,9 +99,11 @@ class Killed(unittest.TestCase):
         self.rounds('cat', 'cat', b'', '-jauto:6', data=self.records())
 
     def test_some_take_long(self):
-        python = os.path.basename(os.path.realpath(sys.executable))
-        self.rounds(python, f'{os.path.realpath(sys.executable)} {WORKER}', b'is ', data=self.records(),
-                    pause=0.2)     # it has to come to its start in between
+        # Python takes its time to start: killed before, it would answer nothing, and each record would fail
+        # again and again.
+        ready, python = scratch(), os.path.realpath(sys.executable)
+        self.rounds(os.path.basename(python), f'{python} {WORKER} {ready}', b'is ', data=self.records(),
+                    ready=ready)
 
     def test_journal(self):
         self.rounds('cat', 'cat', b'', '--journal', os.path.join(scratch(), 'j'), data=self.records())
