@@ -16,7 +16,8 @@ if [ "${1-}" = --all ]; then
 	shift
 fi
 
-setup_install gcc g++ libc6-dev libsqlite3-dev pkgconf meson ninja-build python3 gzip mount parallel
+setup_install gcc g++ libc6-dev libsqlite3-dev pkgconf meson ninja-build python3 gzip mount parallel \
+	libcurl4-openssl-dev libssl-dev curl nginx-light
 if [ -n "$more" ]; then
 	setup_install clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind
 	set -- "$more" --lint "$@"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A service on the loopback interface with a capacity that is known, for bench/oracle:
+ * A service on the loopback interface with a capacity that is known, for bench/oracle and bench/fetch:
  *
  *	oracle_server latency MS       answers every request after MS milliseconds
  *	oracle_server slots N MS       works on N at once, MS each; what comes more waits its turn
  *	oracle_server slower N MS      MS up to N in flight; with k > N a request takes MS * (k / N)^2
  *	oracle_server refuse N MS      MS up to N in flight; beyond that it answers "busy" at once
+ *	oracle_server http MS          answers every GET after MS milliseconds, on connections that stay
  *
  * It prints its port and serves until its stdin ends, so that it cannot outlive who started it.
  * A byte on stdin is a question, answered by a line on stdout, and starts the counts anew:
@@ -13,7 +14,7 @@
  *	in-flight served refused most-in-flight
  *
  * One process and one thread: a heap of the moments at which answers are due, and epoll. A client
- * sends its request in one piece and closes after the answer "ok\n" or "busy\n". The work on a
+ * sends its request in one piece and closes after the answer "ok\n" or "busy\n" (not with http). The work on a
  * request goes on when its client is gone, as it does in most services.
  */
 #include <assert.h>
@@ -46,9 +47,9 @@ struct connection {
 	bool asked;
 };
 
-enum mode { LATENCY, SLOTS, SLOWER, REFUSE, MODES };
+enum mode { LATENCY, SLOTS, SLOWER, REFUSE, HTTP, MODES };
 
-static const char *const mode_names[] = { "latency", "slots", "slower", "refuse" };
+static const char *const mode_names[] = { "latency", "slots", "slower", "refuse", "http" };
 _Static_assert(sizeof(mode_names) / sizeof(mode_names[0]) == MODES, "a name for each mode");
 
 struct server {
@@ -161,6 +162,7 @@ due_ns(struct server *s, int64_t now)
 	case REFUSE:
 		return over <= 1 ? now + s->latency_ns : -1;
 	case LATENCY:
+	case HTTP:
 	case MODES:
 		break;
 	}
@@ -240,8 +242,10 @@ answer_due(struct server *s)
 	while (s->ndue > 0 && s->heap[0].at_ns <= now) {
 		due = heap_pop(s);
 		s->served++;
-		if (s->connections[due.fd].age == due.age)
-			say(due.fd, "ok\n");
+		if (s->connections[due.fd].age != due.age)
+			continue;
+		say(due.fd, s->mode == HTTP ? "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n" : "ok\n");
+		s->connections[due.fd].asked = s->mode != HTTP;
 	}
 	next = s->ndue > 0 ? s->heap[0].at_ns : 0;
 	if (next == s->armed_ns)
@@ -332,10 +336,10 @@ parse(struct server *s, int argc, char **argv)
 
 	while (argc > 1 && mode < MODES && strcmp(argv[1], mode_names[mode]) != 0)
 		mode++;
-	if (argc != (mode == LATENCY ? 3 : 4) || mode == MODES)
+	if (argc != (mode == LATENCY || mode == HTTP ? 3 : 4) || mode == MODES)
 		return -EINVAL;
 	s->mode = (enum mode)mode;
-	s->bound = mode == LATENCY ? 1 : (size_t)strtoul(argv[2], NULL, 10);
+	s->bound = argc == 3 ? 1 : (size_t)strtoul(argv[2], NULL, 10);
 	s->latency_ns = strtol(argv[argc - 1], NULL, 10) * MS;
 	if (s->bound == 0 || s->latency_ns <= 0)
 		return -EINVAL;
@@ -351,7 +355,8 @@ main(int argc, char **argv)
 
 	err = parse(&server, argc, argv);
 	if (err == -EINVAL) {
-		fputs("usage: oracle_server latency MS | slots N MS | slower N MS | refuse N MS\n", stderr);
+		fputs("usage: oracle_server latency MS | http MS | slots N MS | slower N MS | refuse N MS\n",
+		    stderr);
 		return 2;
 	}
 	if (err == 0)

@@ -145,6 +145,8 @@ sinks_make(struct program *p, size_t *n)
 		p->sinks[(*n)++] = results_sink(p->results);
 	if (p->results == NULL || o->order == KNEE_ORDER_LINES)
 		p->sinks[(*n)++] = text_sink(p->text);
+	else if (o->plugin != NULL)
+		p->sinks[(*n)++] = text_sink_whole(p->text);
 	if (p->explain != NULL)
 		p->sinks[(*n)++] = explain_sink(p->explain);
 	p->sinks[(*n)++] = progress_sink(p->progress);
@@ -185,7 +187,7 @@ executor(const struct cli_options *o)
 {
 	if (o->dry_run || o->shellquote)
 		return KNEE_EXEC_DRY;
-	if (o->worker != NULL)
+	if (o->worker != NULL || o->isolate)
 		return KNEE_EXEC_WORKER;
 	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
 }
@@ -203,9 +205,6 @@ engine_options(struct program *p, size_t nsinks)
 		.sinks = p->sinks,
 		.nsinks = nsinks,
 		.executor = executor(o),
-		.plugin = o->dry_run ? NULL : p->plugin.table,
-		.plugin_argc = p->plugin.argc,
-		.plugin_argv = p->plugin.argv,
 		.order = o->order,
 		.limit = o->limit,
 		.limit_min = o->limit_min,
@@ -242,6 +241,8 @@ engine_options(struct program *p, size_t nsinks)
 
 	if (o->worker != NULL)
 		worker_options(o, &k);
+	if (o->plugin != NULL && !o->dry_run)
+		plugin_options(&p->plugin, o->isolate, &k);
 	if (p->joblog != NULL)
 		k.source = joblog_source(p->joblog, &k.source);
 	if (p->journal != NULL)
@@ -419,6 +420,8 @@ main(int argc, char **argv)
 		return sem_main(argc, argv);
 	if (wants("profile", argc, argv))
 		return profile_main(argc, argv);
+	if (wants("plugin-host", argc, argv))
+		return plugin_host_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
@@ -429,6 +432,8 @@ main(int argc, char **argv)
 	err = json_check(&p.options);
 	if (err == 0)
 		err = worker_check(&p.options);
+	if (err == 0)
+		err = plugin_check(&p.options);
 	if (err == 0)
 		err = journal_check(&p.options);
 	if (err < 0) {

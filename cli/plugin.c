@@ -3,13 +3,28 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-
 #define SYMBOL "knee_plugin"
+
+int
+plugin_check(const struct cli_options *o)
+{
+	if (o->isolate && o->plugin == NULL)
+		return say_error(
+		    EINVAL, "--isolate: there is no plugin that it could be about: add --plugin FILE");
+	if (o->plugin != NULL && o->order == KNEE_ORDER_NONE)
+		return say_error(EINVAL,
+		    "--plugin: output passes through knee, which -u would not let it: use --lb or "
+		    "--unordered "
+		    "instead");
+	return 0;
+}
 
 /* Where the symbol begins in spec, behind the file's name; NULL: there is none. A file that is there by
  * its whole name has a colon in that. */
@@ -76,6 +91,87 @@ argv_make(struct plugin *p, char *const *words, size_t nwords)
 	return 0;
 }
 
+static int
+put_word(FILE *f, const char *word)
+{
+	char *quoted;
+	int err = knee_quote(word, &quoted);
+
+	if (err < 0)
+		return err;
+	if (fprintf(f, "%s ", quoted) < 0)
+		err = -ENOMEM;
+	free(quoted);
+	return err;
+}
+
+/* The words of the host's command, as a shell reads them. */
+static int
+host_make(struct plugin *p, const char *symbol)
+{
+	size_t size;
+	FILE *f = open_memstream(&p->host, &size);
+	char *spec = NULL, self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int err = f != NULL && asprintf(&spec, "%s:%s", p->path, symbol) >= 0 ? 0 : -ENOMEM;
+
+	self[n > 0 ? n : 0] = '\0';
+	if (err == 0 && n <= 0)
+		err = -errno;
+	if (err == 0)
+		(void)fputs("exec ", f); /* no shell stays in between */
+	if (err == 0)
+		err = put_word(f, self);
+	if (err == 0)
+		err = put_word(f, "plugin-host");
+	for (int i = 0; i < p->argc && err == 0; i++)
+		err = put_word(f, i == 0 ? spec : p->argv[i]);
+	if (f != NULL && fclose(f) != 0)
+		err = -ENOMEM;
+	free(spec);
+	return err < 0 ? say_error(-err, "%s", strerror(-err)) : 0;
+}
+
+void
+plugin_options(const struct plugin *p, bool isolate, struct knee_options *ret)
+{
+	ret->plugin = p->table;
+	ret->plugin_argc = p->argc;
+	ret->plugin_argv = p->argv;
+	if (!isolate)
+		return;
+	ret->worker = (const char *const *)&p->host;
+	ret->nworker = 1;
+	ret->framing = KNEE_FRAMING_PLUGIN;
+}
+
+int
+plugin_host_main(int argc, char **argv)
+{
+	struct plugin p = { 0 };
+	char message[1024] = "";
+	int fds[2] = { STDIN_FILENO, -1 };
+	int err;
+
+	if (argc < 3) {
+		say("plugin-host: is for knee alone: use --plugin with --isolate");
+		return EXIT_TROUBLE;
+	}
+	err = plugin_load(argv[2], argv + 3, (size_t)argc - 3, &p);
+	if (err < 0)
+		return EXIT_TROUBLE;
+	/* What the plugin itself prints is no answer: it goes where messages go. */
+	fds[1] = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (fds[1] < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		err = -errno;
+	if (err == 0)
+		err = knee_plugin_serve(p.table, p.argc, p.argv, fds, message, sizeof(message));
+	if (err < 0)
+		say("%s", message[0] != '\0' ? message : strerror(-err));
+	plugin_done(&p);
+	return err < 0 ? EXIT_TROUBLE : 0;
+}
+
 int
 plugin_load(const char *spec, char *const *words, size_t nwords, struct plugin *ret)
 {
@@ -100,6 +196,8 @@ plugin_load(const char *spec, char *const *words, size_t nwords, struct plugin *
 	}
 	if (err == 0)
 		err = argv_make(&p, words, nwords);
+	if (err == 0)
+		err = host_make(&p, symbol);
 	if (err < 0) {
 		/* It stays loaded: the program ends now. */
 		plugin_done(&p);
@@ -113,6 +211,7 @@ void
 plugin_done(struct plugin *p)
 {
 	/* Not unloaded: a function that was given up may still run. */
+	free(p->host);
 	free(p->path);
 	free(p->argv);
 	*p = (struct plugin){ 0 };

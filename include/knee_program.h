@@ -231,6 +231,14 @@ int knee_log_output(knee_log *l, uint64_t seq, uint64_t n, enum knee_stream *str
 const char *knee_log_error(const knee_log *l);
 void knee_log_free(knee_log *l);    /* takes NULL */
 
+/* ---- plugins in processes of their own ------------------------------------ */
+
+/* Be the worker of a run with the framing KNEE_FRAMING_PLUGIN: requests from fds[0], answers to fds[1],
+ * until there are no more. open() and close() are called, without a whole. 0, or -errno, with text in err
+ * when it is open's. */
+int knee_plugin_serve(const struct knee_plugin *plugin, int argc, const char *const *argv,
+    const int fds[2], char *err, size_t errsize);
+
 /* ---- a run in hand -------------------------------------------------------- */
 
 /* Send a signal to the process group of every running task. */

@@ -18,25 +18,14 @@ int
 kn_namer_init(struct kn_namer *n, const struct knee_options *o)
 {
 	*n = (struct kn_namer){ .template = o->command, .program = "" };
-	switch (o->executor) {
-	case KNEE_EXEC_PROCESS:
-	case KNEE_EXEC_DRY:
-		break;
-	case KNEE_EXEC_THREAD:
+	if (o->executor != KNEE_EXEC_PROCESS && o->executor != KNEE_EXEC_DRY)
 		n->template = NULL;
+	if (o->plugin != NULL)
 		n->program = o->plugin->name != NULL ? o->plugin->name :
 		    o->plugin_argc > 0               ? o->plugin_argv[0] :
 						       "";
-		break;
-	case KNEE_EXEC_WORKER:
-		n->template = NULL;
-		n->program = o->nworker > 0 ? o->worker[program_find(o->worker, o->nworker)] : "";
-		break;
-	case KNEE_EXEC_ASYNC:
-		n->template = NULL;
-		n->program = o->nwords > 0 ? o->words[0] : "";
-		break;
-	}
+	else if (o->nworker > 0)
+		n->program = o->worker[program_find(o->worker, o->nworker)];
 	n->program = base_name(n->program);
 	return kn_places_new(&n->places);
 }

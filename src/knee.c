@@ -2,6 +2,7 @@
 /* The public interface: defaults and checks of options, then run.c. */
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,20 +86,23 @@ options_wrong(const struct knee_options *o)
 	return NULL;
 }
 
-/* The template, when the options have words instead. Where nothing is run by a command it is what the
- * work is called by. */
+/* The template, when the options have words instead. A worker's record is text, by default the input. Where
+ * nothing is run by a command it is what the work is called by. */
 static int
 command_make(knee *k, char *err, size_t errsize)
 {
-	static const char *const task[] = { "task" };
-	const struct knee_template_options appended = { .flags = KNEE_TEMPLATE_APPEND };
+	static const char *const task[] = { "task" }, *const record[] = { "{}" };
 	struct knee_options *o = &k->options;
-	size_t n = o->nwords;
+	bool worker = o->executor == KNEE_EXEC_WORKER;
+	const struct knee_template_options how = {
+		.flags = KNEE_TEMPLATE_APPEND | (worker ? KNEE_TEMPLATE_TEXT : 0),
+	};
+	const char *const *words = o->nwords > 0 ? o->words : worker ? record : task;
 	int e;
 
 	if (o->command != NULL)
 		return 0;
-	e = knee_template_new(n > 0 ? o->words : task, n > 0 ? n : 1, &appended, &k->own_command, err, errsize);
+	e = knee_template_new(words, o->nwords > 0 ? o->nwords : 1, &how, &k->own_command, err, errsize);
 	if (e == -ENOMEM)
 		(void)snprintf(err, errsize, "%s", strerror(ENOMEM));
 	o->command = k->own_command;

@@ -19,6 +19,8 @@
 /* Tasks as short as this are not told apart, after so many. */
 #define BRIEF_NS 50000
 #define BRIEF_ENDS 1000
+/* So many looks tell whether tasks wait for a lock. */
+#define LOCKED_LOOKS 24
 /* What is missing in so many looks and readings will not be seen any more. */
 #define LOOKS_TELL 3
 #define READINGS_TELL 2
@@ -162,6 +164,11 @@ sweep(struct kn_meter *m, const struct kn_sched *s, size_t most)
 		m->usage_known |= t->usage.known;
 		usage_delta(&t->usage, &t->told, &delta);
 		t->told = t->usage;
+		if (s->running.len > 1) {
+			m->together += delta.looks;
+			m->locked += delta.lock_looks;
+			m->together_running += delta.looks * s->running.len;
+		}
 		kn_tuner_progress(m->tuner, t->key, t->started_ns, &delta, &t->usage);
 	}
 }
@@ -186,6 +193,16 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 	kn_tuner_sample(m->tuner, &sample);
 	cost_ns = kn_loop_cpu_ns() - before_ns;
 	m->look_ns = now_ns + LOOK_SHARE * cost_ns;
+}
+
+bool
+kn_meter_locked(const struct kn_meter *m, double *ret_frac, double *ret_running)
+{
+	if (m->together < LOCKED_LOOKS)
+		return false;
+	*ret_frac = (double)m->locked / (double)m->together;
+	*ret_running = (double)m->together_running / (double)m->together;
+	return true;
 }
 
 bool

@@ -25,6 +25,9 @@ struct kn_meter {
 	int64_t look_ns;                    /* no look at tasks before */
 	double length_ns;                   /* mean of tasks, lately */
 	uint64_t ended;
+	/* Deep looks at tasks while several ran: how many, in how many one waited for a lock, and the sum of the
+	 * numbers that ran. */
+	uint64_t together, locked, together_running;
 	unsigned key;                       /* of the last input */
 	uint64_t random;
 	uint32_t sweeps;
@@ -49,6 +52,10 @@ void kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_n
 void kn_meter_ended(struct kn_meter *m, struct kn_task *t, int64_t now_ns);
 /* ... or was no attempt after all: its length tells nothing. */
 void kn_meter_returned(struct kn_meter *m, struct kn_task *t, int64_t now_ns);
+
+/* The share of their time that tasks which ran together waited for a lock, and how many ran then. False: too
+ * few were seen. */
+bool kn_meter_locked(const struct kn_meter *m, double *ret_frac, double *ret_running);
 
 /* What the kernel or a container withholds, so that decisions are made without: the bits of
  * kn_usage_known and kn_vitals_known that were seen. False: too early to tell. */

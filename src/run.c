@@ -35,6 +35,9 @@
 /* Attempts of a task that says "too many at once". */
 #define BUSY_ATTEMPTS 32
 
+/* Threads that wait for locks so much of their time are worth a word. */
+#define LOCKED_FRAC 0.25
+
 /* Descriptors kept for what is opened later: the spill file, a script, sinks' files. */
 #define FDS_RESERVE 8
 
@@ -697,6 +700,26 @@ meter_init(struct knee *k)
 	    k->limit, asked, machine.fds_max);
 }
 
+/* Threads that share a lock, or an interpreter that has one, run one after the other: say so, once, with
+ * what that comes to. Processes do not have it. */
+static int
+locked_tell(struct knee *k)
+{
+	double frac, running;
+
+	if (k->options.executor != KNEE_EXEC_THREAD || k->locked_told ||
+	    !kn_meter_locked(&k->meter, &frac, &running))
+		return 0;
+	k->locked_told = frac >= LOCKED_FRAC;
+	if (!k->locked_told)
+		return 0;
+	return kn_sinks_note(k, KNEE_EVENT_NOTE,
+	    "tasks wait for a lock of their own %.0f %% of the time: %.1f threads get on like %.1f: in "
+	    "processes "
+	    "of their own (--isolate) they would not share it",
+	    100 * frac, running, running * (1 - frac));
+}
+
 static int
 limit_sample(struct knee *k)
 {
@@ -707,6 +730,7 @@ limit_sample(struct knee *k)
 	kn_meter_sample(
 	    &k->meter, &k->sched, tell_ns(k, k->loop.now_ns), left, k->source_ended || k->sched.stopped);
 	act(k, kn_tuner_act(k->meter.tuner));
+	(void)locked_tell(k);
 	return changes_tell(k);
 }
 
@@ -892,7 +916,13 @@ whole_finished(struct knee *k)
 	if (k->err != 0 || k->sched.stopped || k->exec.plugin_lost)
 		return true;
 	kn_whole_finish(k->whole);
-	return kn_whole_finished(k->whole);
+	if (!kn_whole_finished(k->whole))
+		return false;
+	/* As one task more that failed. */
+	if (kn_whole_status(k->whole) != 0 && !k->whole_told)
+		k->sched.failed++;
+	k->whole_told = true;
+	return true;
 }
 
 static int

@@ -42,6 +42,7 @@ struct knee {
 	struct kn_merge merge;
 	struct kn_whole *whole;         /* owned; of a plugin; NULL without one */
 	int64_t whole_next_ns;          /* when it wants its turn */
+	bool whole_told;                /* its end has been counted */
 
 	struct knee_template *own_command;  /* owned: made of options.words, or NULL */
 	struct kn_submit submit;        /* the source when options has none */
@@ -73,6 +74,7 @@ struct knee {
 	int64_t last_start_ns;
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	int64_t put_off_ns;             /* the last pause after a start that said "not now"; 0: it did not */
+	bool locked_told;               /* that tasks wait for one another */
 	unsigned refusals;              /* in a row with nothing running */
 	bool starting;                  /* a task is between two lists: a stop waits */
 	int stop_later;                 /* enum knee_stop plus one; 0: none waits */

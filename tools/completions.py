@@ -18,6 +18,7 @@ FILES, FOLDERS = 'FILE', 'DIR'
 WORDS = {
     'n|l|r|lr': ['n', 'l', 'r', 'lr'],
     ':': [':'],
+    'HOW': ['line', 'nul', 'length'],
     'KIND': ['cpu', 'disk', 'net', 'wait'],
     'WHEN': ['always', 'auto', 'never'],
     'WHEN,WHY': ['never', 'now,fail=1', 'soon,fail=1', 'now,success=1', 'soon,done=50%'],

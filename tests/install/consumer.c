@@ -72,6 +72,20 @@ processes(void)
 	return run("process", &options, 3, 1);
 }
 
+/* The record of a worker is the input as it is, or text with it. */
+static int
+workers(void)
+{
+	const char *worker[] = { "cat" }, *words[] = { "it's", "<{}>" };
+	struct knee_options options = { .executor = KNEE_EXEC_WORKER, .worker = worker, .nworker = 1 };
+
+	if (run("worker", &options, 2, 0) != 0)
+		return 1;
+	options.words = words;
+	options.nwords = 2;
+	return run("worker", &options, 2, 1);
+}
+
 /* The task's own number, and for the whole the number as a text. */
 static int
 plugin_run(void *state, struct knee_call *call)
@@ -200,5 +214,5 @@ tuner(void)
 int
 main(void)
 {
-	return processes() + threads() + arrays() + tuner();
+	return processes() + workers() + threads() + arrays() + tuner();
 }

@@ -12,6 +12,12 @@ from installed import C99, ROOT, STRICT, call, cc, cxx, installed, need
 CONSUMER = """process: 1
 process: 3
 process: 0, 3 done, 1 failed, status 1, no error
+worker: 1
+worker: 2
+worker: 0, 2 done, 0 failed, status 0, no error
+worker: it's <1>
+worker: it's <2>
+worker: 0, 2 done, 0 failed, status 0, no error
 thread: 1 is 1
 thread: 2 is 2
 thread: 3 is 3

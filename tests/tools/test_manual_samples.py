@@ -35,10 +35,30 @@ def samples(name):
     return [(n, langs.split(), text, outputs.get(n)) for kind, n, langs, text in found if kind == 'sample']
 
 
+def knee():
+    return installed().top / 'bin/knee'
+
+
 def source(name, text):
     path = installed().work / name
     path.write_text(text)
     return path
+
+
+CXX_PLUGIN = """#include <string>
+#include <knee.h>
+
+static int run(void *, struct knee_call *call)
+{
+    std::string text = std::string("hello ") + call->args[0] + "\\n";
+
+    return call->write(call, KNEE_STDOUT, text.data(), text.size());
+}
+
+extern "C" const struct knee_plugin hello = {
+    KNEE_PLUGIN_ABI, sizeof(struct knee_plugin), "hello", 0, nullptr, run, nullptr, nullptr,
+};
+"""
 
 
 class Samples(unittest.TestCase):
@@ -64,23 +84,36 @@ class Samples(unittest.TestCase):
         for text, want in found:
             self.check('readme', ['c99'], text, want)
 
-    def test_plugin(self):
+    def plugin(self):
+        """The plugin of the page, built, and what it prints there; the files of the page are made."""
         [(name, langs, text, want)] = samples('knee-plugin.3')
         self.assertEqual(langs, ['c99'])
         (installed().work / 'one').write_text('to be or\nnot to be\n')
         (installed().work / 'two').write_text('that is the question')
         installed().build(cc(), source(f'{name}.c', text), f'{name}.so', *C99, '-shared', '-fPIC', libs=False)
-        knee = installed().top / 'bin/knee'
-        self.assertEqual(installed().run(knee, '--plugin', f'./{name}.so', ':::', 'one', 'two'), want)
-        # The page says what becomes of a total that no part carries.
-        self.assertEqual(installed().run(knee, '--plugin', f'./{name}.so', '--isolate', ':::', 'one', 'two'),
-                         want.replace('10 words in', '0 words in'))
+        return f'{name}.so', want
+
+    def test_plugin(self):
+        name, want = self.plugin()
+        self.assertEqual(installed().run(knee(), '--plugin', name, ':::', 'one', 'two'), want)
         # A file that is not there fails that task alone.
-        r = subprocess.run([knee, '--plugin', f'./{name}.so', ':::', 'none', 'two'], cwd=installed().work,
+        r = subprocess.run([knee(), '--plugin', name, ':::', 'none', 'two'], cwd=installed().work,
                            capture_output=True, text=True, stdin=subprocess.DEVNULL)
         self.assertEqual((r.stdout, r.stderr, r.returncode),
-                         ('4 words\n4 words in all; the longest: question\n',
+                         ('4 words\n4 words, 4 of them counted here; the longest: question\n',
                           f'none: {os.strerror(2)}\n', 1))
+
+    def test_plugin_isolated(self):
+        """The page says what becomes of a total that no part carries."""
+        name, want = self.plugin()
+        self.assertEqual(installed().run(knee(), '--plugin', name, '--isolate', ':::', 'one', 'two'),
+                         want.replace('10 of them', '0 of them'))
+
+    def test_plugin_in_cxx(self):
+        path = source('hello.cc', CXX_PLUGIN)
+        installed().build(cxx(), path, 'hello.so', '-std=c++11', '-shared', '-fPIC', libs=False)
+        self.assertEqual(installed().run(knee(), '--plugin', './hello.so:hello', ':::', 'a', 'b'),
+                         'hello a\nhello b\n')
 
 
 class Names(unittest.TestCase):
