@@ -17,7 +17,8 @@ if [ "${1-}" = --all ]; then
 fi
 
 setup_install gcc g++ libc6-dev libsqlite3-dev pkgconf meson ninja-build python3 gzip mount parallel \
-	libcurl4-openssl-dev libssl-dev curl nginx-light
+	libcurl4-openssl-dev libssl-dev curl nginx-light libavro-dev zlib1g-dev libglib2.0-dev
+setup_command npm nodejs npm
 if [ -n "$more" ]; then
 	setup_install clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind
 	set -- "$more" --lint "$@"
