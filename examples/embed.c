@@ -21,18 +21,18 @@
 
 #define MOST 256
 #define SECOND 1000000000
-#define ANSWER_NS 4000000   /* of the backend */
-#define COMPUTE_NS 1000000  /* of a request that computes */
+#define ANSWER_NS 4000000  /* of the backend */
+#define COMPUTE_NS 1000000 /* of a request that computes */
 
 struct server {
 	pthread_mutex_t lock;
-	pthread_cond_t changed;     /* the size of the pool, or the end */
-	unsigned size;              /* threads with a lower number work; under the lock */
-	int quit;                   /* the same */
+	pthread_cond_t changed; /* the size of the pool, or the end */
+	unsigned size;          /* threads with a lower number work; under the lock */
+	int quit;               /* the same */
 	pthread_t threads[MOST];
-	unsigned nthreads;          /* that were made; the main thread's */
-	sem_t places;               /* of the backend */
-	atomic_int computing;       /* the requests compute */
+	unsigned nthreads;    /* that were made; the main thread's */
+	sem_t places;         /* of the backend */
+	atomic_int computing; /* the requests compute */
 	atomic_uint running;
 	atomic_ullong done;
 };
@@ -140,8 +140,8 @@ watch(struct server *s, knee_tuner *tuner, unsigned *size, const char *work, int
 		o.cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 		wanted = knee_tuner_observe(tuner, &o, &next_ns);
 		if (wanted != *size)
-			printf("%6.2f s: %s: %u threads, then %u\n", (double)(now_ns - begin_ns) / SECOND, work,
-			    *size, wanted);
+			printf("%6.2f s: %s: %u threads, then %u\n", (double)(now_ns - begin_ns) / SECOND,
+			    work, *size, wanted);
 		*size = wanted;
 		resize(s, wanted);
 		if (next_ns > begin_ns + length_ns)
@@ -183,8 +183,8 @@ main(int argc, char **argv)
 	pthread_cond_init(&s.changed, NULL);
 	sem_init(&s.places, 0, places > 0 ? places : 1);
 	/* The first call says where to begin. */
-	size = knee_tuner_observe(tuner,
-	    &(struct knee_observation){ .now_ns = clock_ns(CLOCK_MONOTONIC), .running = size }, NULL);
+	size = knee_tuner_observe(
+	    tuner, &(struct knee_observation){ .now_ns = clock_ns(CLOCK_MONOTONIC), .running = size }, NULL);
 	resize(&s, size);
 	watch(&s, tuner, &size, "waiting", (int64_t)(seconds * SECOND));
 	s.computing = 1;
