@@ -32,29 +32,52 @@ item(void *self, size_t i)
 typedef int body(void *self, size_t i);
 
 static void
+by_dynamic(size_t n, body *f, double *x)
+{
+#pragma omp parallel for schedule(dynamic)
+	for (size_t i = 0; i < n; i++)
+		(void)f(x, i);
+}
+
+static void
+by_static(size_t n, body *f, double *x)
+{
+#pragma omp parallel for schedule(static)
+	for (size_t i = 0; i < n; i++)
+		(void)f(x, i);
+}
+
+static void
+by_itself(size_t n, body *f, double *x)
+{
+	for (size_t i = 0; i < n; i++)
+		(void)f(x, i);
+}
+
+static void
+by_knee(size_t n, body *f, double *x)
+{
+	(void)knee_for(n, f, x, NULL);
+}
+
+static void
 run(const char *how, size_t n, body *f, double *x)
 {
-	if (strcmp(how, "knee") == 0) {
-		(void)knee_for(n, f, x, NULL);
-	} else if (strcmp(how, "dynamic") == 0) {
-#pragma omp parallel for schedule(dynamic)
-		for (size_t i = 0; i < n; i++)
-			(void)f(x, i);
-	} else if (strcmp(how, "static") == 0) {
-#pragma omp parallel for schedule(static)
-		for (size_t i = 0; i < n; i++)
-			(void)f(x, i);
-	} else {
-		for (size_t i = 0; i < n; i++)
-			(void)f(x, i);
-	}
+	if (strcmp(how, "knee") == 0)
+		by_knee(n, f, x);
+	else if (strcmp(how, "dynamic") == 0)
+		by_dynamic(n, f, x);
+	else if (strcmp(how, "static") == 0)
+		by_static(n, f, x);
+	else
+		by_itself(n, f, x);
 }
 
 int
 main(int argc, char **argv)
 {
 	size_t n = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
-	double *x = malloc((n + 1) * sizeof(*x)), begin;
+	double *x = calloc(n + 1, sizeof(*x)), begin;
 	body *volatile f = item;
 
 	if (x == NULL || n == 0)

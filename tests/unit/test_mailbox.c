@@ -51,7 +51,7 @@ static void
 test_steps(void)
 {
 	struct note a = { .n = 1 }, b = { .n = 2 }, c = { .n = 3 };
-	struct kn_mailbox m = { 0 };
+	struct kn_mailbox m = { .loop = NULL };
 	struct kn_loop loop;
 	struct kn_letter *l;
 
@@ -88,7 +88,7 @@ test_refused(void)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct kn_loop loop = { .epoll_fd = null, .timer_fd = -1 };
-	struct kn_mailbox m = { 0 };
+	struct kn_mailbox m = { .loop = NULL };
 	int before = dup(null), after;
 
 	ok(kn_mailbox_init(&m, &loop) < 0, "a loop that does not take it");
