@@ -228,17 +228,23 @@ static void
 range_run(struct worker *w)
 {
 	struct loop *l = w->loop;
-	uint64_t done = atomic_load_explicit(&w->done, memory_order_relaxed);
-	size_t i = w->range.from, again = i;
+	int (*body)(void *self, size_t i) = l->body;
+	void *self = l->self;
+	uint64_t before = atomic_load_explicit(&w->done, memory_order_relaxed) - w->range.from;
+	size_t i = w->range.from, end = w->range.to, again = i;
 
-	while (i < w->range.to) {
-		int value = l->body(l->self, i++);
+	while (i < end) {
+		int value = body(self, i++);
 
-		atomic_store_explicit(&w->done, ++done, memory_order_relaxed);
-		if (value != 0)
+		atomic_store_explicit(&w->done, before + i, memory_order_relaxed);
+		if (value != 0) {
 			failed(w, i - 1, value);
-		else if (atomic_load_explicit(&l->wanted, memory_order_relaxed) > 0 && i >= again)
+			return;
+		}
+		if (atomic_load_explicit(&l->wanted, memory_order_relaxed) > 0 && i >= again) {
 			again = attend(w, i);
+			end = w->range.to;
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ test_tiny(void)
 		atomic_uint others = 0;
 
 		threads_made = threads_joined = 0;
-		(void)knee_for(100, note_thread, &others, NULL);
+		(void)knee_for(10, note_thread, &others, NULL);
 		made = threads_made + others;
 	}
 	is_int(made, 0, "a tiny loop makes no thread");
