@@ -20,7 +20,7 @@
  * What comes out.  a.csv and a.csv.gz become a.avro, and a.bad if there are bad rows.  Both are written
  * under a hidden name beside the final one and renamed when all is there, the .avro last: who finds it
  * finds the whole of it.  On an error, or when the run stops, nothing is left and nothing was replaced.
- * What a killed run leaves is taken over by the next one.  Of two inputs of one run that would become the
+ * What a killed run leaves, or one that was not given the time to stop, is taken over by the next one.  Of two inputs of one run that would become the
  * same file the one that starts second fails.  Each task prints a line: input, output, rows, bad rows,
  * with tabs between; at the end come the sums, and the files that have bad rows.
  *
