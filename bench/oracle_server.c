@@ -355,7 +355,8 @@ main(int argc, char **argv)
 
 	err = parse(&server, argc, argv);
 	if (err == -EINVAL) {
-		fputs("usage: oracle_server latency MS | http MS | slots N MS | slower N MS | refuse N MS\n", stderr);
+		fputs("usage: oracle_server latency MS | http MS | slots N MS | slower N MS | refuse N MS\n",
+		    stderr);
 		return 2;
 	}
 	if (err == 0)

@@ -145,7 +145,7 @@ next(void *self, struct knee_input *ret)
 	job = malloc(sizeof(*job) + strlen(url) + 1);
 	if (job == NULL)
 		return -ENOMEM;
-	job->url = strcpy((char *)(job + 1), url);
+	job->url = memcpy(job + 1, url, strlen(url) + 1);
 	job->seq = ++f->seq;
 	job->next = &f->jobs;
 	job->prev = f->jobs.prev;
@@ -175,7 +175,7 @@ path_make(const struct fetch *f, const struct job *job, const char *ending, char
 	size_t at = n > 0 ? (size_t)n : 0, end = at + NAME_BYTES;
 
 	for (name = name != NULL ? name + 1 : job->url; *name != '\0' && at < end && at + 1 < size; name++)
-		ret[at++] = strchr(harmless, *name) != NULL ? *name : '_';
+		ret[at++] = (char)(strchr(harmless, *name) != NULL ? *name : '_');
 	if (at < size)
 		(void)snprintf(ret + at, size - at, "%s", ending);
 }
@@ -579,8 +579,10 @@ close_all(struct fetch *f)
 		f->spare = t->next;
 		transfer_free(t);
 	}
-	while (f->jobs.next != &f->jobs)
-		job_free(f->jobs.next);
+	for (struct job *job = f->jobs.next, *after; job != &f->jobs; job = after) {
+		after = job->next;
+		free(job);
+	}
 	(void)curl_multi_cleanup(f->multi);
 	curl_global_cleanup();
 	EVP_MD_CTX_free(f->all);

@@ -332,8 +332,8 @@ struct knee_async {
 	 * returns. 0; -EAGAIN: no more for now, ask again a little later; other -errno: the task fails
 	 * with it, and must not be completed. */
 	int (*start)(void *self, knee_task task, const struct knee_input *input);
-	/* Its time is up, or the run stops: complete it soon. What is not completed within the steps of
-	 * options.term_seq is given up, and completing it is -ESTALE. May be NULL. */
+	/* Its time is up, or the run stops: complete it soon, or now; once for an attempt. What is not completed
+	 * before the SIGKILL of options.term_seq is given up then, and completing it is -ESTALE. May be NULL. */
 	void (*cancel)(void *self, knee_task task);
 };
 

@@ -40,7 +40,8 @@ next(void *self, struct knee_input *ret)
 		return err;
 	if (s->given == NULL)
 		return s->ended ? 0 : -EAGAIN;
-	*ret = (struct knee_input){ .args = s->given->args, .nargs = s->given->nargs, .data = s->given->data };
+	*ret =
+	    (struct knee_input){ .args = s->given->args, .nargs = s->given->nargs, .data = s->given->data };
 	return 1;
 }
 

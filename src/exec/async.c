@@ -57,26 +57,26 @@ struct output {
 
 struct slot {
 	atomic_uint_fast64_t state;
-	struct mail end;            /* in the mail since the slot was closed */
-	int status;                 /* written by who closed it, before that letter is posted */
+	struct mail end; /* in the mail since the slot was closed */
+	int status;      /* written by who closed it, before that letter is posted */
 	/* The rest is the loop's. */
 	uint32_t index, uses;
-	bool cancelled;             /* the caller was told */
-	struct kn_task *task;       /* borrowed; NULL: the slot has none */
-	struct slot *next;          /* of those that are free */
+	bool cancelled;       /* the caller was told */
+	struct kn_task *task; /* borrowed; NULL: the slot has none */
+	struct slot *next;    /* of those that are free */
 };
 
 struct async {
-	struct kn_exec *exec;       /* borrowed */
+	struct kn_exec *exec; /* borrowed */
 	struct kn_mailbox mailbox;
-	_Atomic(struct slot *) blocks[BLOCKS];  /* owned; filled in order */
+	_Atomic(struct slot *) blocks[BLOCKS]; /* owned; filled in order */
 	unsigned nblocks;
 	struct slot *free;
 };
 
 /* A task's private part. */
 struct async_task {
-	struct slot *slot;          /* of its present attempt */
+	struct slot *slot; /* of its present attempt */
 };
 
 /* ---- slots -------------------------------------------------------------------- */

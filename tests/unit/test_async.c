@@ -113,7 +113,8 @@ own_check(struct world *w, uint64_t seq)
 	size_t n = (size_t)snprintf(line, sizeof(line), "%llu ", (unsigned long long)seq);
 	size_t got = w->nout - w->own_from;
 
-	if (got > 0 && w->out[w->own_from] != 'l' && (got > n || memcmp(w->out + w->own_from, line, got) != 0))
+	if (got > 0 && w->out[w->own_from] != 'l' &&
+	    (got > n || memcmp(w->out + w->own_from, line, got) != 0))
 		w->wrong_data = true;
 }
 
@@ -194,8 +195,7 @@ finish(struct world *w, size_t i, int status)
 	char line[40];
 	int n = snprintf(line, sizeof(line), "%llu ", (unsigned long long)w->going[i].n);
 
-	w->failed = w->failed ||
-	    knee_output(w->k, w->going[i].task, KNEE_STDOUT, line, (size_t)n) < 0 ||
+	w->failed = w->failed || knee_output(w->k, w->going[i].task, KNEE_STDOUT, line, (size_t)n) < 0 ||
 	    knee_complete(w->k, w->going[i].task, status) < 0;
 	w->ngoing--;
 	memmove(&w->going[i], &w->going[i + 1], (w->ngoing - i) * sizeof(w->going[0]));
@@ -867,7 +867,8 @@ test_options(struct world *w)
 	world_init(w, 1, 1);
 	w->o.words = broken;
 	w->o.nwords = 1;
-	ok(knee_new(&w->o, &k, err, sizeof(err)) == -EINVAL && err[0] != '\0', "words that are wrong: %s", err);
+	ok(knee_new(&w->o, &k, err, sizeof(err)) == -EINVAL && err[0] != '\0', "words that are wrong: %s",
+	    err);
 
 	for (int i = 0; i < 2; i++) {
 		world_init(w, 1, 0);
