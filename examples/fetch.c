@@ -38,8 +38,8 @@
 #include <knee.h>
 
 /* Exit statuses of a task: below FAILED a CURLcode. */
-#define FAILED 199              /* the server said 400 or more */
-#define BUSY 200                /* ... one of those that mean "too many at once" */
+#define FAILED 199 /* the server said 400 or more */
+#define BUSY 200   /* ... one of those that mean "too many at once" */
 
 #define BUSY_MOST 16
 #define NAME_BYTES 80
@@ -49,7 +49,7 @@
 struct job {
 	struct job *next, *prev;
 	uint64_t seq;
-	char *url;              /* in the same block */
+	char *url; /* in the same block */
 };
 
 /* One attempt. Kept for the next one when it is over, so that curl's handle is made only once. */
@@ -61,21 +61,21 @@ struct transfer {
 	CURL *easy;
 	EVP_MD_CTX *digest;
 	uint64_t bytes;
-	int fd;                 /* of the .part file; -1: none */
+	int fd; /* of the .part file; -1: none */
 	int write_err;
-	long status;            /* HTTP's; 0: not known yet */
+	long status; /* HTTP's; 0: not known yet */
 };
 
 struct fetch {
 	/* What was asked for. */
-	const char *folder;     /* NULL: nothing is kept */
+	const char *folder; /* NULL: nothing is kept */
 	const char *learnt;
 	unsigned limit, retries;
 	int64_t timeout_ns;
 	long busy[BUSY_MOST];
 	size_t nbusy;
 	int verbose;
-	char **urls;            /* of the command line, up to a NULL; NULL: from stdin */
+	char **urls; /* of the command line, up to a NULL; NULL: from stdin */
 
 	knee *k;
 	CURLM *multi;
@@ -87,7 +87,7 @@ struct fetch {
 	uint64_t seq;
 	char *line;
 	size_t line_size;
-	const char *arg;        /* of the input that next() gave */
+	const char *arg; /* of the input that next() gave */
 	EVP_MD_CTX *all;
 	uint64_t lines;
 };
@@ -365,8 +365,9 @@ start(void *self, knee_task task, const struct knee_input *input)
 	t->prev = f->going.prev;
 	t->prev->next = t->next->prev = t;
 	err = EVP_DigestInit_ex(t->digest, EVP_sha256(), NULL) == 1 ? file_open(t) : -ENOMEM;
-	if (err == 0 && (curl_easy_setopt(t->easy, CURLOPT_URL, t->job->url) != CURLE_OK ||
-			    curl_multi_add_handle(f->multi, t->easy) != CURLM_OK))
+	if (err == 0 &&
+	    (curl_easy_setopt(t->easy, CURLOPT_URL, t->job->url) != CURLE_OK ||
+		curl_multi_add_handle(f->multi, t->easy) != CURLM_OK))
 		err = -ENOMEM;
 	if (err == 0)
 		return 0;
@@ -629,7 +630,9 @@ run(struct fetch *f)
 		e = loop(f);
 	if (e < 0) {
 		(void)fprintf(stderr, "fetch: %s\n",
-		    err[0] != '\0' ? err : f->k != NULL && *knee_error(f->k) ? knee_error(f->k) : strerror(-e));
+		    err[0] != '\0'                        ? err :
+			f->k != NULL && *knee_error(f->k) ? knee_error(f->k) :
+							    strerror(-e));
 		return 255;
 	}
 	digest_hex(f->all, hex);
