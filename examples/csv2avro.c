@@ -20,9 +20,10 @@
  * What comes out.  a.csv and a.csv.gz become a.avro, and a.bad if there are bad rows.  Both are written
  * under a hidden name beside the final one and renamed when all is there, the .avro last: who finds it
  * finds the whole of it.  On an error, or when the run stops, nothing is left and nothing was replaced.
- * What a killed run leaves is taken over by the next one.  Of two inputs of one run that would become the
- * same file the one that starts second fails.  Each task prints a line: input, output, rows, bad rows,
- * with tabs between; at the end come the sums, and the files that have bad rows.
+ * What a killed run leaves, or one that was not given the time to stop, is taken over by the next one.
+ * Of two inputs of one run that would become the same file the one that starts second fails.  Each task
+ * prints a line: input, output, rows, bad rows, with tabs between; at the end come the sums, and the
+ * files that have bad rows.
  *
  * What is read.  CSV as in RFC 4180, and what is found besides: LF or CR alone at the end of a row, a
  * byte order mark, no newline at the end of the file, empty lines (passed over), quotes inside of fields
