@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Build knee and run every test: as it is, and with address and undefined-behaviour
-# sanitizers. Needs a Debian system with a shell and apt; installs only what is missing.
+# sanitizers; what has threads also with a thread sanitizer. Needs a Debian system with a shell
+# and apt; installs only what is missing.
 # With --all also under valgrind, built by gcc and clang without a warning, and the linters.
 # On CI the same, but for the slower half of valgrind.
 #
@@ -16,15 +17,17 @@ if [ "${1-}" = --all ]; then
 fi
 
 setup_install gcc g++ libc6-dev libsqlite3-dev pkgconf meson ninja-build python3 gzip mount parallel \
-	libcurl4-openssl-dev libssl-dev curl nginx-light
+	libcurl4-openssl-dev libssl-dev curl nginx-light libavro-dev zlib1g-dev libglib2.0-dev
+setup_command npm nodejs npm
 if [ -n "$more" ]; then
 	setup_install clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind
 	set -- "$more" --lint "$@"
 fi
 setup_build build gcc
 setup_build build-sanitize gcc -Db_sanitize=address,undefined -Dbench=false
+setup_build build-tsan gcc -Db_sanitize=thread -Dbench=false
 if [ -n "$more" ]; then
 	setup_build build-gcc gcc -Dwerror=true -Dbuildtype=release
 	setup_build build-clang clang -Dwerror=true
 fi
-exec tests/run --sanitize "$@"
+exec tests/run --sanitize --tsan "$@"

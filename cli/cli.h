@@ -57,6 +57,8 @@ struct text_sink;
 int text_new(const struct cli_options *o, struct text_sink **ret);
 void text_free(struct text_sink *t);
 struct knee_sink text_sink(struct text_sink *t);
+/* Only what is of no task: the whole that a plugin prints. */
+struct knee_sink text_sink_whole(struct text_sink *t);
 /* Before the run: let the journal know which tasks are printed. */
 void text_journal(struct text_sink *t, knee_journal *j);
 

@@ -145,6 +145,8 @@ sinks_make(struct program *p, size_t *n)
 		p->sinks[(*n)++] = results_sink(p->results);
 	if (p->results == NULL || o->order == KNEE_ORDER_LINES)
 		p->sinks[(*n)++] = text_sink(p->text);
+	else if (o->plugin != NULL)
+		p->sinks[(*n)++] = text_sink_whole(p->text);
 	if (p->explain != NULL)
 		p->sinks[(*n)++] = explain_sink(p->explain);
 	p->sinks[(*n)++] = progress_sink(p->progress);
@@ -430,6 +432,8 @@ main(int argc, char **argv)
 	err = json_check(&p.options);
 	if (err == 0)
 		err = worker_check(&p.options);
+	if (err == 0)
+		err = plugin_check(&p.options);
 	if (err == 0)
 		err = journal_check(&p.options);
 	if (err < 0) {

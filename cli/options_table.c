@@ -64,9 +64,9 @@ static const struct option options[] = {
 	    .set = options_set_text, AT(worker), .to = 1 },
 	{ "framing", "", "HOW", "a worker's records end: line, nul; or length", OPTION_TEMPLATE,
 	    .set = options_set_framing },
-	{ "plugin", "", "FILE[:NAME]", "run a function of a shared object on threads", OPTION_TEMPLATE,
+	{ "plugin", "", "FILE", "inputs go to a function, on threads", OPTION_TEMPLATE,
 	    .set = options_set_text, AT(plugin), .to = 1 },
-	{ "isolate", "", NULL, "run the plugin in processes, so that a crash costs one task", OPTION_TEMPLATE,
+	{ "isolate", "", NULL, "... in processes: a crash costs one task", OPTION_TEMPLATE,
 	    .set = options_set_flag, AT(isolate) },
 
 	{ "n max-args", "", "N", "put N inputs into one command; 0: one, unused", OPTION_BATCH,

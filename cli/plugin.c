@@ -10,9 +10,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-
 #define SYMBOL "knee_plugin"
+
+int
+plugin_check(const struct cli_options *o)
+{
+	if (o->isolate && o->plugin == NULL)
+		return say_error(
+		    EINVAL, "--isolate: there is no plugin that it could be about: add --plugin FILE");
+	if (o->plugin != NULL && o->order == KNEE_ORDER_NONE)
+		return say_error(EINVAL,
+		    "--plugin: output passes through knee, which -u would not let it: use --lb or "
+		    "--unordered "
+		    "instead");
+	return 0;
+}
 
 /* Where the symbol begins in spec, behind the file's name; NULL: there is none. A file that is there by
  * its whole name has a colon in that. */
@@ -106,6 +118,8 @@ host_make(struct plugin *p, const char *symbol)
 	self[n > 0 ? n : 0] = '\0';
 	if (err == 0 && n <= 0)
 		err = -errno;
+	if (err == 0)
+		(void)fputs("exec ", f); /* no shell stays in between */
 	if (err == 0)
 		err = put_word(f, self);
 	if (err == 0)

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include <knee_program.h>
+#include "cli.h"
 
 struct plugin {
 	const struct knee_plugin *table;    /* borrowed from the object, which stays loaded */
@@ -19,6 +19,8 @@ struct plugin {
 /* Load it. spec: FILE, or FILE:SYMBOL (without: knee_plugin); words: the command's. 0, or -errno that was
  * said, with what to do. *ret is untouched then. */
 int plugin_load(const char *spec, char *const *words, size_t nwords, struct plugin *ret);
+/* Options that go together or do not. 0, or -errno that was said. */
+int plugin_check(const struct cli_options *o);
 /* For a run with or without --isolate. */
 void plugin_options(const struct plugin *p, bool isolate, struct knee_options *ret);
 /* knee plugin-host SPEC [WORD...]: such a process. Its exit status. */

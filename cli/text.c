@@ -449,3 +449,19 @@ text_sink(struct text_sink *t)
 		.fd = text_fd,
 	};
 }
+
+static int
+text_event_whole(void *self, const struct knee_event *e)
+{
+	return e->kind == KNEE_EVENT_WHOLE ? text_event(self, e) : 0;
+}
+
+struct knee_sink
+text_sink_whole(struct text_sink *t)
+{
+	struct knee_sink sink = text_sink(t);
+
+	sink.text = 1;
+	sink.event = text_event_whole;
+	return sink;
+}

@@ -42,6 +42,8 @@ _knee()
 			mapfile -t COMPREPLY < <(compgen -W 'n l r lr' -- "$cur") ;;
 		--framing)
 			mapfile -t COMPREPLY < <(compgen -W 'line nul length' -- "$cur") ;;
+		--plugin)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
 		--kind)
 			mapfile -t COMPREPLY < <(compgen -W 'cpu disk net wait' -- "$cur") ;;
 		--color)

@@ -42,11 +42,12 @@
  * that does not fit makes its row bad.
  *
  * What threads share is the options, which stay as they are, and a table of names and sums that is
- * locked once at the beginning and the end of a file.  A row costs no lock and no allocation.  libavro has
- * the schema, the blocks and their compression; rows are encoded here, because its generic values would take
- * almost as long again as all the rest.  It keeps one error text for all threads, so run() never asks for
- * it.  Of a given schema libavro keeps what it knows itself: no doc, default or
- * logicalType goes into the result.
+ * locked once at the beginning and the end of a file.  (With --isolate each process has its own table: of
+ * two inputs that become the same file the second fails only while the first is being written.)  A row
+ * costs no lock and no allocation.  libavro has the schema, the blocks and their compression; rows are
+ * encoded here, because its generic values would take almost as long again as all the rest.  It keeps one
+ * error text for all threads, so run() never asks for it.  Of a given schema libavro keeps what it knows
+ * itself: no doc, default or logicalType goes into the result.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -72,25 +73,6 @@ int
 job_no_memory(struct job *j)
 {
 	return job_because(j, -ENOMEM, "out of memory");
-}
-
-void
-result_discard(struct output *o)
-{
-	if (o->file != NULL)
-		unlink(o->part);
-	if (o->bad != NULL) {
-		unlink(o->bad_part);
-		fclose(o->bad);
-	}
-	/* libavro frees no writer whose last block cannot be written: let it go where all can be. */
-	if (o->writer != NULL) {
-		o->file = freopen("/dev/null", "w", o->file);
-		if (o->file != NULL)
-			avro_file_writer_close(o->writer);
-	}
-	if (o->file != NULL)
-		fclose(o->file);
 }
 
 static void
@@ -249,10 +231,14 @@ combine(void *state, struct knee_bytes *whole, const struct knee_bytes *part)
 static int
 say_sums(struct knee_call *call, const char *what, const struct sums *s, uint64_t failed)
 {
-	return say(call, KNEE_STDOUT,
-	    "%s: %" PRIu64 " files, %" PRIu64 " rows, %" PRIu64 " bad rows, %" PRIu64
-	    " bytes of CSV, %" PRIu64 " bytes of Avro; %" PRIu64 " failed\n",
-	    what, s->files, s->rows, s->bad_rows, s->bytes_in, s->bytes_out, failed);
+	int err = say(call, KNEE_STDOUT,
+	    "%s: files %" PRIu64 ", rows %" PRIu64 ", bad rows %" PRIu64 ", bytes of CSV %" PRIu64
+	    ", bytes of Avro %" PRIu64,
+	    what, s->files, s->rows, s->bad_rows, s->bytes_in, s->bytes_out);
+
+	if (err == 0 && failed > 0)
+		err = say(call, KNEE_STDOUT, ", failed %" PRIu64, failed);
+	return err < 0 ? err : say(call, KNEE_STDOUT, "\n");
 }
 
 static void
@@ -269,7 +255,7 @@ free_shared(struct shared *s)
 	free(s);
 }
 
-/* The sums of the whole; those of this run too when an earlier one has done a part. */
+/* The sums of the whole, and when an earlier run has done a part of it, those of this one. */
 static int
 finish(void *state, const struct knee_bytes *whole, struct knee_call *call)
 {

@@ -151,10 +151,9 @@ open_part(struct job *j, const char *part, FILE **ret)
 }
 
 static int
-write_failed(struct job *j)
+write_failed(struct job *j, const char *path)
 {
-	return job_because(
-	    j, -EIO, "%s: %s", j->out.part, errno != 0 ? strerror(errno) : "cannot be written");
+	return job_because(j, -EIO, "%s: %s", path, errno != 0 ? strerror(errno) : "cannot be written");
 }
 
 static int
@@ -171,7 +170,7 @@ open_output(struct job *j)
 		o->file, o->part, 0, j->plan.schema, &o->writer, j->shared->options.codec, ROW_BYTES) == 0)
 		return 0;
 	o->writer = NULL;
-	return errno == ENOMEM ? job_no_memory(j) : write_failed(j);
+	return errno == ENOMEM ? job_no_memory(j) : write_failed(j, o->part);
 }
 
 static int
@@ -181,12 +180,12 @@ add_row(struct job *j, int64_t size)
 
 	errno = 0;
 	if (avro_file_writer_append_encoded(o->writer, o->bytes, size) != 0)
-		return write_failed(j);
+		return write_failed(j, o->part);
 	o->pending += (size_t)size;
 	if (o->pending >= BLOCK_BYTES) {
 		o->pending = 0;
 		if (avro_file_writer_sync(o->writer) != 0)
-			return write_failed(j);
+			return write_failed(j, o->part);
 	}
 	j->sums.rows++;
 	return 0;
@@ -208,7 +207,7 @@ add_bad_row(struct job *j, const char *reason)
 	fprintf(o->bad, "%" PRIu64 "\t%s\t", row->line, reason);
 	fwrite(row->raw, 1, row->raw_size, o->bad);
 	if (putc('\n', o->bad) == EOF)
-		return job_because(j, -EIO, "%s: %s", o->bad_part, strerror(errno));
+		return write_failed(j, o->bad_part);
 	j->sums.bad_rows++;
 	return 0;
 }
@@ -242,9 +241,8 @@ result_write(struct job *j)
 static int
 settle_file(struct job *j, FILE *file, const char *path, uint64_t *size)
 {
-	errno = 0;
 	if (fflush(file) != 0 || ferror(file) || (j->shared->options.sync && fsync(fileno(file)) < 0))
-		return job_because(j, -EIO, "%s: %s", path, strerror(errno));
+		return write_failed(j, path);
 	*size = (uint64_t)ftello(file);
 	return 0;
 }
@@ -256,9 +254,10 @@ result_settle(struct job *j)
 	uint64_t size;
 	int err;
 
+	/* libavro flushes the file, too, and is silent about what comes of it. */
 	errno = 0;
 	if (avro_file_writer_close(o->writer) != 0)
-		return write_failed(j);
+		return write_failed(j, o->part);
 	o->writer = NULL;
 	err = settle_file(j, o->file, o->part, &j->sums.bytes_out);
 	if (err == 0 && o->bad != NULL)
@@ -281,4 +280,23 @@ result_publish(struct job *j)
 	fclose(o->file);
 	o->file = NULL;
 	return 0;
+}
+
+void
+result_discard(struct output *o)
+{
+	if (o->file != NULL)
+		unlink(o->part);
+	if (o->bad != NULL) {
+		unlink(o->bad_part);
+		fclose(o->bad);
+	}
+	/* libavro frees no writer whose last block cannot be written: let it go where all can be. */
+	if (o->writer != NULL) {
+		o->file = freopen("/dev/null", "w", o->file);
+		if (o->file != NULL)
+			avro_file_writer_close(o->writer);
+	}
+	if (o->file != NULL)
+		fclose(o->file);
 }

@@ -916,7 +916,13 @@ whole_finished(struct knee *k)
 	if (k->err != 0 || k->sched.stopped || k->exec.plugin_lost)
 		return true;
 	kn_whole_finish(k->whole);
-	return kn_whole_finished(k->whole);
+	if (!kn_whole_finished(k->whole))
+		return false;
+	/* As one task more that failed. */
+	if (kn_whole_status(k->whole) != 0 && !k->whole_told)
+		k->sched.failed++;
+	k->whole_told = true;
+	return true;
 }
 
 static int

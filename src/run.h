@@ -42,6 +42,7 @@ struct knee {
 	struct kn_merge merge;
 	struct kn_whole *whole;         /* owned; of a plugin; NULL without one */
 	int64_t whole_next_ns;          /* when it wants its turn */
+	bool whole_told;                /* its end has been counted */
 
 	struct knee_template *own_command;  /* owned: made of options.words, or NULL */
 	struct kn_submit submit;        /* the source when options has none */

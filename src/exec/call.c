@@ -179,12 +179,9 @@ kn_call_done(struct kn_call *c)
 }
 
 void
-kn_call_begin(struct kn_call *c, bool wake)
+kn_call_begin(struct kn_call *c)
 {
-	if (wake)
-		kn_mailbox_post(&c->desk->mailbox, &c->begin.letter);
-	else
-		kn_mailbox_leave(&c->desk->mailbox, &c->begin.letter);
+	kn_mailbox_post(&c->desk->mailbox, &c->begin.letter);
 }
 
 void

@@ -63,9 +63,8 @@ void kn_call_init(struct kn_call *c, struct kn_desk *d, uint64_t seq, unsigned a
     const struct knee_input *input);
 void kn_call_done(struct kn_call *c);
 
-/* The function's thread: it begins; it has ended, and what it wrote last lies in c->out. wake: the loop
- * is to hear of it at once. */
-void kn_call_begin(struct kn_call *c, bool wake);
+/* The function's thread: it begins; it has ended, and what it wrote last lies in c->out. */
+void kn_call_begin(struct kn_call *c);
 void kn_call_end(struct kn_call *c);
 
 /* The loop's thread. Ask the function to end. */

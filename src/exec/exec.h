@@ -37,7 +37,7 @@ struct kn_exec {
 	struct kn_loop *loop;                   /* borrowed */
 	struct kn_exec_host host;
 	void *plugin_state;                     /* of options->plugin, made by its open() */
-	bool plugin_lost;                       /* after close: functions go on, and it must not be closed */
+	bool plugin_lost;                       /* functions that were given up may go on: it must not be closed */
 	void *state;                            /* the executor's own, from open to close */
 	bool paused;                            /* set by run.c: report no output, but what is left when
 	                                           a task ends */

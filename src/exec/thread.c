@@ -37,8 +37,10 @@
 #define BATCH 32
 /* From here on it is worth a system call more to know what a call waited for. */
 #define LONG_NS 500000
-/* A BEGIN that nobody was woken for is heard of after this time. */
+/* Where calls are short a begin is no parcel: one that lasts is found after this time. */
 #define QUIET_NS ((int64_t)5000000)
+/* A call shorter than this is not measured: what it takes is the time on a core. */
+#define INSTANT_NS 20000
 
 /* From QUEUED to TAKEN by a thread, under the lock; from TAKEN to ENDED by that thread or to DROPPED by
  * the loop's, whichever comes first. */
@@ -64,6 +66,7 @@ struct job {
 	pid_t tid;
 	int64_t begin_ns, end_ns;
 	int status;
+	bool instant; /* it was too short to be measured */
 	struct rusage usage; /* of this call alone; maxrss is not */
 	int64_t delay_ns;    /* it was ready and waited for a core; < 0: not known */
 };
@@ -79,7 +82,8 @@ struct worker {
 	struct worker *next;
 	pid_t tid;
 	struct job *batch;   /* what it took and has not begun; the loop's when its call was dropped */
-	struct rusage usage; /* its own, at the end of its last call */
+	_Atomic(struct job *) now; /* what it runs, or ran last */
+	struct rusage usage; /* its own, at the end of the last call that was measured */
 	int schedstat_fd;    /* -1: none */
 	int64_t delay_ns;    /* when last read */
 	bool over;           /* it returns, and may be joined; under the lock */
@@ -109,7 +113,8 @@ struct threads {
 	struct jobs spare;
 	struct kn_parcel *held, **held_end; /* output that waits until the loop reads again */
 	double mean_ns;                     /* of calls, lately; 0: none yet */
-	unsigned unheard;                   /* taken or queued, and not begun as far as we know */
+	unsigned unheard; /* taken or queued, and not begun as far as we know */
+	int64_t find_ns; /* when to look for those that did */
 };
 
 /* A task's private part. */
@@ -251,6 +256,11 @@ job_measure(struct worker *w, struct job *j)
 	struct rusage now;
 	int64_t delay_ns;
 
+	j->delay_ns = 0;
+	j->usage = (struct rusage){ 0 };
+	j->instant = j->end_ns - j->begin_ns < INSTANT_NS;
+	if (j->instant)
+		return;
 	(void)getrusage(RUSAGE_THREAD, &now);
 	j->usage = usage_between(&w->usage, &now);
 	w->usage = now;
@@ -277,7 +287,9 @@ job_run(struct worker *w, struct job *j, bool brief)
 
 	j->tid = w->tid;
 	j->begin_ns = clock_ns();
-	kn_call_begin(&j->call, !brief);
+	atomic_store_explicit(&w->now, j, memory_order_release);
+	if (!brief)
+		kn_call_begin(&j->call);
 	j->status = c->plugin->run(c->plugin_state, &j->call.face);
 	j->end_ns = clock_ns();
 	job_measure(w, j);
@@ -603,7 +615,10 @@ result_fill(struct kn_task *t, const struct job *j)
 		r->status = j->signal;
 	}
 	r->runtime_ns = j->end_ns > j->begin_ns ? j->end_ns - j->begin_ns : 1;
-	cpu_fill(r, timeval_ns(&j->usage.ru_utime), timeval_ns(&j->usage.ru_stime));
+	if (j->instant)
+		r->cpu_user_ns = r->runtime_ns;
+	else
+		cpu_fill(r, timeval_ns(&j->usage.ru_utime), timeval_ns(&j->usage.ru_stime));
 	if (j->delay_ns > t->usage.delay_ns) {
 		t->usage.delay_ns = j->delay_ns;
 		t->usage.known |= KN_USAGE_DELAY;
@@ -756,6 +771,7 @@ job_drop(struct kn_exec *e, struct job *j)
 	(void)pthread_mutex_unlock(&c->desk.lock);
 	if (!dropped)
 		return false;
+	e->plugin_lost = true;
 	t->result.outcome = KNEE_SIGNALED;
 	t->result.status = SIGKILL;
 	((struct seat *)t->exec)->job = NULL;
@@ -788,6 +804,24 @@ gone_end(struct kn_exec *e)
 
 /* ---- the other hooks ---------------------------------------------------------------- */
 
+/* Calls that last longer than others, and of whose begin no parcel tells. */
+static void
+begun_find(struct kn_exec *e)
+{
+	struct threads *s = e->state;
+
+	if (e->loop->now_ns < s->find_ns)
+		return;
+	s->find_ns = e->loop->now_ns + QUIET_NS;
+	for (struct worker *w = s->crew->workers; w != NULL; w = w->next) {
+		struct job *j = atomic_load_explicit(&w->now, memory_order_acquire);
+
+		if (j != NULL && !j->began && atomic_load(&j->state) == JOB_TAKEN &&
+		    e->loop->now_ns - j->begin_ns > QUIET_NS)
+			job_begin(e, j);
+	}
+}
+
 static int
 thread_tick(struct kn_exec *e, int64_t *next_ns)
 {
@@ -804,8 +838,10 @@ thread_tick(struct kn_exec *e, int64_t *next_ns)
 	gone_end(e);
 	err = fresh_queue(s);
 	*next_ns = INT64_MAX;
-	if (s->unheard > 0 && s->crew->brief)
+	if (s->unheard > 0 && s->crew->brief) {
+		begun_find(e);
 		*next_ns = e->loop->now_ns + QUIET_NS;
+	}
 	if (s->gone.len > 0 || !kn_mailbox_doze(&s->crew->desk.mailbox))
 		*next_ns = e->loop->now_ns;
 	return err;
@@ -884,6 +920,7 @@ thread_close(struct kn_exec *e)
 	lost = c->lost > 0;
 	c->orphan = lost;
 	(void)pthread_mutex_unlock(&c->desk.lock);
+	/* One that has returned meanwhile uses nothing any more. */
 	e->plugin_lost = lost;
 	if (!lost)
 		crew_free(c);

@@ -60,19 +60,13 @@ kn_mailbox_done(struct kn_mailbox *m)
  * them sees the other (all are sequentially consistent).
  */
 void
-kn_mailbox_leave(struct kn_mailbox *m, struct kn_letter *l)
-{
-	l->next = atomic_load(&m->newest);
-	while (!atomic_compare_exchange_weak(&m->newest, &l->next, l))
-		;
-}
-
-void
 kn_mailbox_post(struct kn_mailbox *m, struct kn_letter *l)
 {
 	const uint64_t one = 1;
 
-	kn_mailbox_leave(m, l);
+	l->next = atomic_load(&m->newest);
+	while (!atomic_compare_exchange_weak(&m->newest, &l->next, l))
+		;
 	if (atomic_load(&m->dozing) && atomic_exchange(&m->dozing, false))
 		(void)!write(m->watch.fd, &one, sizeof(one));
 }

@@ -35,8 +35,6 @@ void kn_mailbox_done(struct kn_mailbox *m);
 
 /* From any thread. */
 void kn_mailbox_post(struct kn_mailbox *m, struct kn_letter *l);
-/* The same, but the loop is not woken: it finds the letter when it next looks. */
-void kn_mailbox_leave(struct kn_mailbox *m, struct kn_letter *l);
 
 /* The loop's thread: all letters that came, oldest first; NULL: none. */
 struct kn_letter *kn_mailbox_take(struct kn_mailbox *m);

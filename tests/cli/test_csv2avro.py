@@ -243,6 +243,10 @@ class Csv(Conversion):
         self.assertEqual(names, ['id', 'First_Name', 'id_3', '_2nd', 'c5', 'gr__e', 'a_b', 'a_b_8', 'id_3_9',
                                  '__', 'id_11'])
 
+    def test_byte_order_mark(self):
+        self.assertEqual(self.one(b'\xef\xbb\xbfa,b\n1,2\n')[0], ['a', 'b'])
+        self.assertEqual(self.one(b'\xef\xbb\xbf"a ""x""",b\n1,2\n')[0], ['a__x_', 'b'])
+
     def test_deflate(self):
         data = b'a,b\n' + b'1,text\n' * 40000
         self.convert({'a.csv': data}, '--codec', 'deflate')
@@ -280,6 +284,9 @@ class Types(Conversion):
     def test_the_last_row_counts(self):
         _, types, rows, bad = self.one(b'a\n' + b'1\n' * 140000 + b'x\n')
         self.assertEqual((types, len(rows), rows[0], rows[-1], bad), (['string'], 140001, ['1'], ['x'], b''))
+        # So many bytes are not one block: a reader need not hold all of them.
+        data = Path(self.path('a.avro')).read_bytes()
+        self.assertGreater(data.count(data[-16:]), 4)
 
     def test_bad_rows_do_not_count(self):
         _, types, rows, _ = self.one(b'a,b\n1,2\nx\nx,y,z\n"x"x,2\n,\xff\n3,4\n')
@@ -458,9 +465,22 @@ class Files(Conversion):
         sizes = sum(os.path.getsize(self.path(n)) for n in ('a.avro', 'b.avro'))
         self.assertEqual(r.out.decode().splitlines(), [
             'a.csv\ta.avro\t1\t1', 'b.csv.gz\tb.avro\t1\t0',
-            f'total: 2 files, 2 rows, 1 bad rows, 12 bytes of CSV, {sizes} bytes of Avro; 1 failed',
+            f'total: files 2, rows 2, bad rows 1, bytes of CSV 12, bytes of Avro {sizes}, failed 1',
             'a.csv: 1 bad row, see a.bad'])
         self.assertEqual(r.err, b'csv2avro: c.csv: empty\n')
+
+    def test_sums_of_two_runs(self):
+        write(self.folder, {'a.csv': b'a\n1\n2,3\n'})
+        r = plugin(':::', 'a.csv', 'b.csv', flags=['--journal', 'J'], cwd=self.folder)
+        self.assertEqual(r.status, 1, r)
+        write(self.folder, {'b.csv': b'a\n1\n'})
+        r = plugin(':::', 'a.csv', 'b.csv', flags=['--journal', 'J', '--resume-failed'], cwd=self.folder)
+        self.assertEqual(r.status, 0, r)
+        a, b = (os.path.getsize(self.path(n)) for n in ('a.avro', 'b.avro'))
+        self.assertEqual(r.out.decode().splitlines()[-3:], [
+            f'total: files 2, rows 2, bad rows 1, bytes of CSV 12, bytes of Avro {a + b}',
+            'a.csv: 1 bad row, see a.bad',
+            f'this run: files 1, rows 1, bad rows 0, bytes of CSV 4, bytes of Avro {b}'])
 
     def test_out(self):
         self.convert({'a.csv': b'a\n1\n'}, '--out', 'results')
@@ -537,6 +557,15 @@ class Files(Conversion):
                 self.assertEqual(r.status, 1, r)
                 self.assertIn(b'No space left on device', r.err)
                 self.assertEqual(os.listdir(folder), [])
+            # What is short is written at the end alone.
+            with self.assertRaises(OSError), open(os.path.join(folder, 'filler'), 'wb', buffering=0) as f:
+                while True:
+                    f.write(bytes(4096))
+            write(self.folder, {'short.csv': b'a\n1\n'})
+            r = plugin('--out', folder, ':::', self.path('short.csv'))
+            self.assertEqual(r.status, 1, r)
+            self.assertIn(b'No space left on device', r.err)
+            self.assertEqual(os.listdir(folder), ['filler'])
 
     @unittest.skipUnless(shutil.which('cc'), 'no compiler is installed')
     def test_built_elsewhere(self):
@@ -577,12 +606,13 @@ class Stopped(Conversion):
             pass
 
     def stop(self, how, *flags, inputs=('a.csv',)):
-        """A run that was ended when both hidden files were there: its status."""
+        """A run that was ended when something was in both hidden files: its status."""
         feeder = threading.Thread(target=self.feed)
         feeder.start()
         with start(*flags, '--plugin', PLUGIN, '--', '--schema', 'schema.avsc', ':::', *inputs,
                    cwd=self.folder) as p:
-            wait_for(lambda: all(os.path.exists(self.path(f'.a.{n}.part')) for n in ('avro', 'bad')), 30)
+            parts = [Path(self.path(f'.a.{n}.part')) for n in ('avro', 'bad')]
+            wait_for(lambda: all(part.exists() and part.stat().st_size > 0 for part in parts), 30)
             how(p)
             status = p.wait(30 * SLOW)
         feeder.join()

@@ -46,7 +46,7 @@ class Said(unittest.TestCase):
                      '--max-chars, --max-line-length-allowed')
 
     def test_later(self):
-        for option in ('--pipe', '-S', '-J', '--plus', '--workdir=x', '--sshlogin', '--cat', '--plugin',
+        for option in ('--pipe', '-S', '-J', '--plus', '--workdir=x', '--sshlogin', '--cat',
                        '--compress', '--pipepart', '--profile'):
             self.refused([option, 'x'], f'{option.split("=")[0]}: not in this version')
 

@@ -95,8 +95,8 @@ def joblog(path):
         return {int(c[0]): (int(c[6]), int(c[7])) for c in (line.split('\t') for line in f) if c[0] != 'Seq'}
 
 
-def workers(p, name='python3'):
-    return [pid for pid in marked(p.mark) if command_of(pid).startswith(name)]
+def workers(p):
+    return [pid for pid in marked(p.mark) if (command_of(pid) or '').startswith('python')]
 
 
 class Base(unittest.TestCase):

@@ -103,6 +103,12 @@ class Samples(unittest.TestCase):
                          ('4 words\n4 words, 4 of them counted here; the longest: question\n',
                           f'none: {os.strerror(2)}\n', 1))
 
+    def test_plugin_isolated(self):
+        """The page says what becomes of a total that no part carries."""
+        name, want = self.plugin()
+        self.assertEqual(installed().run(knee(), '--plugin', name, '--isolate', ':::', 'one', 'two'),
+                         want.replace('10 of them', '0 of them'))
+
     def test_plugin_in_cxx(self):
         path = source('hello.cc', CXX_PLUGIN)
         installed().build(cxx(), path, 'hello.so', '-std=c++11', '-shared', '-fPIC', libs=False)

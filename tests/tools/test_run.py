@@ -119,8 +119,20 @@ class Run(unittest.TestCase):
         self.write('build-sanitize/cli/knee', '#!/bin/sh\nexit 0\n', 0o755)
         self.write('tests/cli/test_a.py', self.python(
             'path = os.environ.get("ASAN_OPTIONS", "log_path=/dev/null").split(":")[0][9:]\n'
-            '        open(path, "w").write("ERROR: AddressSanitizer: heap-use")'))
+            '        open(path, "w").write("=====\\n==7==ERROR: AddressSanitizer: heap-use")'))
         self.assert_run('2 passed, 1 failed, 0 skipped', 1, 'heap-use', args=('--sanitize',))
+
+    def test_reports_of_the_thread_sanitizer(self):
+        self.tap('test_array', '1..1', 'ok 1 - a')
+        self.tap('test_x', '1..1', 'ok 1 - a')
+        self.write('build-tsan/cli/knee', '#!/bin/sh\nexit 0\n', 0o755)
+        for name in ('test_array', 'test_x'):
+            self.write(f'build-tsan/tests/unit/{name}', """#!/bin/sh
+path=${TSAN_OPTIONS#log_path=}
+printf '=====\\nWARNING: ThreadSanitizer: data race' >"${path%%:*}.1"
+echo 1..1; echo ok 1 - a
+""", 0o755)
+        self.assert_run('4 passed, 1 failed, 0 skipped', 1, 'data race', '[tsan]', args=('--tsan',))
 
     @unittest.skipUnless(shutil.which('valgrind') and shutil.which('cc'), 'valgrind or cc missing')
     def test_reports_of_valgrind(self):
