@@ -222,7 +222,7 @@ class Fetch(unittest.TestCase):
         into = scratch()
         good, data = self.all_files()[3]
         late = self.url('backend/delay/100000/late')
-        r = fetch('-o', into, '--timeout', '0.2', late, good, late)
+        r = fetch('-o', into, '--timeout', str(2 * SLOW), late, good, late)
         self.assertEqual(r.status, 2)
         self.assertEqual(r.out, whole(b'- 0 - %s\n' % late.encode(), line(good, data),
                                       b'- 0 - %s\n' % late.encode()))

@@ -217,6 +217,17 @@ same(const struct row *a, const struct row *b)
 	    a->result.attempt == b->result.attempt;
 }
 
+static void
+row_show(const struct row *r)
+{
+	diag("task %llu: state %d, outcome %d, status %d, error %d, attempt %u of %u, ended %d, printed %d, "
+	     "%llu bytes, %lld+%llu, %lld+%llu",
+	    (unsigned long long)r->seq, r->state, r->result.outcome, r->result.status, r->result.error,
+	    r->result.attempt, r->attempts, r->ended, r->printed, (unsigned long long)r->output_bytes,
+	    (long long)r->out_at, (unsigned long long)r->out_bytes, (long long)r->err_at,
+	    (unsigned long long)r->err_bytes);
+}
+
 int
 main(void)
 {
@@ -236,8 +247,10 @@ main(void)
 	is_int(a->nrows, INPUTS + INPUTS / 7, "a row for each attempt");
 	is_int(b->nrows, a->nrows, "as many of either");
 	for (size_t i = 0; i < a->nrows && i < b->nrows; i++)
-		if (!same(&a->rows[i], &b->rows[i]) && wrong++ == 0)
-			diag("rows of task %llu differ", (unsigned long long)a->rows[i].seq);
+		if (!same(&a->rows[i], &b->rows[i]) && wrong++ == 0) {
+			row_show(&a->rows[i]);
+			row_show(&b->rows[i]);
+		}
 	is_int(wrong, 0, "the same rows");
 	for (unsigned i = 0; i < 2; i++) {
 		free(a->bytes[i]);
