@@ -558,7 +558,8 @@ wants_start(struct knee *k)
 {
 	if (k->err != 0 || k->slow || k->held || kn_whole_full(k->whole))
 		return false;
-	if (pick(k) >= 0)
+	k->picked = pick(k);
+	if (k->picked >= 0)
 		return true;
 	return kn_feed_may_read(k) && k->queue.len == 0 && kn_sched_starved(&k->sched) &&
 	    k->sched.running.len + k->sched.handed.len < (uint64_t)k->limit + k->ahead;
@@ -596,12 +597,12 @@ may_start(struct knee *k)
 	return !k->held;
 }
 
-/* The key whose next task starts now, from an input that is read for it when there is none yet; -1:
+/* After wants_start: the key whose next task starts now, from an input that is read for it when there is none yet; -1:
  * none. Inputs that are finished already are passed over, many in a turn. */
 static int
 pick_or_read(struct knee *k)
 {
-	int key = pick(k), n = KN_FEED_STORED;
+	int key = k->picked, n = KN_FEED_STORED;
 
 	for (int i = 0; i < STORED_PER_TURN && key < 0 && n == KN_FEED_STORED && wants_start(k); i++) {
 		n = kn_feed_next(k);

@@ -53,6 +53,7 @@ struct knee {
 
 	struct kn_sink_state *sinks;    /* owned, options.nsinks of them */
 	uint64_t unflushed_bytes;       /* given to text sinks since their last flush */
+	size_t nlive;                   /* live ones that take events */
 	bool slow;                      /* a text sink's reader is: nothing is read or started */
 	bool print_more;                /* and there is more to print at once */
 	bool woken;                     /* tick all sinks in this turn */
@@ -65,6 +66,7 @@ struct knee {
 	unsigned limit_told;            /* to the executor */
 	unsigned ahead;                 /* what the executor may have ready beyond it */
 	unsigned suspended;             /* running tasks that are stopped for want of memory */
+	int picked;                     /* the key that wants_start found */
 	bool read_more;                 /* there is room to read further ahead at once */
 	bool held;                      /* options.may_start said no: ask again after knee_wake() */
 	int64_t exec_next_ns;           /* when the executor wants its tick */

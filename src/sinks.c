@@ -51,6 +51,9 @@ held_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, s
 int
 kn_sinks_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t)
 {
+	if (k->nlive == 0)
+		return 0;
+
 	struct held_task held = { .merge = &k->merge, .task = t };
 	bool waits = kind == KNEE_EVENT_RESULT && kn_merge_waits(&k->merge, t);
 	const struct knee_event ev = {
@@ -220,5 +223,7 @@ kn_sinks_init(struct knee *k)
 			.sink = &k->options.sinks[i],
 			.due_ns = k->options.sinks[i].tick != NULL ? 0 : INT64_MAX,
 			.flush_ns = INT64_MAX };
+	for (size_t i = 0; i < n; i++)
+		k->nlive += !k->options.sinks[i].text && k->options.sinks[i].event != NULL;
 	return 0;
 }

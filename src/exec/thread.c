@@ -507,12 +507,14 @@ fresh_queue(struct threads *s)
 		c->queue.len += s->fresh.len;
 		s->fresh = (struct jobs){ 0 };
 	}
-	wanted = c->queue.len < c->limit ? (unsigned)c->queue.len : c->limit;
+	/* Short calls are not worth waking a thread for a few of them. */
+	wanted = c->brief ? (unsigned)(c->queue.len + BATCH - 1) / BATCH : (unsigned)c->queue.len;
+	wanted = wanted < c->limit ? wanted : c->limit;
+	/* Those at work come back for more; but what they do now may take long. */
+	wanted = wanted > c->busy ? wanted - c->busy : wanted > 0 && c->busy < c->limit;
 	for (unsigned i = c->idle; i < wanted && c->nworkers < c->limit && err == 0; i++)
 		err = worker_start(c);
-	if (c->idle > 0 && wanted > 1)
-		(void)pthread_cond_broadcast(&c->work);
-	else if (c->idle > 0 && wanted == 1)
+	for (unsigned i = 0; i < wanted && i < c->idle; i++)
 		(void)pthread_cond_signal(&c->work);
 	if (c->nworkers > 0)
 		err = 0;
@@ -927,6 +929,7 @@ thread_close(struct kn_exec *e)
 	workers_join(c, true);
 	while ((j = jobs_pop(&s->spare)) != NULL)
 		job_free(j);
+	kn_mailbox_done(&c->desk.mailbox); /* the loop goes; what was lost posts nothing */
 	(void)pthread_mutex_lock(&c->desk.lock);
 	lost = c->lost > 0;
 	c->orphan = lost;

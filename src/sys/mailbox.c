@@ -52,6 +52,7 @@ kn_mailbox_done(struct kn_mailbox *m)
 		return;
 	kn_loop_remove(m->loop, &m->watch);
 	kn_fd_close(&fd);
+	m->loop = NULL;
 }
 
 /*

@@ -30,7 +30,7 @@ struct kn_mailbox {
 
 /* 0 or -errno; m is a valid empty one for kn_mailbox_done either way. */
 int kn_mailbox_init(struct kn_mailbox *m, struct kn_loop *loop);
-/* Nobody posts any more, and all letters were taken. */
+/* Nobody posts any more, and all letters were taken. Twice is once. */
 void kn_mailbox_done(struct kn_mailbox *m);
 
 /* From any thread. */

@@ -352,6 +352,13 @@ stubborn_run(void *state, struct knee_call *call)
 	return 0;
 }
 
+/* What was given up goes on with it. */
+static const struct knee_plugin stubborn = {
+	.abi = KNEE_PLUGIN_ABI,
+	.size = sizeof(struct knee_plugin),
+	.run = stubborn_run,
+};
+
 /* One that never returns is given up, and the run has its end; it returns afterwards into nothing. */
 static void
 test_given_up(void)
@@ -359,8 +366,7 @@ test_given_up(void)
 	struct world *w = malloc(sizeof(*w));
 
 	world_init(w, 10, 0);
-	w->plugin =
-	    (struct knee_plugin){ .abi = KNEE_PLUGIN_ABI, .size = sizeof(w->plugin), .run = stubborn_run };
+	w->o.plugin = &stubborn;
 	w->o.limit = 1;
 	w->o.timeout_ns = 10 * MS;
 	is_int(world_run(w), 0, "a function that does not return");
