@@ -501,7 +501,7 @@ void
 kn_whole_free(struct kn_whole *w, bool lost)
 {
 	struct kn_letter *l, *next;
-	struct segment *s, *part;
+	struct segment *s, *s_next, *part, *part_next;
 
 	if (w == NULL)
 		return;
@@ -522,12 +522,12 @@ kn_whole_free(struct kn_whole *w, bool lost)
 		w->held = w->held->next;
 		parcel_drop((struct kn_parcel *)(void *)l);
 	}
-	while ((s = w->head) != NULL) {
-		while ((part = s->chain) != NULL) {
-			s->chain = part->next;
+	for (s = w->head; s != NULL; s = s_next) {
+		s_next = s->next;
+		for (part = s->chain; part != NULL; part = part_next) {
+			part_next = part->next;
 			segment_free(w, part);
 		}
-		segment_unlink(w, s);
 		segment_free(w, s);
 	}
 	kn_call_done(&w->call);

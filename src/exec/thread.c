@@ -64,12 +64,12 @@ struct job {
 	struct worker *worker; /* borrowed; while it is TAKEN */
 	bool going;            /* it is in the list `gone` */
 	bool began;            /* the loop's side has heard of it */
-	int signal; /* the last one that it was sent */
-	int64_t give_up_ns; /* after SIGKILL: until then it may still return */
+	int signal;            /* the last one that it was sent */
+	int64_t give_up_ns;    /* after SIGKILL: until then it may still return */
 	pid_t tid;
 	int64_t begin_ns, end_ns;
 	int status;
-	bool instant; /* it was too short to be measured */
+	bool instant;        /* it was too short to be measured */
 	struct rusage usage; /* of this call alone; maxrss is not */
 	int64_t delay_ns;    /* it was ready and waited for a core; < 0: not known */
 };
@@ -84,12 +84,12 @@ struct worker {
 	struct crew *crew; /* borrowed; or, of a lost one, owned together with the others */
 	struct worker *next;
 	pid_t tid;
-	struct job *batch;   /* what it took and has not begun; the loop's when its call was dropped */
+	struct job *batch;         /* what it took and has not begun; the loop's when its call was dropped */
 	_Atomic(struct job *) now; /* what it runs */
-	struct rusage usage; /* its own, at the end of the last call that was measured */
-	int schedstat_fd;    /* -1: none */
-	int64_t delay_ns;    /* when last read */
-	bool over;           /* it returns, and may be joined; under the lock */
+	struct rusage usage;       /* its own, at the end of the last call that was measured */
+	int schedstat_fd;          /* -1: none */
+	int64_t delay_ns;          /* when last read */
+	bool over;                 /* it returns, and may be joined; under the lock */
 };
 
 /* What the threads share. */
@@ -110,15 +110,15 @@ struct crew {
 };
 
 struct threads {
-	struct crew *crew; /* owned; lost threads keep it alive */
-	struct jobs fresh; /* started in this turn */
-	struct jobs gone; /* to be returned, or given up, in a later tick */
+	struct crew *crew;  /* owned; lost threads keep it alive */
+	struct jobs fresh;  /* started in this turn */
+	struct jobs gone;   /* to be returned, or given up, in a later tick */
 	int64_t give_up_ns; /* of the latest of them */
 	struct jobs spare;
 	struct kn_parcel *held, **held_end; /* output that waits until the loop reads again */
 	double mean_ns;                     /* of calls, lately; 0: none yet */
-	unsigned unheard; /* taken or queued, and not begun as far as we know */
-	int64_t find_ns; /* when to look for those that did */
+	unsigned unheard;                   /* taken or queued, and not begun as far as we know */
+	int64_t find_ns;                    /* when to look for those that did */
 };
 
 /* A task's private part. */
