@@ -213,14 +213,19 @@ requeued(struct kn_sched *s, struct kn_task *t)
 	return (struct kn_step){ .action = KN_AGAIN };
 }
 
+/* Those that were told "too many at once" together come back one by one: up to half as late again, each
+ * attempt anew. */
 static int64_t
-backoff_ns(const struct kn_sched *s, unsigned attempt)
+backoff_ns(const struct kn_sched *s, const struct kn_task *t)
 {
 	int64_t wait = s->rules.backoff_ns;
+	uint64_t spread = (t->seq + ((uint64_t)t->result.attempt << 32)) * 0x9e3779b97f4a7c15;
 
-	for (unsigned i = 1; i < attempt && wait < BACKOFF_MAX_NS; i++)
+	for (unsigned i = 1; i < t->result.attempt && wait < BACKOFF_MAX_NS; i++)
 		wait *= 2;
-	return wait < BACKOFF_MAX_NS ? wait : BACKOFF_MAX_NS;
+	if (wait > BACKOFF_MAX_NS)
+		wait = BACKOFF_MAX_NS;
+	return t->busy ? wait + wait / 512 * (int64_t)(spread >> 56) : wait;
 }
 
 static struct kn_step
@@ -243,7 +248,7 @@ task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 	} else {
 		step.action = KN_RETRY;
 		to_list(s, &s->running, &s->waiting, t, KN_WAITING);
-		deadline_set(s, t, now_ns + backoff_ns(s, r->attempt));
+		deadline_set(s, t, now_ns + backoff_ns(s, t));
 	}
 	if (s->runtimes != NULL && t->reason == KN_BY_ITSELF && r->outcome == KNEE_EXITED &&
 	    !knee_failed(r)) {

@@ -241,6 +241,108 @@ test_ending_starts_anew(void)
 	kn_sched_done(&s);
 }
 
+/* ---- tasks that an executor keeps ready -------------------------------------- */
+
+static struct kn_task *
+hand(struct kn_sched *s, uint64_t seq, int64_t now)
+{
+	struct kn_task *t = add(s, seq);
+
+	(void)kn_sched_prepare(s, t);
+	(void)kn_sched_event(s, t, KN_HAND, now);
+	return t;
+}
+
+static void
+test_handed(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *a, *b;
+
+	rules.timeout_ns = 50 * MS;
+	(void)kn_sched_init(&s, &rules);
+	a = hand(&s, 1, 0);
+	b = hand(&s, 2, 0);
+	ok(a->state == KN_HANDED && s.handed.len == 2 && s.running.len == 0, "handed out is not running");
+	ok(a->slot == 1 && b->slot == 2, "but has its slot");
+	ok(!kn_sched_idle(&s) && kn_sched_next_ns(&s) == INT64_MAX, "and no time runs");
+	(void)kn_sched_event(&s, a, KN_START, 100 * MS);
+	ok(a->state == KN_RUNNING && a->result.attempt == 1 && s.started == 1, "it begins");
+	is_int(kn_sched_next_ns(&s), 150 * MS, "its time runs from there");
+	(void)kn_sched_event(&s, a, KN_RETURN, 110 * MS);
+	ok(a->state == KN_READY && a->result.attempt == 0 && s.started == 0,
+	    "given back: that was no attempt");
+	ok(kn_sched_next_ns(&s) == INT64_MAX && kn_sched_next(&s, 0) == a, "it waits to be started again");
+	(void)kn_sched_event(&s, b, KN_RETURN, 110 * MS);
+	ok(b->state == KN_READY && s.handed.len == 0, "so may one that never began");
+	start(&s, a, 200 * MS);
+	is_int(a->slot, 1, "its slot was free again");
+	(void)end(&s, a, 0, 210 * MS);
+	is_int(s.done, 1, "and it has its result");
+	kn_task_free(a);
+	kn_sched_done(&s);
+}
+
+static void
+test_handed_is_cancelled(void)
+{
+	struct kn_sched s;
+	struct kn_task *a, *b, *c;
+	struct kn_step step;
+
+	(void)kn_sched_init(&s, &plain);
+	a = hand(&s, 1, 0);
+	b = hand(&s, 2, 0);
+	c = hand(&s, 3, 0);
+	(void)kn_sched_event(&s, c, KN_START, 1 * MS);
+	s.stopped = s.cancelling = true;
+	step = kn_sched_event(&s, a, KN_CANCEL, 2 * MS);
+	ok(step.action == KN_SIGNAL && a->state == KN_HANDED, "its executor is asked for it");
+	step = kn_sched_event(&s, a, KN_RETURN, 2 * MS);
+	ok(step.action == KN_FORGET && a->state == KN_DONE, "given back, it is forgotten");
+	(void)kn_sched_event(&s, b, KN_CANCEL, 2 * MS);
+	step = kn_sched_event(&s, b, KN_START, 2 * MS);
+	ok(step.action == KN_SIGNAL && b->state == KN_ENDING && s.started == 2,
+	    "or begins in that moment, to be ended");
+	(void)end(&s, b, 0, 3 * MS);
+	ok(b->result.outcome == KNEE_CANCELLED, "and was cancelled");
+	(void)kn_sched_event(&s, c, KN_CANCEL, 3 * MS);
+	step = kn_sched_event(&s, c, KN_RETURN, 4 * MS);
+	ok(step.action == KN_RESULT && c->result.outcome == KNEE_CANCELLED,
+	    "what ran has its result, given back or not");
+	ok(kn_sched_idle(&s), "nothing is left");
+	kn_task_free(a);
+	kn_task_free(b);
+	kn_task_free(c);
+	kn_sched_done(&s);
+}
+
+/* Tasks that were told "too many" at the same time do not come back at the same time. */
+static void
+test_busy_spread(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t[16];
+	unsigned same = 0;
+
+	rules.busy_attempts = 32;
+	(void)kn_sched_init(&s, &rules);
+	for (unsigned i = 0; i < 16; i++) {
+		t[i] = add(&s, i + 1);
+		start(&s, t[i], 0);
+		t[i]->busy = true;
+		(void)end(&s, t[i], 75, 0);
+		ok(t[i]->deadline.key >= 100 * MS && t[i]->deadline.key < 150 * MS,
+		    "task %u comes back in time", i + 1);
+		for (unsigned k = 0; k < i; k++)
+			same += t[i]->deadline.key == t[k]->deadline.key;
+	}
+	is_int(same, 0, "each at a time of its own");
+	kn_sched_done(&s);
+}
+
 static void
 test_status(void)
 {
@@ -478,6 +580,9 @@ main(void)
 	test_median();
 	test_retry();
 	test_ending_starts_anew();
+	test_handed();
+	test_handed_is_cancelled();
+	test_busy_spread();
 	test_status();
 	test_halt();
 	test_property();
