@@ -155,13 +155,6 @@ segment_free(struct kn_whole *w, struct segment *s)
 	free(s);
 }
 
-static void
-segment_unlink(struct kn_whole *w, struct segment *s)
-{
-	*(s->prev != NULL ? &s->prev->next : &w->head) = s->next;
-	*(s->next != NULL ? &s->next->prev : &w->tail) = s->prev;
-}
-
 /* Behind the last one that comes before it; most come at or near the end. */
 static void
 segment_link(struct kn_whole *w, struct segment *s)
@@ -183,11 +176,13 @@ neighbours(const struct kn_whole *w, const struct segment *a, const struct segme
 	return !a->busy && !b->busy && (a->last + 1 == b->first || w->stage != PARTS);
 }
 
-/* Put b behind a where one of them is nothing: no function is needed. */
+/* Put what follows a behind it where one of the two is nothing: no function is needed. */
 static bool
-segment_absorb(struct kn_whole *w, struct segment *a, struct segment *b)
+segment_absorb(struct kn_whole *w, struct segment *a)
 {
-	if (a == NULL || b == NULL || !neighbours(w, a, b) || (a->bytes.size > 0 && b->bytes.size > 0))
+	struct segment *b = a->next;
+
+	if (b == NULL || !neighbours(w, a, b) || (a->bytes.size > 0 && b->bytes.size > 0))
 		return false;
 	a->last = b->last;
 	if (a->bytes.size == 0) {
@@ -198,7 +193,11 @@ segment_absorb(struct kn_whole *w, struct segment *a, struct segment *b)
 		b->bytes = (struct knee_bytes){ 0 };
 		b->counted = 0;
 	}
-	segment_unlink(w, b);
+	a->next = b->next;
+	if (a->next != NULL)
+		a->next->prev = a;
+	else
+		w->tail = a;
 	segment_free(w, b);
 	return true;
 }
@@ -279,9 +278,9 @@ segment_settle(struct kn_whole *w, struct segment *s)
 {
 	struct segment *prev = s->prev;
 
-	while (segment_absorb(w, s, s->next))
+	while (segment_absorb(w, s))
 		;
-	fold(w, segment_absorb(w, prev, s) ? prev : s);
+	fold(w, prev != NULL && segment_absorb(w, prev) ? prev : s);
 }
 
 int
@@ -342,11 +341,11 @@ job_done(struct kn_whole *w, struct segment *s)
 static void
 rest_fold(struct kn_whole *w)
 {
-	struct segment *s = w->head;
+	struct segment *s;
 
-	while (s != NULL)
-		if (!segment_absorb(w, s, s->next))
-			s = s->next;
+	for (s = w->head; s != NULL; s = s->next)
+		while (segment_absorb(w, s))
+			;
 	for (s = w->head; s != NULL; s = s->next)
 		fold(w, s);
 	if (w->running > 0)

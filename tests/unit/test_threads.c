@@ -4,6 +4,7 @@
  * runs that are stopped, time out or are thrown away at any moment. Made to run under a thread sanitizer, an
  * address sanitizer and valgrind: a race, a loss or a use after free is what most of it looks for.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -84,7 +85,7 @@ w_run(void *state, struct knee_call *call)
 	struct world *w = state;
 	uint64_t n = strtoull(call->args[0], NULL, 10);
 	struct work work = work_of(w, n);
-	char line[1024];
+	char line[1024] = "";
 	int len = snprintf(line, sizeof(line), "%s\n", call->args[0]), err = 0;
 
 	atomic_fetch_add(&w->ran, 1);
@@ -359,6 +360,18 @@ static const struct knee_plugin stubborn = {
 	.run = stubborn_run,
 };
 
+static unsigned
+threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
+		n += e->d_name[0] != '.';
+	(void)closedir(d);
+	return n;
+}
+
 /* One that never returns is given up, and the run has its end; it returns afterwards into nothing. */
 static void
 test_given_up(void)
@@ -373,6 +386,9 @@ test_given_up(void)
 	is_int(w->results, 10, "holds nobody up");
 	is_int(w->failed, 1, "and has failed");
 	atomic_store(&stubborn_go, 1);
+	while (threads() > 1)
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	pass("it takes with it what was left");
 	free(w);
 }
 
