@@ -6,8 +6,8 @@
  *	start() ──► queue ──► window of a worker: sent, at the front, answered ──► ended()
  *
  * Answers have no numbers: the n-th one is that of the n-th record.  So a worker gets a window of
- * records, and no more until all of it is answered and one more read shows that nothing else lies in
- * its stdout; only then are the window's tasks ended.  If there is more the worker broke the protocol and
+ * records, and no more until all of it is answered, the worker sleeps in the reading of its stdin and one
+ * more read shows that nothing else lies in its stdout; only then are the window's tasks ended.  If there is more the worker broke the protocol and
  * nobody knows whose answers those were: all tasks of the window fail, and the worker is killed.
  *
  * A window is one record as long as records take long.  While a whole one takes less than WINDOW_NS it is
@@ -38,6 +38,12 @@
 #define WINDOW_NS ((int64_t)2000000)
 /* Of records that take longer it is known what the worker had used before each, if it is looked at. */
 #define LONG_NS ((int64_t)5000000)
+/* At the end of a window a worker is looked at after these times, doubling, until it waits for more; one that
+ * did not so often in a row is not looked at any more. */
+#define SETTLE_FIRST_NS ((int64_t)10000)
+#define SETTLE_MOST_NS ((int64_t)5000000)
+#define BLIND_MOST 4
+
 /* A window that is not answered by then is slow. */
 #define SLOW_NS ((int64_t)5000000)
 /* Windows without a word on stderr before one may be larger than one. */
@@ -401,6 +407,38 @@ retire(struct kn_worker *w)
 	kn_worker_retire(w);
 }
 
+/*
+ * All records are answered, but are these all the answers? One too many in the middle would stand for the last
+ * record's, which is in the works still. A worker that is asleep in the reading of its stdin has nothing more
+ * to say than what can be read now. One that never sleeps so is believed after a while, and later at once.
+ */
+static bool
+certain(struct kn_worker *w)
+{
+	struct kn_runner *r = w->exec->state;
+	int64_t now_ns = w->exec->loop->now_ns;
+
+	if (w->certain || w->unseen || w->out.fd < 0)
+		return true;
+	if (kn_worker_waits(w)) {
+		w->blind = 0;
+		w->certain = true;
+		kn_worker_read(w); /* and that settles it */
+		return false;
+	}
+	if (w->settle_ns == 0)
+		w->settle_wait_ns = SETTLE_FIRST_NS;
+	else
+		w->settle_wait_ns *= 2;
+	if (w->settle_wait_ns > SETTLE_MOST_NS) {
+		w->unseen = ++w->blind >= BLIND_MOST;
+		return true;
+	}
+	w->settle_ns = now_ns + w->settle_wait_ns;
+	r->settling = true;
+	return false;
+}
+
 void
 kn_worker_settle(struct kn_worker *w)
 {
@@ -409,6 +447,8 @@ kn_worker_settle(struct kn_worker *w)
 	if (w->state == KN_WORKER_IDLE && w->out.fd < 0 && w->end.fd >= 0)
 		retire(w);
 	if (w->state != KN_WORKER_BUSY || w->nanswered < w->nwindow || w->end.fd < 0)
+		return;
+	if (!certain(w))
 		return;
 	if (!kn_answers_between(&w->answers) || w->sent < w->unsent.len) {
 		doom(w, "a worker wrote more answers than it got records");
@@ -553,6 +593,8 @@ window_send(struct kn_worker *w, unsigned most)
 	r->nidle--;
 	r->nbusy++;
 	w->state = KN_WORKER_BUSY;
+	w->certain = false;
+	w->settle_ns = 0;
 	w->window_ns = w->exec->loop->now_ns;
 	w->slow = w->nwindow == 1;
 	begin(w, w->window[0]);
@@ -745,11 +787,37 @@ slow_tell(struct kn_exec *e)
 	return next_ns;
 }
 
+/* Look again at those whose windows are answered; when next. */
+static int64_t
+settle_again(struct kn_exec *e)
+{
+	struct kn_runner *r = e->state;
+	int64_t next_ns = INT64_MAX;
+	struct kn_worker *next;
+
+	if (!r->settling || e->paused)
+		return INT64_MAX;
+	r->settling = false;
+	for (struct kn_worker *w = r->workers; w != NULL; w = next) {
+		next = w->next;
+		if (w->settle_ns == 0 || w->state != KN_WORKER_BUSY || w->nanswered < w->nwindow)
+			continue;
+		if (w->settle_ns <= e->loop->now_ns)
+			kn_worker_read(w);
+		if (w->settle_ns != 0 && w->state == KN_WORKER_BUSY && w->nanswered == w->nwindow) {
+			r->settling = true;
+			next_ns = w->settle_ns < next_ns ? w->settle_ns : next_ns;
+		}
+	}
+	return next_ns;
+}
+
 static int
 worker_tick(struct kn_exec *e, int64_t *next_ns)
 {
 	struct kn_runner *r = e->state;
 	struct kn_heap_node *n;
+	int64_t settle_ns;
 	int err;
 
 	if (r->recalled)
@@ -760,6 +828,9 @@ worker_tick(struct kn_exec *e, int64_t *next_ns)
 	replace(e);
 	refill(e);
 	*next_ns = slow_tell(e);
+	settle_ns = settle_again(e);
+	if (settle_ns < *next_ns)
+		*next_ns = settle_ns;
 	n = kn_heap_top(&r->due);
 	if (n != NULL && n->key < *next_ns)
 		*next_ns = n->key;

@@ -94,6 +94,11 @@ struct kn_worker {
 	unsigned quiet;             /* windows without a word on stderr, from 0 on */
 	int64_t window_ns;          /* when it got its window */
 	bool slow;                  /* its window takes long: what is at its front is told at once */
+	bool certain;               /* it waited for its next record, and was read after that */
+	bool unseen;                /* it never seems to wait: that is not asked any more */
+	unsigned blind;             /* windows in a row at whose end it did not */
+	int64_t settle_ns;          /* look again whether it waits; 0: its window is not answered */
+	int64_t settle_wait_ns;
 	int64_t record_ns;          /* how long one of the last window took */
 	int64_t cpu_ns;             /* of its process, at the end of the last window */
 	struct kn_probe probe;
@@ -122,6 +127,7 @@ struct kn_runner {
 	struct kn_buf late;         /* stderr of no record */
 	char *buffer, *err_buffer;
 	bool unread;                /* some worker is ready to be read */
+	bool settling;              /* some worker has a settle_ns */
 	bool recalled;              /* some job is recalled */
 	bool hurry;                 /* the run was told to end: at its end nobody is waited for */
 	int err;                    /* the next tick says so */
@@ -149,6 +155,8 @@ void kn_worker_steps(struct kn_exec *e);
 void kn_worker_free_gone(struct kn_runner *r);
 /* All that are left: let them end, then make them. Returns when none is left. */
 void kn_worker_end_all(struct kn_exec *e);
+/* Is it asleep until it can read its next record? */
+bool kn_worker_waits(const struct kn_worker *w);
 /* Bytes of its window that it has not read, in the pipe and before it. */
 size_t kn_worker_unread(const struct kn_worker *w);
 

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "../sys/fd.h"
+#include "../sys/procfile.h"
 #include "worker_parts.h"
 
 /* Read from one worker before others get their turn, and of one that has ended. */
@@ -156,6 +158,15 @@ kn_worker_read(struct kn_worker *w)
 	if (open && w->out.fd < 0 && w->state == KN_WORKER_BUSY && w->end.fd >= 0)
 		end_in(w, MUTE_NS, w->exec->options->nterm_seq);
 	r->unread = r->unread || w->out_ready || w->err_ready;
+}
+
+bool
+kn_worker_waits(const struct kn_worker *w)
+{
+	char path[64], text[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/wchan", (int)w->child.pid);
+	return kn_procfile_read(path, text, sizeof(text)) > 0 && strstr(text, "pipe_read") != NULL;
 }
 
 void

@@ -665,7 +665,7 @@ class Stopped(Conversion):
             part = self.path('.a.avro.part')
             for pid in descendants(p.pid):
                 if part in open_fds(pid).values():
-                    os.kill(pid, signal.SIGSEGV)
+                    os.kill(pid, signal.SIGKILL)
 
         write(self.folder, {'b.csv': b'a\n1\n2,3\n'})
         self.before = self.look()

@@ -12,6 +12,10 @@ ECHO = os.path.join(PLUGINS, 'plugin_echo.so')
 ODD = os.path.join(PLUGINS, 'plugin_odd.so')
 
 
+# A crash that is meant is no finding of a sanitizer's.
+PLAIN_CRASH = {'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':handle_segv=0'}
+
+
 def lines(*words):
     return ''.join(f'{w}\n' for w in words).encode()
 
@@ -208,13 +212,14 @@ class Ends(Base):
         self.assertLess(len(r.out), 10000)
 
     def test_crash(self):
-        r = knee('-j1', '--plugin', ECHO, ':::', 'a', 'crash', 'b')
+        r = knee('-j1', '--plugin', ECHO, ':::', 'a', 'crash', 'b', env=PLAIN_CRASH)
         self.assertEqual(r.status, -signal.SIGSEGV)
         self.assertIn(b'a function of the plugin has crashed', r.err)
         self.assertIn(b'--isolate', r.err)
 
     def test_crash_isolated(self):
-        self.check(['--isolate', '--plugin', ECHO, ':::', 'a', 'crash', 'b', 'part:x'], b'a\nb\nwhole: x\n', status=1)
+        self.check(['--isolate', '--plugin', ECHO, ':::', 'a', 'crash', 'b', 'part:x'], b'a\nb\nwhole: x\n', status=1,
+                   env=PLAIN_CRASH)
 
     def test_limit_up_and_down(self):
         folder = scratch()
