@@ -377,6 +377,7 @@ static void
 test_given_up(void)
 {
 	struct world *w = malloc(sizeof(*w));
+	unsigned before = threads(); /* a sanitizer may have one of its own */
 
 	world_init(w, 10, 0);
 	w->o.plugin = &stubborn;
@@ -386,9 +387,9 @@ test_given_up(void)
 	is_int(w->results, 10, "holds nobody up");
 	is_int(w->failed, 1, "and has failed");
 	atomic_store(&stubborn_go, 1);
-	for (int i = 0; threads() > 1 && i < 3000; i++)
+	for (int i = 0; threads() > before && i < 3000; i++)
 		(void)nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	is_int(threads(), 1, "it takes with it what was left");
+	is_int(threads(), before, "it takes with it what was left");
 	free(w);
 }
 
