@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "meter.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -137,6 +138,7 @@ usage_delta(const struct kn_usage *now, const struct kn_usage *told, struct kn_u
 static uint64_t
 below(struct kn_meter *m, uint64_t n)
 {
+	assert(n > 0);
 	m->random ^= m->random << 13;
 	m->random ^= m->random >> 7;
 	m->random ^= m->random << 17;

@@ -135,11 +135,11 @@ median_changed(struct kn_sched *s)
 static void
 to_list(struct kn_sched *s, struct kn_list *from, struct kn_list *to, struct kn_task *t, enum kn_state state)
 {
+	s->ready_of[t->key] -= from == &s->ready;
+	s->ready_of[t->key] += to == &s->ready;
 	kn_list_remove(from, t);
 	if (to != NULL)
 		kn_list_append(to, t);
-	s->ready_of[t->key] -= from == &s->ready;
-	s->ready_of[t->key] += to == &s->ready;
 	t->state = state;
 }
 
