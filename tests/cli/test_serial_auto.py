@@ -201,7 +201,8 @@ class Mixed(Auto):
         self.assertLess(begun.index('c1'), 30, r)
         self.assertRegex(r.err, rb'(?m)^knee: [\d.]+ s: wait: .* waiting \(')
         self.assertRegex(r.err, rb'(?m)^knee: [\d.]+ s: burn: .* CPU-bound')
-        self.assertRegex(r.err, rb'(?m)^knee: wait: 60 tasks, .*: waiting')
+        # The first ones may end before it is known what they need.
+        self.assertRegex(r.err, rb'(?m)^knee: wait: (5[0-9]|60) tasks, .*: waiting')
         self.assertRegex(r.err, rb'(?m)^knee: burn: 6 tasks, settled at \d+.*: CPU-bound')
         self.assertGreaterEqual(self.both(), 4, r)
         self.assertLessEqual(self.peak(named='c'), len(CORES) + 1, r)
