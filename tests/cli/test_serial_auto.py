@@ -203,7 +203,7 @@ class Mixed(Auto):
         self.assertRegex(r.err, rb'(?m)^knee: [\d.]+ s: burn: .* CPU-bound')
         # The first ones may end before it is known what they need.
         self.assertRegex(r.err, rb'(?m)^knee: wait: (5[0-9]|60) tasks, .*: waiting')
-        self.assertRegex(r.err, rb'(?m)^knee: burn: 6 tasks, settled at \d+.*: CPU-bound')
+        self.assertRegex(r.err, rb'(?m)^knee: burn: [4-6] tasks, settled at \d+.*: CPU-bound')
         self.assertGreaterEqual(self.both(), 4, r)
         self.assertLessEqual(self.peak(named='c'), len(CORES) + 1, r)
 
