@@ -64,6 +64,7 @@ enum knee_stream { KNEE_STDOUT = 1, KNEE_STDERR = 2 };
 typedef int knee_read(void *self, uint64_t n, enum knee_stream *stream, const char **data, size_t *size);
 
 struct knee_template;
+struct knee_machines;
 
 /* ---- what happened ------------------------------------------------------ */
 
@@ -143,6 +144,7 @@ struct knee_event {
 	unsigned limit;             /* LIMIT: tasks at once from now on, of all kinds */
 	const struct knee_work *work;       /* LIMIT: the kind whose number it is; work->limit is that */
 	const char *reason;         /* LIMIT, NOTE: a sentence */
+	const char *host;           /* START and RESULT of live sinks, RETRY, LIMIT: the other machine that it is of; NULL: here */
 };
 
 /* Counts of a run, at any moment. */
@@ -228,6 +230,7 @@ enum knee_executor {
 	KNEE_EXEC_WORKER,           /* long-lived processes, a record in, a record out: options.worker */
 	KNEE_EXEC_THREAD,           /* functions on threads of this process: options.plugin */
 	KNEE_EXEC_ASYNC,            /* the caller's own asynchronous work: options.async */
+	KNEE_EXEC_AGENT,            /* processes or workers on other machines: options.machines (the program knee's) */
 };
 
 /* How records are told apart on a worker's stdin and stdout: knee(1), "Workers". */
@@ -243,6 +246,7 @@ enum knee_order {
 	KNEE_ORDER_DONE,            /* a task's output whole, when it has ended */
 	KNEE_ORDER_LINES,           /* whole lines as they come */
 	KNEE_ORDER_NONE,            /* tasks write to the engine's own stdout and stderr */
+	KNEE_ORDER_PIECES,          /* any bytes as they come, of several tasks by turns */
 };
 
 enum knee_halt_when { KNEE_HALT_NEVER, KNEE_HALT_SOON, KNEE_HALT_NOW };
@@ -356,6 +360,9 @@ struct knee_options {
 	int plugin_argc;            /* for its open() */
 	const char *const *plugin_argv;
 	struct knee_async async;    /* KNEE_EXEC_ASYNC */
+	const struct knee_machines *machines;       /* KNEE_EXEC_AGENT */
+	/* What {#}, {%} and the environment say of a task, from its input's data; NULL: as it is counted here. */
+	void (*numbers)(void *input_data, uint64_t *seq, unsigned *slot);
 	enum knee_order order;
 	unsigned limit;             /* tasks at once; 0: found by measuring, for each kind of work;
 	                               UINT_MAX: as many as descriptors and processes allow */

@@ -239,6 +239,95 @@ void knee_log_free(knee_log *l);    /* takes NULL */
 int knee_plugin_serve(const struct knee_plugin *plugin, int argc, const char *const *argv,
     const int fds[2], char *err, size_t errsize);
 
+/* ---- other machines -------------------------------------------------------- */
+
+/* One machine, or one way to it. */
+struct knee_host {
+	const char *name;           /* for people, logs and PARALLEL_SSHHOST */
+	const char *login;          /* as the user typed it: PARALLEL_SSHLOGIN */
+	/* The command that leads to its agent: what it reads and writes are frames, once its stdout said a line
+	 * "knee-agent ..." (knee-agent(5)). Before that it may say lines "knee-boot want MACHINE SIZE": it gets the bytes of
+	 * knee_machines.program then; or "knee-boot failed TEXT": it cannot be. Its stderr is text for the user. */
+	const char *const *argv;    /* nargv words, the first one a path or a name to be found in PATH */
+	size_t nargv;
+	unsigned limit;             /* 0: as the run's options say; else so many at once */
+	const char *jobs;           /* ... and this says it better, where its cores count: "50%"; may be NULL */
+	int here;                   /* this machine: tasks run in the folder and environment of knee */
+};
+
+/* A pattern of paths: files that go with a task. */
+struct knee_machines {
+	const struct knee_host *hosts;  /* nhosts of them */
+	size_t nhosts;
+	const void *program;        /* the static program that is sent to a machine that wants it; NULL: none */
+	size_t program_bytes;
+	int64_t timeout_ns;         /* who is silent for so long is lost; 0: 20 s */
+	int64_t connect_ns;         /* a connection takes longer than this: it failed; 0: 30 s */
+	unsigned connect_most;      /* connections made at once; 0: 32 */
+	/* The command again, in words, as the far end reads it. */
+	const char *const *words;
+	size_t nwords;
+	struct knee_template_options template;
+	const char *const *env;     /* NAME=value, nenv of them, for tasks there */
+	size_t nenv;
+	const char *dir;            /* where tasks run: knee(1), --workdir; NULL: where the login leads */
+	int nice;                   /* INT_MIN: as it is */
+	int learn;                  /* machines use and keep what they learn of commands */
+	int dial;                   /* machines may connect back by TCP, where their first connection is slow */
+	int speculate;              /* at the end, copies of the slowest tasks run elsewhere too */
+	/* Which machine must carry out the task with this input data; may be NULL: any. */
+	size_t (*pin)(void *input_data);
+	/* Files. Templates of paths (KNEE_TEMPLATE_TEXT). */
+	const struct knee_template *const *transfers;
+	size_t ntransfers;
+	const struct knee_template *const *returns;
+	size_t nreturns;
+	const char *const *basefiles;   /* go to each machine once */
+	size_t nbasefiles;
+	int cleanup;                /* remove there what went there and came back */
+};
+
+enum knee_host_state {
+	KNEE_HOST_DOWN,             /* not connected yet, or no more; it is tried again */
+	KNEE_HOST_UP,
+	KNEE_HOST_ASIDE,            /* its tasks failed too often */
+	KNEE_HOST_GONE,             /* given up */
+};
+
+struct knee_host_stats {
+	const char *name;
+	enum knee_host_state state;
+	unsigned limit, running, peak;
+	uint64_t done, failed;
+	uint64_t lost;              /* tasks that it had when it was lost: they ran elsewhere */
+	char why[160];              /* its limit, or its state, in words */
+};
+
+/* The i-th machine of a run with KNEE_EXEC_AGENT: 1 and *ret; 0: there are no more. */
+int knee_get_host(const knee *k, size_t i, struct knee_host_stats *ret);
+
+/* What an agent is, beside what its coordinator tells it. */
+struct knee_agent_options {
+	int in, out;                /* the connection: frames; out is not stdout's number */
+	const char *const *environ_base;
+	const char *shell;          /* of this login */
+	const char *memory_path;    /* where it may keep what it learns; NULL: nowhere */
+	const char *tmpdir;
+};
+
+/* Be the agent of a coordinator, until that ends it. 0: a good end; or -errno, with text in err. */
+int knee_agent_serve(const struct knee_agent_options *o, char *err, size_t errsize);
+
+/* Node sets: "web[01-40,55],db" (its grammar: knee(1), "Node sets"). */
+/* The names, in order, each once, in *ret: one allocation (free it). 0, -ENOMEM, -E2BIG or -EINVAL with text in err. */
+int knee_nodeset_parse(const char *set, char ***ret, size_t *ret_n, char *err, size_t errsize);
+/* The other way, in *ret (malloc). 0 or -ENOMEM. */
+int knee_nodeset_fold(const char *const *names, size_t n, char **ret);
+
+/* Send a signal to one running task's process group; 0, or -ESRCH: it does not run. A task that has not begun yet
+ * ends without having run. */
+int knee_task_signal(knee *k, uint64_t seq, int signal);
+
 /* ---- a run in hand -------------------------------------------------------- */
 
 /* Send a signal to the process group of every running task. */

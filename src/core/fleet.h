@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Many machines: which of them gets the next task, which is given up, and when all are.  Pure: it is told the
+ * time and what happened, and answers; exec/agent.c has the connections, tests/sim drives it with a clock of
+ * its own and a thousand machines.
+ *
+ *	       connect       up           lost
+ *	IDLE ---------> CONNECTING ---> UP ------> WAITING ---> CONNECTING ...      tried again, ever later
+ *	                    | failed     | aside                  | no more tries
+ *	                    v            v                        v
+ *	                  WAITING      ASIDE                    GONE
+ *
+ * Work goes out by credit: each machine says how much it wants to have (`want`), as much as it can soon
+ * start. The next task goes where the smallest part of that is out.
+ */
+#ifndef KN_FLEET_H
+#define KN_FLEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KN_FLEET_ANY UINT32_MAX
+/* A machine is not believed when it wants more than this. */
+#define KN_FLEET_WANT_MOST 65536
+
+enum kn_host_state { KN_HOST_IDLE, KN_HOST_CONNECTING, KN_HOST_UP, KN_HOST_WAITING, KN_HOST_ASIDE, KN_HOST_GONE };
+
+struct kn_fleet_host {
+	enum kn_host_state state;
+	uint32_t limit, want;       /* as the machine says; want is bounded */
+	uint32_t out;               /* tasks that it has */
+	unsigned tries;             /* to connect, without being up since */
+	int64_t at_ns;              /* WAITING: when to try again; CONNECTING: when it has taken too long */
+	int64_t heard_ns;           /* UP: the last sign of life */
+	int64_t ping_ns;            /* UP: when to send the next PING */
+	uint64_t done, failed;      /* results; of these, failures */
+	uint64_t lost;              /* times that it was */
+	/* of fleet.c */
+	uint32_t ring, ring_prev;   /* the next and previous one with room; KN_FLEET_ANY: in no ring */
+};
+
+struct kn_fleet_rules {
+	int64_t timeout_ns;         /* silence that long is a loss */
+	int64_t connect_ns;         /* a connection that takes longer is a failure */
+	unsigned connect_most;      /* connections that are being made at once */
+	unsigned tries;             /* to connect, before a machine is gone; for good errors: one */
+	bool pinned;                /* tasks name their machine: none goes elsewhere */
+};
+
+struct kn_fleet {
+	struct kn_fleet_host *hosts;    /* owned */
+	uint32_t n;
+	struct kn_fleet_rules rules;
+	uint64_t limit, want, out;  /* sums over those that are up */
+	uint32_t up, connecting;
+	uint64_t done, failed;      /* sums */
+	uint32_t first;             /* of the ring of those with room; KN_FLEET_ANY: none */
+	uint64_t random;            /* state of the jitter */
+};
+
+/* 0 or -ENOMEM. seed: of the jitter of tries. */
+int kn_fleet_init(struct kn_fleet *f, uint32_t n, const struct kn_fleet_rules *rules, uint64_t seed);
+void kn_fleet_done(struct kn_fleet *f);
+
+/* ---- what happened ----- */
+void kn_fleet_connecting(struct kn_fleet *f, uint32_t h, int64_t now_ns);
+void kn_fleet_up(struct kn_fleet *f, uint32_t h, int64_t now_ns);
+void kn_fleet_credit(struct kn_fleet *f, uint32_t h, uint32_t limit, uint32_t want);
+void kn_fleet_heard(struct kn_fleet *f, uint32_t h, int64_t now_ns);
+/* Nothing could be heard meanwhile, for want of reading: silence begins now. */
+void kn_fleet_listen(struct kn_fleet *f, int64_t now_ns);
+/* It has one task more; one less, for whatever reason. */
+void kn_fleet_gave(struct kn_fleet *f, uint32_t h);
+void kn_fleet_took(struct kn_fleet *f, uint32_t h);
+/* One of its tasks has a result. */
+void kn_fleet_result(struct kn_fleet *f, uint32_t h, bool failed);
+/* The connection failed or was lost; its tasks are taken one by one (kn_fleet_took). for_good: there is no use in
+ * trying again. */
+void kn_fleet_lost(struct kn_fleet *f, uint32_t h, bool for_good, int64_t now_ns);
+
+/* ---- what to do ----- */
+/* Who gets the next task: one that is up and has room; pin: that one or none; avoid: another one if there is any with
+ * room, KN_FLEET_ANY: none to avoid. KN_FLEET_ANY: nobody has room. */
+uint32_t kn_fleet_pick(const struct kn_fleet *f, uint32_t pin, uint32_t avoid);
+
+enum kn_fleet_do {
+	KN_FLEET_NOTHING,
+	KN_FLEET_CONNECT,           /* *ret_host */
+	KN_FLEET_PING,
+	KN_FLEET_TOO_LATE,          /* connecting took too long: end that, then kn_fleet_lost */
+	KN_FLEET_SILENT,            /* nothing was heard: end the connection, then kn_fleet_lost */
+	KN_FLEET_SET_ASIDE,         /* its tasks fail far oftener than others': it gets no more. */
+	KN_FLEET_ALL_GONE,          /* nobody is up, and nobody will be */
+};
+/* What is due, one thing at a time; to be called until it is NOTHING; *ret_next_ns: when to ask again. */
+enum kn_fleet_do kn_fleet_due(struct kn_fleet *f, int64_t now_ns, uint32_t *ret_host, int64_t *ret_next_ns);
+
+#endif
