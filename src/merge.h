@@ -64,6 +64,7 @@ struct kn_merge {
 
 	struct kn_cursor cursor;        /* of the task that is being printed */
 	bool slow;                      /* the last emit said -EAGAIN */
+	bool late;                      /* in INPUT: pass nothing of a task through before its result */
 	bool whole;                     /* pass nothing through; a task's stdout, then its stderr; not LINES */
 	bool resumable;                 /* print nothing behind what was cut short */
 	bool mute;                      /* ... that has come */
