@@ -41,6 +41,8 @@ struct kn_task {
 	enum kn_reason reason;
 	unsigned slot;
 	size_t term_step;
+	bool signalled;                 /* the caller told it to end (knee_task_signal): its group goes with it */
+	bool unwanted;                  /* ... before it had begun: it is not to run */
 	struct kn_heap_node deadline;   /* of RUNNING, ENDING, WAITING */
 	int64_t started_ns;
 	struct knee_result result;
