@@ -16,7 +16,7 @@ if [ "${1-}" = --all ]; then
 	shift
 fi
 
-setup_install gcc g++ libc6-dev libsqlite3-dev pkgconf meson ninja-build python3 gzip mount parallel \
+setup_install gcc g++ libc6-dev libsqlite3-dev libxxhash-dev pkgconf meson ninja-build python3 gzip mount parallel \
 	libcurl4-openssl-dev libssl-dev curl nginx-light libavro-dev zlib1g-dev libglib2.0-dev
 setup_command npm nodejs npm
 if [ -n "$more" ]; then
