@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit 1
 . tools/setup
 
 megabytes=${1:-250}
-setup_install gcc libc6-dev libsqlite3-dev meson ninja-build gzip
+setup_install gcc libc6-dev libsqlite3-dev libxxhash-dev meson ninja-build gzip
 setup_build build gcc
 
 dir=$(mktemp -d) || exit 1

@@ -13,7 +13,7 @@
  *	0   4   size of the payload, at most KN_FRAME_MOST
  *	4   1   kind, an ASCII letter
  *	5   3   zero
- *	8   4   check: the low half of XXH3-64 of bytes 0 to 7 and the payload, with seed 0
+ *	8   4   check: the low half of XXH3-64 of the payload, seeded with XXH3-64 of bytes 0 to 7
  *	12      payload
  *
  * A payload is fields, one behind the other: u8, u32, u64, i64, and text: a u32 with its length, the

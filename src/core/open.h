@@ -2,7 +2,7 @@
 /*
  * What a coordinator tells an agent of the run, in the frame OPEN: the options that the far end needs. All else
  * (order, retries, time-outs, halt, the journal) stays with the coordinator. Fields go in the order in which they
- * stand here; numbers as u32 or u64 as they are, flags as u8, durations as i64, fractions as the text of %a.
+ * stand here; numbers as u32 or u64 as they are, flags as u8, load_max as a u64 of millionths.
  */
 #ifndef KN_OPEN_H
 #define KN_OPEN_H
