@@ -303,6 +303,12 @@ text_read(const struct parse *p, const char **at, struct dimension *d)
 	return 0;
 }
 
+static int
+too_many(const struct parse *p)
+{
+	return fail(p->err, p->errsize, E2BIG, "'%.60s': more than %d names", p->term, KN_NODESET_MOST);
+}
+
 /* The dimensions of the pattern at s. */
 static int
 pattern_read(struct parse *p, const char *s)
@@ -321,12 +327,13 @@ pattern_read(struct parse *p, const char *s)
 		if (p->n > DIMENSIONS)
 			return bad(p, "more than %d []", DIMENSIONS);
 		err = ranges_read(p, &s, d, &count);
-		if (err == 0 && (count > p->most || all > p->most / count))
-			return fail(p->err, p->errsize, E2BIG, "'%.60s': more than %d names", p->term, KN_NODESET_MOST);
+		if (err == 0 && (count > KN_NODESET_MOST || all > KN_NODESET_MOST / count))
+			return too_many(p);
 		all *= count;
 	} while (err == 0 && s < p->end);
-	if (err == 0)
-		p->most -= all <= p->most ? all : p->most;
+	if (err == 0 && all > p->most)
+		return too_many(p);
+	p->most -= err == 0 ? all : 0;
 	return err;
 }
 
@@ -399,7 +406,7 @@ term_read(struct parse *p)
 		if (err < 0)
 			return err;
 		if (p->names.n > KN_NODESET_MOST)
-			return fail(p->err, p->errsize, E2BIG, "more than %d names", KN_NODESET_MOST);
+			return too_many(p);
 		more = false;
 		for (size_t i = p->n; i > 0 && !more; i--)
 			more = dimension_next(p, &p->dimensions[i - 1]);
@@ -590,7 +597,7 @@ bracket_make(const struct folded *items, size_t n, size_t place, struct kn_buf *
 		if (err == 0)
 			err = kn_buf_add(to, first->data, first->size);
 		if (err == 0 && last > i)
-			err = kn_buf_addc(to, last == i + 1 ? ',' : '-');
+			err = kn_buf_addc(to, '-');
 		if (err == 0 && last > i)
 			err = kn_buf_add(to, items[last].number[place].data, items[last].number[place].size);
 	}
