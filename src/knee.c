@@ -61,6 +61,9 @@ executor_wrong(const struct knee_options *o)
 		return o->plugin->abi != KNEE_PLUGIN_ABI ? "options.plugin is of another version" : NULL;
 	case KNEE_EXEC_ASYNC:
 		return o->async.start == NULL ? "options.async.start is not set" : NULL;
+	case KNEE_EXEC_AGENT:
+		return o->machines == NULL || o->machines->nhosts == 0 ? "options.machines has no machine" :
+									 NULL;
 	}
 	return "options.executor is none";
 }
@@ -315,6 +318,12 @@ knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *comm
 {
 	for (struct kn_task *t = k->sched.running.first; t != NULL; t = t->next)
 		each_running(k, t, fn, self);
+}
+
+int
+knee_get_host(const knee *k, size_t i, struct knee_host_stats *ret)
+{
+	return k->options.executor == KNEE_EXEC_AGENT ? kn_agent_host(&k->exec, i, ret) : 0;
 }
 
 void

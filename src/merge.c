@@ -606,7 +606,7 @@ head_print(struct kn_merge *m, bool *more)
 		err = print_ended(m, t, more);
 		if (err == 0 && *more)
 			task_printed(m, t);
-	} else if (!m->mute && !m->whole && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
+	} else if (!m->mute && !m->whole && !m->late && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
 	    !kn_sched_may_retry(m->sched, t)) {
 		err = print_start(m, t);
 		if (err == 0 && (t->held[0].mem.len > 0 || t->held[0].nextents > 0))

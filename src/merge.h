@@ -66,6 +66,7 @@ struct kn_merge {
 
 	struct kn_cursor cursor;        /* of the task that is being printed */
 	bool slow;                      /* the last emit said -EAGAIN */
+	bool late;                      /* in INPUT: pass nothing of a task through before its result */
 	bool pieces_held;               /* PIECES: something of a task that runs may be held */
 	bool whole;                     /* pass nothing through; a task's stdout, then its stderr; not LINES */
 	bool resumable;                 /* print nothing behind what was cut short */

@@ -416,6 +416,30 @@ task_note(void *self, const struct kn_task *t, const char *text)
 		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "%s", text);
 }
 
+/* kn_exec_host.again */
+static void
+task_again(void *self, struct kn_task *t)
+{
+	struct knee *k = self;
+
+	kn_merge_retry(&k->merge, t);
+}
+
+/* kn_exec_host.capacity */
+static void
+machines_capacity(void *self, unsigned limit, const char *machine, unsigned its_limit, const char *reason)
+{
+	struct knee *k = self;
+	const struct knee_event ev = {
+		.kind = KNEE_EVENT_LIMIT, .limit = its_limit, .host = machine, .reason = reason
+	};
+
+	kn_tuner_capacity(k->meter.tuner, limit, k->loop.now_ns);
+	k->limit = kn_tuner_limit(k->meter.tuner);
+	if (reason != NULL)
+		(void)kn_sinks_live(k, &ev);
+}
+
 /* ---- starting -------------------------------------------------------------- */
 
 static bool
@@ -774,6 +798,20 @@ fds_free(uint64_t wanted, unsigned *max)
 	return *max > open + FDS_RESERVE ? *max - open - FDS_RESERVE : 0;
 }
 
+/* Where tasks run on other machines each of these finds its own number; here it is the sum of them. */
+static int
+meter_init_far(struct knee *k)
+{
+	const struct knee_options o = { .limit = 1 };
+	const struct kn_machine machine = {
+		.cores = 1, .fds_per_task = 1, .fds_free = UINT_MAX, .processes_free = UINT_MAX
+	};
+	int err = kn_meter_init(&k->meter, &o, &machine, &k->exec, k->loop.now_ns);
+
+	k->limit = 1;
+	return err;
+}
+
 static int
 meter_init(struct knee *k)
 {
@@ -1044,7 +1082,8 @@ turn_steps(struct knee *k, bool wait)
 	/* After the starts: an executor may end a task at once. */
 	err = k->exec.ops->tick(&k->exec, &k->exec_next_ns);
 	if (err < 0)
-		return kn_run_fail(k, err, "running tasks: %s", strerror(-err));
+		return k->exec.error[0] != '\0' ? kn_run_fail(k, err, "%s", k->exec.error) :
+						  kn_run_fail(k, err, "running tasks: %s", strerror(-err));
 	err = kn_whole_turn(k->whole, k->slow, &k->whole_next_ns);
 	return err < 0 ? kn_run_fail(k, err, "combining results: %s", strerror(-err)) : 0;
 }
@@ -1092,6 +1131,7 @@ static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_WORKER] = &kn_exec_worker,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
 	[KNEE_EXEC_ASYNC] = &kn_exec_async,
+	[KNEE_EXEC_AGENT] = &kn_exec_agent,
 };
 
 int
@@ -1127,6 +1167,7 @@ kn_run_init(struct knee *k)
 		return err;
 	k->merge.resumable = o->resumable != 0;
 	k->merge.whole = o->whole != 0 && o->order != KNEE_ORDER_LINES && o->order != KNEE_ORDER_PIECES;
+	k->merge.late = o->executor == KNEE_EXEC_AGENT;
 	k->exec = (struct kn_exec){
 		.options = o,
 		.loop = &k->loop,
@@ -1135,6 +1176,8 @@ kn_run_init(struct knee *k)
 		    .output = task_output,
 		    .ended = task_ended,
 		    .note = task_note,
+		    .again = task_again,
+		    .capacity = machines_capacity,
 		    .self = k },
 	};
 	if (o->plugin != NULL)
@@ -1149,7 +1192,7 @@ kn_run_init(struct knee *k)
 		return err;
 	}
 	k->begin_ns = k->loop.now_ns;
-	return meter_init(k);
+	return o->executor == KNEE_EXEC_AGENT ? meter_init_far(k) : meter_init(k);
 }
 
 void

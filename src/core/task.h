@@ -58,6 +58,7 @@ struct kn_task {
 	const char *const *args;
 	size_t nargs;
 	void *data;                     /* the caller's own; not looked at */
+	const char *host;               /* borrowed: the machine that has it or had it last; NULL: this one */
 	char *command;                  /* owned; the text, when wanted, else NULL */
 	char *tag;                      /* owned; NULL without a tag */
 
