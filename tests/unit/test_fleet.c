@@ -416,8 +416,86 @@ test_held(void)
 		kn_fleet_gave(&f, 1);
 	results(&f, 0, 10, 10);
 	is_int(kn_fleet_pick(&f, 0, KN_FLEET_ANY), KN_FLEET_ANY, "held back");
+	is_int(next_of(&f, 0), 2 * SECOND, "the heart beats on");
+	kn_fleet_listen(&f, 29 * SECOND);
+	(void)next_of(&f, 29 * SECOND);
+	is_int(next_of(&f, 29 * SECOND), 30 * SECOND, "but not for ever");
+	(void)next_of(&f, 30 * SECOND);
+	is_int(kn_fleet_pick(&f, 0, KN_FLEET_ANY), 0, "after half a minute it may try");
+	results(&f, 0, 1, 1);
+	is_int(kn_fleet_pick(&f, 0, KN_FLEET_ANY), KN_FLEET_ANY, "held back again");
 	kn_fleet_lost(&f, 1, false, 0);
 	is_int(kn_fleet_pick(&f, 0, KN_FLEET_ANY), 0, "nobody else is at work: it goes on");
+	kn_fleet_done(&f);
+}
+
+/* Three broken ones among five look alike, and are told from the two that are not. */
+static void
+test_many_odd(void)
+{
+	struct kn_fleet f = fleet(5, &plain);
+	unsigned eaten = 0;
+	uint32_t h;
+
+	for (h = 0; h < 5; h++)
+		up(&f, h, 4, 4, 0);
+	for (h = 3; h < 5; h++)
+		for (unsigned i = 0; i < 4; i++)
+			kn_fleet_gave(&f, h);
+	while ((h = kn_fleet_pick(&f, KN_FLEET_ANY, KN_FLEET_ANY)) != KN_FLEET_ANY && eaten++ < 1000)
+		results(&f, h, 1, 1);
+	ok(eaten >= 30 && eaten < 40, "ten failures of each, or little more: %u", eaten);
+	for (unsigned i = 0; i < 10; i++) {
+		kn_fleet_took(&f, 3 + i % 2);
+		kn_fleet_result(&f, 3 + i % 2, false);
+		kn_fleet_gave(&f, 3 + i % 2);
+	}
+	for (h = 0; h < 3; h++)
+		due(&f, 0, KN_FLEET_SET_ASIDE, h, "set aside");
+	due(&f, 0, KN_FLEET_NOTHING, 0, "the others are not");
+	kn_fleet_done(&f);
+	f = fleet(3, &plain);
+	for (h = 0; h < 3; h++)
+		up(&f, h, 4, 4, 0);
+	for (eaten = 0; eaten < 3000; eaten++)
+		results(&f, kn_fleet_pick(&f, KN_FLEET_ANY, KN_FLEET_ANY), 1, 1);
+	due(&f, 0, KN_FLEET_NOTHING, 0, "where all fail nobody is odd");
+	kn_fleet_done(&f);
+}
+
+/* It was good for long, then its disk was full. And one that came late, to a stretch of bad inputs. */
+static void
+test_lately(void)
+{
+	struct kn_fleet f = fleet(4, &plain);
+	enum kn_fleet_do what = KN_FLEET_NOTHING;
+	unsigned n = 0;
+	uint32_t h;
+
+	for (h = 0; h < 4; h++)
+		up(&f, h, 4, 4, 0);
+	for (unsigned i = 0; i < 100000; i++)
+		results(&f, i % 4, 1, 0);
+	while (what == KN_FLEET_NOTHING && n++ < 1000) {
+		int64_t next;
+
+		for (h = 0; h < 4; h++)
+			results(&f, h, 1, h == 2);
+		what = kn_fleet_due(&f, 0, &h, &next);
+	}
+	is_int(what, KN_FLEET_SET_ASIDE, "set aside");
+	ok(h == 2 && n < 100, "the third, after %u failures", n);
+	kn_fleet_done(&f);
+	f = fleet(4, &plain);
+	for (h = 0; h < 3; h++)
+		up(&f, h, 4, 4, 0);
+	for (unsigned i = 0; i < 100000; i++)
+		results(&f, i % 3, 1, 0);
+	up(&f, 3, 4, 4, 0);
+	for (unsigned i = 0; i < 4000; i++)
+		results(&f, i % 4, 1, 1);
+	(void)next_of(&f, 0);
+	is_int(f.up, 4, "nobody is blamed for bad inputs");
 	kn_fleet_done(&f);
 }
 
@@ -435,7 +513,7 @@ static void
 check(struct chaos *c)
 {
 	const struct kn_fleet *f = &c->f;
-	uint64_t limit = 0, want = 0, out = 0, aside = 0, done = 0;
+	uint64_t limit = 0, want = 0, out = 0, aside = 0, done = 0, sound = 0, sound_out = 0, held = 0;
 	uint32_t n_up = 0, connecting = 0, room = 0, ring = 0, h;
 
 	for (h = 0; h < f->n; h++) {
@@ -449,7 +527,13 @@ check(struct chaos *c)
 		n_up += is_up;
 		connecting += host->state == KN_HOST_CONNECTING;
 		done += host->done;
-		room += is_up && host->out < host->want && !host->odd && f->held != h;
+		held += host->held;
+		if (host->state != KN_HOST_ASIDE &&
+		    (host->late_done < 10 || host->late_failed <= host->late_done / 2)) {
+			sound += host->late_done;
+			sound_out += is_up ? host->out : 0;
+		}
+		room += is_up && host->out < host->want && !host->odd && !host->held;
 	}
 	h = f->first;
 	while (h != KN_FLEET_ANY && ring <= f->n) {
@@ -458,6 +542,8 @@ check(struct chaos *c)
 	}
 	if (limit != f->limit || want != f->want || out != f->out || aside != f->aside_out || done != f->done)
 		c->wrong = "a sum";
+	if (sound != f->sound_done || sound_out != f->sound_out || held != f->nheld)
+		c->wrong = "a sum over the sound ones";
 	if (n_up != f->up || connecting != f->connecting || connecting > f->rules.connect_most)
 		c->wrong = "a count of states";
 	if (ring != room)
@@ -619,6 +705,8 @@ main(void)
 	test_aside();
 	test_not_aside();
 	test_held();
+	test_many_odd();
+	test_lately();
 	for (unsigned i = 0; i < 60; i++)
 		test_chaos(getenv("SEED") != NULL && i == 0 ? seed : seed + i);
 	test_memory();
