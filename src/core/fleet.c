@@ -25,6 +25,7 @@
 
 /* Nobody is held back longer than this at a time, lest what is no fault of its own stops it for long. */
 #define HELD_MOST_NS (30 * SECOND_NS)
+#define HELD_FIRST_NS (5 * SECOND_NS)
 
 /* After so many results all that came before count half. */
 #define LATELY_ALL 64
@@ -194,11 +195,11 @@ odd(const struct kn_fleet *f, const struct kn_fleet_host *host)
 	return n * d > ODD_SURELY + log((double)f->n);
 }
 
-/* There are others at work that have not shown enough yet. */
+/* There are others at work, or soon will be, that have not shown enough yet. */
 static bool
 others_begin(const struct kn_fleet *f)
 {
-	return f->sound_done < ODD_RESULTS && f->sound_out > 0;
+	return f->sound_done < ODD_RESULTS && (f->sound_out > 0 || f->connecting > 0);
 }
 
 /* To be set aside as soon as somebody asks what is due. */
@@ -214,20 +215,26 @@ odd_look(struct kn_fleet *f, uint32_t h)
 	ring_look(f, h);
 }
 
-/* Its first tasks failed. To wait for the others is worth it only when they can do a good part of what it does. */
+/* Its first tasks failed. To wait for the others is worth it only when they can do a good part of what it does; and
+ * for those that are on their way no longer than connections usually take. */
 static void
 held_begin(struct kn_fleet *f, uint32_t h)
 {
 	struct kn_fleet_host *host = &f->hosts[h];
+	int64_t until_ns = f->now_ns + HELD_MOST_NS;
 
 	if (f->rules.pinned || host->state != KN_HOST_UP || host->held || host->odd || !mostly_fails(host) ||
-	    !others_begin(f) || f->sound_limit < host->limit / 4)
+	    !others_begin(f))
+		return;
+	if (f->sound_out == 0 || f->sound_limit < host->limit / 4)
+		until_ns = f->connecting > 0 ? host->up_ns + HELD_FIRST_NS : 0;
+	if (until_ns <= f->now_ns)
 		return;
 	host->held = true;
-	host->held_ns = f->now_ns + HELD_MOST_NS;
+	host->held_ns = until_ns;
 	f->nheld++;
-	if (host->due.key > host->held_ns)
-		due_at(&f->timers, host, host->held_ns);
+	if (host->due.key > until_ns)
+		due_at(&f->timers, host, until_ns);
 	ring_look(f, h);
 }
 
