@@ -288,6 +288,24 @@ grant_parse(struct slurm_job *j)
 	return 0;
 }
 
+/* Wait for the end of the guard. */
+static void
+guard_leave(struct slurm_job *j)
+{
+	struct pollfd p = { .fd = j->grant, .events = POLLIN };
+	char rest[LINE_BYTES];
+	int n;
+
+	close(j->life);
+	/* Its end of the pipe is closed when the guard is gone. */
+	do
+		n = poll(&p, 1, RELEASE_MS + 2 * TERM_MS);
+	while ((n < 0 && errno == EINTR) || (n > 0 && read(j->grant, rest, sizeof(rest)) > 0));
+	close(j->grant);
+	free(j->text);
+	*j = (struct slurm_job){ 0 };
+}
+
 int
 slurm_job_get(char *const *argv, struct slurm_job *ret)
 {
@@ -326,26 +344,16 @@ slurm_job_get(char *const *argv, struct slurm_job *ret)
 		    "slurm:");
 	else
 		say("--on slurm: %s", strerror(-err));
-	slurm_job_release(ret);
+	guard_leave(ret);
 	return err;
 }
 
 void
 slurm_job_release(struct slurm_job *j)
 {
-	struct pollfd p = { .fd = j->grant, .events = POLLIN };
-	char rest[LINE_BYTES];
-	int n;
-
 	if (j->text == NULL)
 		return;
+	/* The keeper has the same pipe, so that closing it is no sign yet. */
 	(void)!write(j->life, "", 1);
-	close(j->life);
-	/* Its end of the pipe is closed when the guard is gone. */
-	do
-		n = poll(&p, 1, RELEASE_MS + 2 * TERM_MS);
-	while ((n < 0 && errno == EINTR) || (n > 0 && read(j->grant, rest, sizeof(rest)) > 0));
-	close(j->grant);
-	free(j->text);
-	*j = (struct slurm_job){ 0 };
+	guard_leave(j);
 }
