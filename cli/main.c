@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "cli.h"
 #include "command.h"
 #include "gate.h"
@@ -451,6 +452,8 @@ main(int argc, char **argv)
 		return profile_main(argc, argv);
 	if (wants("plugin-host", argc, argv))
 		return plugin_host_main(argc, argv);
+	if (wants("agent", argc, argv))
+		return agent_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
