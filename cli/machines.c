@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "boot.h"
 #include "command.h"
 #include "logins.h"
 #include "options_table.h"
@@ -51,14 +52,6 @@ struct machines {
 	char *dir;        /* owned, or NULL */
 	struct knee_machines told;
 };
-
-/* Until boot.c is there. */
-static int
-boot_command(char **ret)
-{
-	*ret = strdup("exec knee agent");
-	return *ret != NULL ? 0 : -ENOMEM;
-}
 
 static int
 out_of_memory(void)
@@ -496,6 +489,7 @@ machines_options(struct machines *m, struct knee_options *k)
 	o = m->o;
 	m->told.hosts = m->hosts;
 	m->told.nhosts = m->nhosts;
+	m->told.program = boot_program(&m->told.program_bytes);
 	m->told.timeout_ns = o->host_timeout_ns;
 	m->told.env = (const char *const *)m->env;
 	m->told.nenv = m->nenv;

@@ -65,16 +65,6 @@ struct program {
 	knee *knee;
 };
 
-/* Descriptors 0 to 2 that are closed get a place holder, so that no other file gets their number:
- * reading finds the end, writing fails as it does on a closed one. */
-static void
-standard_fds_hold(void)
-{
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			(void)!open("/dev/null", O_RDONLY);
-}
-
 /* Wait for a line on the terminal; false when a signal ends the run meanwhile. */
 static bool
 answer_waits(int tty, struct signals *signals)
