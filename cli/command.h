@@ -12,6 +12,9 @@ const char *command_shell(void);
  * in may be asked for the header. 0, or -errno after say(); *command may have been made then. */
 int command_templates(const struct cli_options *o, struct inputs *in, struct knee_template **command,
     struct knee_template **tag);
+/* The words of the command, and how they are read; borrowed from o and in. 0, or -errno after say(). */
+int command_words(const struct cli_options *o, struct inputs *in, const char *const **words, size_t *nwords,
+    struct knee_template_options *how);
 /* Any text as a template, in which nothing is quoted. The same. */
 int command_text_template(const struct cli_options *o, struct inputs *in, const char *text,
     struct knee_template **ret);

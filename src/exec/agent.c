@@ -40,6 +40,15 @@
 /* Lines that were said before it was up. */
 #define WORDS_BYTES 4000
 
+/* --speculate: so long after the last start, so often, tasks that took so many times as long as others do, and at least so
+ * long, get a copy. */
+#define COPY_AFTER_NS (SECOND_NS / 5)
+#define COPY_EVERY_NS (SECOND_NS / 10)
+#define COPY_LONG 1.5
+#define COPY_LEAST_NS ((double)SECOND_NS / 2)
+/* The length of tasks follows the latest by this share. */
+#define FOLLOW 0.1
+
 static struct kn_job *
 job_of(struct kn_task *t)
 {
@@ -216,6 +225,7 @@ job_clear(struct kn_exec *e, struct kn_job *j)
 void
 kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *res)
 {
+	struct kn_agents *a = e->state;
 	struct kn_job *j = r->job;
 	struct kn_task *t = j->task;
 	unsigned attempt = t->result.attempt;
@@ -232,6 +242,8 @@ kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *
 		twin_promote(e, j);
 		r = &j->errand;
 	}
+	if (r->began && res->outcome == KNEE_EXITED)
+		a->runtime_ns += ((double)res->runtime_ns - a->runtime_ns) * (a->runtime_ns > 0 ? FOLLOW : 1);
 	kn_agent_forget(e, r);
 	job_clear(e, j);
 	t->result = *res;
@@ -359,13 +371,27 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	}
 }
 
+/* What to say of connecting back: addresses, and the text to say there. Without them the first connection does. */
+static void
+dial_offer(struct kn_agents *a, const struct kn_remote *m, char *text, struct kn_open *open)
+{
+	const char *const *addresses;
+
+	if (a->dial == NULL || kn_dial_offer(a->dial, m->index, text) < 0)
+		return;
+	addresses = kn_dial_addresses(a->dial, &open->ndial);
+	open->dial = (const char **)(uintptr_t)addresses;
+	open->token = text;
+}
+
 int
 kn_remote_open_put(struct kn_remote *m)
 {
 	const struct knee_options *o = m->exec->options;
 	const struct knee_machines *how = o->machines;
 	struct kn_agents *a = m->exec->state;
-	const struct kn_open open = {
+	char token[KN_DIAL_TEXT_BYTES];
+	struct kn_open open = {
 		.words = (const char **)(uintptr_t)how->words,
 		.nwords = how->nwords,
 		.template = how->template,
@@ -396,6 +422,7 @@ kn_remote_open_put(struct kn_remote *m)
 	size_t at;
 	int err = kn_buf_adds(to, "knee-coordinator 1 " KNEE_VERSION "\n");
 
+	dial_offer(a, m, token, &open);
 	if (err == 0)
 		err = kn_frame_begin(to, KN_FRAME_OPEN, &at);
 	if (err == 0)
@@ -476,6 +503,26 @@ link_said(struct kn_link *l, const char *line)
 		kn_remote_note(m, NULL, "%s", line);
 	else if (m->words.len < WORDS_BYTES)
 		(void)kn_buf_add(&m->words, line, strlen(line) + 1);
+}
+
+/* kn_dial: from now on this is the way to its agent. */
+static void
+dialled(void *self, uint32_t host, int fd)
+{
+	struct kn_exec *e = self;
+	struct kn_agents *a = e->state;
+	struct kn_remote *m = &a->machines[host];
+	int err;
+
+	if (m->stage != KN_REMOTE_HELLO && m->stage != KN_REMOTE_READY) {
+		close(fd);
+		return;
+	}
+	err = kn_link_move(&m->link, fd);
+	if (err < 0)
+		kn_remote_lost(m, strerror(-err), false);
+	else if (a->paused)
+		kn_link_pause(&m->link, true);
 }
 
 static const struct kn_link_host link_host = {
@@ -643,6 +690,72 @@ waiting_tend(struct kn_exec *e)
 	}
 }
 
+/* ---- copies of slow tasks ---------------------------------------------------------------- */
+
+/* The task that runs longest of those that may have a copy; NULL: none runs long. */
+static struct kn_errand *
+slowest(const struct kn_exec *e)
+{
+	const struct kn_agents *a = e->state;
+	double long_ns =
+	    a->runtime_ns * COPY_LONG > COPY_LEAST_NS ? a->runtime_ns * COPY_LONG : COPY_LEAST_NS;
+	struct kn_errand *found = NULL;
+
+	for (size_t i = 0; i < a->how->nhosts; i++)
+		for (struct kn_errand *r = a->machines[i].errands; r != NULL; r = r->next)
+			if (r->began && r->job->twin == NULL && r->job->pin == KN_FLEET_ANY &&
+			    !r->job->killed && (double)(e->loop->now_ns - r->since_ns) > long_ns &&
+			    (found == NULL || r->since_ns < found->since_ns))
+				found = r;
+	return found;
+}
+
+/* 1: a copy of r's task was sent; 0: nobody else has room; or -errno. */
+static int
+copy_send(struct kn_exec *e, struct kn_errand *r)
+{
+	struct kn_agents *a = e->state;
+	uint32_t h = kn_fleet_pick(&a->fleet, KN_FLEET_ANY, r->host);
+	struct kn_errand *twin;
+	int err;
+
+	if (h == KN_FLEET_ANY || h == r->host)
+		return 0;
+	twin = calloc(1, sizeof(*twin));
+	if (twin == NULL)
+		return -ENOMEM;
+	twin->job = r->job;
+	err = kn_agent_send(e, &a->machines[h], twin);
+	if (err < 0) {
+		free(twin);
+		return err;
+	}
+	r->job->twin = twin;
+	kn_remote_note(&a->machines[h], r->job->task, "runs here too: it takes long on %s",
+	    a->machines[r->host].spec->name);
+	return 1;
+}
+
+/* Nothing new has come for a while, and there is room: the end of the input, most likely. */
+static void
+copies_make(struct kn_exec *e, int64_t *next_ns)
+{
+	struct kn_agents *a = e->state;
+	struct kn_errand *r;
+
+	if (!a->how->speculate || a->fleet.out == 0)
+		return;
+	if (e->loop->now_ns >= a->copies_ns) {
+		a->copies_ns = e->loop->now_ns + COPY_EVERY_NS;
+		if (a->started_ns + COPY_AFTER_NS <= e->loop->now_ns && a->waiting.len == 0)
+			while (
+			    a->fleet.out < a->fleet.want && (r = slowest(e)) != NULL && copy_send(e, r) > 0)
+				;
+	}
+	if (a->copies_ns < *next_ns)
+		*next_ns = a->copies_ns;
+}
+
 static int
 agent_tick(struct kn_exec *e, int64_t *next_ns)
 {
@@ -655,6 +768,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 		return err;
 	killed_give_up(e);
 	waiting_tend(e);
+	copies_make(e, next_ns);
 	for (const struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
 		if (j->given_up_ns < *next_ns)
 			*next_ns = j->given_up_ns;
@@ -680,6 +794,7 @@ agent_start(struct kn_exec *e, struct kn_task *t)
 		j->task = t;
 		j->errand.job = j;
 	}
+	a->started_ns = e->loop->now_ns;
 	n = job_place(e, j);
 	if (n == 0)
 		list_append(list_of(a, j), j);
@@ -749,6 +864,9 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 	    &a->fleet, (uint32_t)how->nhosts, &rules, (uint64_t)e->loop->now_ns ^ (uint64_t)getpid() << 32);
 	if (err < 0)
 		goto spawner;
+	/* Where nobody can connect to, frames go the way that there is. */
+	if (how->dial)
+		(void)kn_dial_listen(e->loop, (uint32_t)how->nhosts, dialled, e, &a->dial);
 	for (size_t i = 0; i < how->nhosts; i++) {
 		struct kn_remote *m = &a->machines[i];
 
@@ -820,6 +938,7 @@ agent_close(struct kn_exec *e)
 		kn_link_done(&a->machines[i].link);
 		kn_buf_done(&a->machines[i].words);
 	}
+	kn_dial_free(a->dial);
 	kn_fleet_done(&a->fleet);
 	kn_program_done(&a->program);
 	kn_spawner_done(&a->spawner);

@@ -4,6 +4,7 @@
 #define KN_AGENT_PARTS_H
 
 #include "../core/fleet.h"
+#include "../sys/dial.h"
 #include "agent_link.h"
 #include "exec.h"
 
@@ -78,6 +79,7 @@ struct kn_agents {
 	struct kn_remote *machines;        /* owned, how->nhosts of them */
 	struct kn_spawner spawner;
 	struct kn_program program;
+	struct kn_dial *dial;               /* owned; NULL: nobody connects back */
 	struct kn_job_list waiting;         /* for any machine */
 	struct kn_job *killed;              /* were sent SIGKILL */
 	struct kn_remote *dirty;
@@ -86,6 +88,9 @@ struct kn_agents {
 	uint32_t free_id;                   /* UINT32_MAX: none */
 	struct kn_buf payload;              /* of a TASK in the making */
 	uint64_t limit_told;
+	int64_t started_ns;                 /* when the last task was given to us */
+	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
+	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
 	bool paused;                        /* links are not read */
 	bool recalls;                       /* jobs that wait are not wanted any more */
 	bool closing;
