@@ -26,6 +26,7 @@
 #include "reader_gone.h"
 #include "sem.h"
 #include "signals.h"
+#include "slurm.h"
 #include "worker.h"
 
 #define MESSAGE_BYTES 1024
@@ -38,6 +39,7 @@ extern char **environ;
 struct program {
 	struct cli_options options;
 	struct plugin plugin; /* {0} without --plugin */
+	struct slurm *slurm;       /* NULL without --on */
 	struct machines *machines; /* NULL: this one alone */
 	struct each_host each_host;
 	struct each_host_tag host_tag;
@@ -324,7 +326,7 @@ program_make(struct program *p, int argc, char **argv)
 	if (err == 0)
 		err = results_open(&p->options, &p->results);
 	if (err == 0)
-		err = machines_new(&p->options, &p->machines);
+		err = machines_new(&p->options, p->slurm, &p->machines);
 	if (err == 0)
 		err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
@@ -379,6 +381,7 @@ program_free(struct program *p, int status)
 	knee_template_free(p->command);
 	inputs_free(p->inputs);
 	machines_free(p->machines);
+	slurm_close(p->slurm);
 	plugin_done(&p->plugin);
 	options_done(&p->options);
 	return status;
@@ -471,9 +474,15 @@ main(int argc, char **argv)
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
+	err = executor(&p.options) != KNEE_EXEC_DRY ? slurm_open(&p.options, &p.slurm) : 0;
+	if (err < 0) {
+		options_done(&p.options);
+		return EXIT_TROUBLE;
+	}
 	err = keeper_start(executor(&p.options) == KNEE_EXEC_THREAD ? crash_hint : NULL);
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
+		slurm_close(p.slurm);
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
@@ -485,6 +494,8 @@ main(int argc, char **argv)
 		err = knee_run(p.knee);
 		gone = err == -EPIPE;
 		status = program_status(&p, err);
+		if (status == EXIT_TROUBLE)
+			slurm_say_unfinished(p.slurm, &p.options);
 	}
 	alone = p.signals.keeper_died;
 	status = program_free(&p, status);
