@@ -25,6 +25,7 @@ struct kn_errand {
 	char *path, *name; /* in the same allocation */
 	uint32_t index;
 	unsigned flags;
+	bool begun;
 };
 
 int
@@ -340,7 +341,8 @@ kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room)
 			return 0;
 		if (d->walk != NULL) {
 			r = walk_next(d, d->first);
-		} else {
+		} else if (!d->first->begun) {
+			d->first->begun = true;
 			r = errand_begin(d, d->first);
 			if (r == 0 && d->walk != NULL)
 				continue;
