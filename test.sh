@@ -17,7 +17,9 @@ if [ "${1-}" = --all ]; then
 fi
 
 setup_install gcc g++ libc6-dev libsqlite3-dev libxxhash-dev pkgconf meson ninja-build python3 gzip mount parallel \
-	libcurl4-openssl-dev libssl-dev curl nginx-light libavro-dev zlib1g-dev libglib2.0-dev
+	libcurl4-openssl-dev libssl-dev curl nginx-light libavro-dev zlib1g-dev libglib2.0-dev libxxhash-dev \
+	openssh-server openssh-client slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge iproute2 \
+	procps rsync util-linux
 setup_command npm nodejs npm
 if [ -n "$more" ]; then
 	setup_install clang clang-format clang-tidy cppcheck shellcheck mandoc valgrind

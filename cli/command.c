@@ -7,37 +7,6 @@
 
 #define MESSAGE_BYTES 1024
 
-const char *
-command_shell(void)
-{
-	static const char *const known[] = {
-		"sh",
-		"dash",
-		"bash",
-		"zsh",
-		"ksh",
-		"ksh93",
-		"mksh",
-		"ash",
-		"yash",
-		"busybox",
-		NULL,
-	};
-	const char *shell = getenv("PARALLEL_SHELL");
-	const char *name;
-
-	if (shell != NULL && shell[0] == '/')
-		return shell;
-	shell = getenv("SHELL");
-	if (shell == NULL || shell[0] != '/' || access(shell, X_OK) != 0)
-		return "/bin/sh";
-	name = strrchr(shell, '/') + 1;
-	for (size_t i = 0; known[i] != NULL; i++)
-		if (strcmp(name, known[i]) == 0)
-			return shell;
-	return "/bin/sh";
-}
-
 static unsigned
 template_flags(const struct cli_options *o)
 {
@@ -59,21 +28,27 @@ template_flags(const struct cli_options *o)
 	return flags;
 }
 
+/* How words are read; names may be asked of in. */
+static int
+template_options(
+    const struct cli_options *o, struct inputs *in, unsigned flags, struct knee_template_options *ret)
+{
+	*ret = (struct knee_template_options){
+		.flags = flags, .replacement = o->replacement, .parens = o->parens
+	};
+	return o->header ? inputs_header(in, &ret->names, &ret->nnames) : 0;
+}
+
 static int
 template_make(const struct cli_options *o, struct inputs *in, const char *const *words, size_t nwords,
     unsigned flags, struct knee_template **ret)
 {
-	struct knee_template_options t = {
-		.flags = flags, .replacement = o->replacement, .parens = o->parens
-	};
+	struct knee_template_options t;
 	char message[MESSAGE_BYTES] = "";
-	int err;
+	int err = template_options(o, in, flags, &t);
 
-	if (o->header) {
-		err = inputs_header(in, &t.names, &t.nnames);
-		if (err < 0)
-			return err;
-	}
+	if (err < 0)
+		return err;
 	err = knee_template_new(words, nwords, &t, ret, message, sizeof(message));
 	return err < 0 ? say_error(-err, "%s", message[0] ? message : strerror(-err)) : 0;
 }
@@ -86,19 +61,32 @@ command_text_template(
 }
 
 int
+command_words(const struct cli_options *o, struct inputs *in, const char *const **words, size_t *nwords,
+    struct knee_template_options *how)
+{
+	static const char *const only_input[] = { "{}" };
+
+	/* A plugin's words are its own: its tasks are the inputs. */
+	*nwords = o->plugin != NULL ? 0 : o->ncommand;
+	*words = (const char *const *)o->command;
+	if (*nwords == 0) {
+		*words = o->replacement != NULL ? &o->replacement : only_input;
+		*nwords = 1;
+	}
+	return template_options(o, in, template_flags(o), how);
+}
+
+int
 command_templates(const struct cli_options *o, struct inputs *in, struct knee_template **command,
     struct knee_template **tag)
 {
-	static const char *const only_input[] = { "{}" };
-	/* A plugin's words are its own: its tasks are the inputs. */
-	size_t nwords = o->plugin != NULL ? 0 : o->ncommand;
-	const char *const *words = nwords > 0 ? (const char *const *)o->command : only_input;
-	const char *const only_replacement[] = { o->replacement };
-	int err;
+	const char *const *words;
+	size_t nwords;
+	struct knee_template_options how;
+	int err = command_words(o, in, &words, &nwords, &how);
 
-	if (nwords == 0 && o->replacement != NULL)
-		words = only_replacement;
-	err = template_make(o, in, words, nwords > 0 ? nwords : 1, template_flags(o), command);
+	if (err == 0)
+		err = template_make(o, in, words, nwords, how.flags, command);
 	if (err == 0 && o->tagstring != NULL && tag != NULL)
 		err = command_text_template(o, in, o->tagstring, tag);
 	return err;

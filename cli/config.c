@@ -21,13 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The words of one line; both arrays live as long as this. */
-struct line_words {
-	char *text;   /* borrowed from the options, NUL after each word */
-	char **words; /* owned, pointers into text */
-	size_t n;
-};
-
 /* Move a quoted part from *at to *to. False when the quote does not end. */
 static bool
 quoted_take(const char **at, const char *end, char **to)
@@ -60,9 +53,8 @@ word_take(const char **at, const char *end, char **to)
 	return true;
 }
 
-/* Split size bytes at line. -EINVAL: a quote without end; -ENOMEM. */
-static int
-words_split(struct cli_options *o, const char *line, size_t size, struct line_words *ret)
+int
+config_words(struct cli_options *o, const char *line, size_t size, struct line_words *ret)
 {
 	const char *end = line + size;
 	char *to;
@@ -94,7 +86,7 @@ line_read(struct options_state *s, const char *line, size_t size)
 {
 	struct line_words words;
 	size_t used;
-	int err = words_split(s->o, line, size, &words);
+	int err = config_words(s->o, line, size, &words);
 
 	if (err == -EINVAL)
 		return say_error(EINVAL, "%sa quote without end", s->where);

@@ -13,17 +13,20 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "cli.h"
 #include "command.h"
 #include "gate.h"
 #include "keeper.h"
 #include "keys.h"
 #include "log.h"
+#include "machines.h"
 #include "plugin.h"
 #include "profile.h"
 #include "reader_gone.h"
 #include "sem.h"
 #include "signals.h"
+#include "slurm.h"
 #include "worker.h"
 
 #define MESSAGE_BYTES 1024
@@ -36,6 +39,10 @@ extern char **environ;
 struct program {
 	struct cli_options options;
 	struct plugin plugin; /* {0} without --plugin */
+	struct slurm *slurm;       /* NULL without --on */
+	struct machines *machines; /* NULL: this one alone */
+	struct each_host each_host;
+	struct each_host_tag host_tag;
 	struct inputs *inputs;
 	struct knee_template *command, *tag;
 	struct batch *batch;
@@ -116,6 +123,18 @@ confirm(void *self, const char *command)
 	return answer[0] == 'y' || answer[0] == 'Y';
 }
 
+/* Of --onall the tag is the machine. */
+static struct knee_sink
+printing_sink(struct program *p)
+{
+	struct knee_sink sink = text_sink(p->text);
+
+	if (!p->options.host_tag)
+		return sink;
+	p->host_tag.machines = p->machines;
+	return each_host_tag_sink(&p->host_tag, &sink);
+}
+
 static int
 sinks_make(struct program *p, size_t *n)
 {
@@ -144,7 +163,7 @@ sinks_make(struct program *p, size_t *n)
 	if (p->results != NULL)
 		p->sinks[(*n)++] = results_sink(p->results);
 	if (p->results == NULL || o->order == KNEE_ORDER_LINES)
-		p->sinks[(*n)++] = text_sink(p->text);
+		p->sinks[(*n)++] = printing_sink(p);
 	else if (o->plugin != NULL)
 		p->sinks[(*n)++] = text_sink_whole(p->text);
 	if (p->explain != NULL)
@@ -175,7 +194,7 @@ limits_make(struct program *p)
 	int err = 0;
 
 	/* A fixed number teaches nothing. */
-	if (!dry && o->limit == 0 && !o->no_memory)
+	if (!dry && o->limit == 0 && !o->no_memory && p->machines == NULL)
 		err = learnt_path(&p->learnt);
 	if (err == 0 && !dry && o->limit_command != NULL)
 		err = gate_new(o->limit_command, command_shell(), &p->gate);
@@ -187,6 +206,8 @@ executor(const struct cli_options *o)
 {
 	if (o->dry_run || o->shellquote)
 		return KNEE_EXEC_DRY;
+	if (machines_wanted(o))
+		return KNEE_EXEC_AGENT;
 	if (o->worker != NULL || o->isolate)
 		return KNEE_EXEC_WORKER;
 	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
@@ -243,6 +264,8 @@ engine_options(struct program *p, size_t nsinks)
 		worker_options(o, &k);
 	if (o->plugin != NULL && !o->dry_run)
 		plugin_options(&p->plugin, o->isolate, &k);
+	if (o->each_host)
+		k.source = each_host_source(&p->each_host, &k.source, machines_count(p->machines));
 	if (p->joblog != NULL)
 		k.source = joblog_source(p->joblog, &k.source);
 	if (p->journal != NULL)
@@ -257,6 +280,7 @@ engine_options(struct program *p, size_t nsinks)
 		k.prefix = p->prefix;
 		k.nprefix = 3;
 	}
+	machines_options(p->machines, &k);
 	return k;
 }
 
@@ -302,9 +326,13 @@ program_make(struct program *p, int argc, char **argv)
 	if (err == 0)
 		err = results_open(&p->options, &p->results);
 	if (err == 0)
+		err = machines_new(&p->options, p->slurm, &p->machines);
+	if (err == 0)
 		err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
 		err = command_templates(&p->options, p->inputs, &p->command, &p->tag);
+	if (err == 0)
+		err = machines_command(p->machines, p->inputs);
 	if (err == 0)
 		err = batch_new(&p->options, p->inputs, p->command, &p->batch);
 	if (err == 0)
@@ -352,6 +380,8 @@ program_free(struct program *p, int status)
 	knee_template_free(p->tag);
 	knee_template_free(p->command);
 	inputs_free(p->inputs);
+	machines_free(p->machines);
+	slurm_close(p->slurm);
 	plugin_done(&p->plugin);
 	options_done(&p->options);
 	return status;
@@ -422,6 +452,8 @@ main(int argc, char **argv)
 		return profile_main(argc, argv);
 	if (wants("plugin-host", argc, argv))
 		return plugin_host_main(argc, argv);
+	if (wants("agent", argc, argv))
+		return agent_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
@@ -433,6 +465,8 @@ main(int argc, char **argv)
 	if (err == 0)
 		err = worker_check(&p.options);
 	if (err == 0)
+		err = machines_check(&p.options);
+	if (err == 0)
 		err = plugin_check(&p.options);
 	if (err == 0)
 		err = journal_check(&p.options);
@@ -440,9 +474,15 @@ main(int argc, char **argv)
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
+	err = executor(&p.options) != KNEE_EXEC_DRY ? slurm_open(&p.options, &p.slurm) : 0;
+	if (err < 0) {
+		options_done(&p.options);
+		return EXIT_TROUBLE;
+	}
 	err = keeper_start(executor(&p.options) == KNEE_EXEC_THREAD ? crash_hint : NULL);
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
+		slurm_close(p.slurm);
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
@@ -454,6 +494,8 @@ main(int argc, char **argv)
 		err = knee_run(p.knee);
 		gone = err == -EPIPE;
 		status = program_status(&p, err);
+		if (status == EXIT_TROUBLE)
+			slurm_say_unfinished(p.slurm, &p.options);
 	}
 	alone = p.signals.keeper_died;
 	status = program_free(&p, status);

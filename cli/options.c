@@ -45,6 +45,12 @@ options_done(struct cli_options *o)
 	free(o->inputs);
 	free(o->term_seq);
 	free(o->busy_exits);
+	free(o->logins.texts);
+	free(o->login_files.texts);
+	free(o->env.texts);
+	free(o->transfers.texts);
+	free(o->returns.texts);
+	free(o->basefiles.texts);
 	*o = (struct cli_options){ 0 };
 }
 
@@ -192,10 +198,12 @@ static enum knee_order
 order(const struct options_state *s)
 {
 	bool keep = s->keep == KEEP_YES;
+	bool machines = s->o->logins.n > 0 || s->o->login_files.n > 0 || s->o->on != NULL;
 
 	switch (s->grouping) {
 	case GROUPING_NONE:
-		return KNEE_ORDER_NONE;
+		/* What other machines print passes through knee. */
+		return machines ? KNEE_ORDER_PIECES : KNEE_ORDER_NONE;
 	case GROUPING_LINES:
 		return keep ? KNEE_ORDER_INPUT : KNEE_ORDER_LINES;
 	case GROUPING_TASKS:
@@ -216,7 +224,8 @@ settle(struct options_state *s)
 	o->order = order(s);
 	if (o->group_auto && o->batch == BATCH_ARGS)
 		o->batch = BATCH_XARGS;
-	if (s->tag && o->tagstring == NULL)
+	o->host_tag = s->tag && o->each_host;
+	if (s->tag && o->tagstring == NULL && !o->each_host)
 		o->tagstring = o->replacement ? o->replacement : "{}";
 	if (o->colsep && !s->trim_set)
 		o->trim = TRIM_BOTH;
@@ -318,6 +327,9 @@ read_all(struct options_state *s, char *const *words, size_t nwords, enum option
 		err = options_scan(s, words, nwords, &used);
 	if (err == 0)
 		err = options_inputs(s, words + used, nwords - used);
+	if (err < 0)
+		return err;
+	err = options_machines_settle(s);
 	if (err < 0)
 		return err;
 	settle(s);

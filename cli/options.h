@@ -41,6 +41,12 @@ enum batch_mode {
 
 enum when { WHEN_AUTO, WHEN_ALWAYS, WHEN_NEVER };
 
+/* Texts in the order in which they were given. */
+struct options_list {
+	const char **texts;         /* owned; what they point to is not */
+	size_t n;
+};
+
 struct cli_options {
 	const char *face;           /* "knee" or "parallel": message prefix, the default order */
 
@@ -132,6 +138,22 @@ struct cli_options {
 	int json_fd;                /* --json[=FD]: events go there; -1: nowhere */
 
 	const char *slot_var;
+
+	/* machines */
+	struct options_list logins; /* -S: each what logins_add() reads */
+	struct options_list login_files;    /* --slf */
+	const char *on;             /* --on: "slurm[:ARGUMENTS]", or NULL */
+	bool each_host;             /* --onall, --nonall: every task on every machine; --nonall: o->no_args too */
+	bool host_tag;              /* and --tag: the tag is its name */
+	const char *ssh;            /* --ssh, or NULL */
+	struct options_list env;    /* --env: names of variables */
+	const char *workdir;        /* --wd, or NULL */
+	int64_t host_timeout_ns;    /* --host-timeout; 0: the engine's own */
+	bool speculate;
+	struct options_list transfers, returns, basefiles;  /* --transferfile, --return, --basefile: templates of
+	                               paths, of basefiles just paths */
+	bool cleanup;
+	const char *jobs;           /* what -j said, where it depends on the cores of a machine; or NULL */
 
 	struct options_text *texts; /* owned: strings that are neither argv's nor the environment's */
 };

@@ -175,6 +175,40 @@ static const struct option options[] = {
 	{ "json", "", "[FD]", "events as JSON lines on descriptor FD, or stderr", OPTION_LOG,
 	    .set = options_set_json },
 
+	{ "S sshlogin", "", "LOGINS", "run on web1,4/me@web[2-9]; : is this machine", OPTION_MACHINES,
+	    .set = options_set_list, AT(logins), .to = 1 },
+	{ "slf sshloginfile", "", "FILE", "logins are the lines of FILE; .. your usual ones", OPTION_MACHINES,
+	    .set = options_set_list, AT(login_files), .to = 1 },
+	{ "on", "", "HOW", "run on the nodes of a job: slurm, slurm:ARGUMENTS", OPTION_MACHINES,
+	    .set = options_set_on },
+	{ "onall", "", NULL, "run each task on every machine", OPTION_MACHINES, .set = options_set_flag,
+	    AT(each_host) },
+	{ "nonall", "", NULL, "run the command once on every machine; no inputs", OPTION_MACHINES,
+	    .set = options_set_nonall },
+	{ "ssh", "", "COMMAND", "log in by COMMAND, not ssh", OPTION_MACHINES, .set = options_set_text,
+	    AT(ssh), .to = 1 },
+	{ "env", "", "NAME", "give the variable NAME to tasks there, too", OPTION_MACHINES,
+	    .set = options_set_env, AT(env) },
+	{ "wd workdir", "work-dir", "DIR", "tasks there run in DIR; ... a new one; . as here", OPTION_MACHINES,
+	    .set = options_set_text, AT(workdir), .to = 1 },
+	{ "transferfile", "transfer-file transfer-files tf", "PATH", "copy PATH, such as {}, there first",
+	    OPTION_MACHINES, .set = options_set_list, AT(transfers), .to = 1 },
+	{ "transfer", "", NULL, "as --transferfile {}", OPTION_MACHINES, .set = options_set_transfer },
+	{ "return", "", "PATH", "copy PATH, such as {.}.out, back afterwards", OPTION_MACHINES,
+	    .set = options_set_list, AT(returns), .to = 1 },
+	{ "cleanup", "", NULL, "remove there what was copied", OPTION_MACHINES, .set = options_set_flag,
+	    AT(cleanup) },
+	{ "trc", "", "PATH", "as --transfer --return PATH --cleanup", OPTION_MACHINES,
+	    .set = options_set_trc },
+	{ "basefile", "bf", "PATH", "copy PATH to each machine once", OPTION_MACHINES,
+	    .set = options_set_list, AT(basefiles), .to = 1 },
+	{ "host-timeout", "", "TIME", "a machine silent for so long is lost; 20 s", OPTION_MACHINES,
+	    .set = options_set_host_timeout },
+	{ "speculate", "", NULL, "at the end run copies of the slowest elsewhere", OPTION_MACHINES,
+	    .set = options_set_flag, AT(speculate) },
+	{ "filter-hosts", "filter-host", NULL, "accepted: who does not answer is left out anyway",
+	    OPTION_MACHINES, .set = options_set_nothing },
+
 	{ "h help", "", NULL, "print this", OPTION_OTHER, .set = options_set_show, .to = SHOW_HELP },
 	{ "V version", "", NULL, "print the version", OPTION_OTHER, .set = options_set_show,
 	    .to = SHOW_VERSION },
@@ -192,9 +226,7 @@ static const struct option options[] = {
 static const char later[] =
     "plus pipe spreadstdin pipe-part block block-size recstart recend regexp regex "
     "remove-rec-sep rrs cat fifo round-robin round tee compress "
-    "combine sshlogin S sshloginfile slf on hosts transfer-file transfer-files "
-    "tf transfer return cleanup trc basefile bf work-dir wd env onall nonall filter-hosts "
-    "filter-host semaphore semaphore-name id semaphore-timeout st fg bg wait "
+    "combine hosts semaphore semaphore-name id semaphore-timeout st fg bg wait "
     "profile J";
 
 /* GNU parallel has these, or had them once. */
@@ -204,7 +236,7 @@ static const char lacking[] =
     "seqreplace slotreplace ssh-delay max-line-length-allowed number-of-cpus number-of-sockets "
     "number-of-cores number-of-threads use-sockets-instead-of-threads "
     "use-cores-instead-of-threads use-cpus-instead-of-cores ctag ctag-string color-failed "
-    "colour-failed color-fail colour-fail cf controlmaster M ssh template tmpl ctrl-c no-ctrl-c "
+    "colour-failed color-fail colour-fail cf controlmaster M template tmpl ctrl-c no-ctrl-c "
     "rsync-opts use-compress-program compress-program use-decompress-program "
     "decompress-program open-tty o tty total-jobs total record-env session plain tollef "
     "linkinputsource xapplyinputsource min-version csv shebang hashbang shebang-wrap bug "
@@ -231,6 +263,7 @@ options_group_name(enum option_group group)
 		[OPTION_OUTPUT] = "Output",
 		[OPTION_FAILURE] = "Failure",
 		[OPTION_LOG] = "The log, and going on from it",
+		[OPTION_MACHINES] = "Machines",
 		[OPTION_OTHER] = "Other",
 	};
 	_Static_assert(sizeof(names) / sizeof(*names) == OPTION_GROUPS, "a name for each group");

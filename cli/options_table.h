@@ -29,6 +29,7 @@ enum option_group {
 	OPTION_OUTPUT,
 	OPTION_FAILURE,
 	OPTION_LOG,
+	OPTION_MACHINES,
 	OPTION_OTHER,
 	OPTION_GROUPS
 };
@@ -53,7 +54,7 @@ struct option {
 	const char *help;
 	enum option_group group;
 	options_setter *set;
-	size_t at; /* for options_set_flag and _text: offset in struct cli_options */
+	size_t at; /* for options_set_flag, _text and _list: offset in struct cli_options */
 	int to;    /* for setters that serve several options */
 };
 
@@ -99,6 +100,7 @@ struct options_state {
 	bool link;
 	bool tag;
 	bool trim_set;
+	bool nonall;
 	bool context;       /* -X or -N was given */
 	bool context_lines; /* -L was given */
 	enum options_grouping grouping;
@@ -123,6 +125,15 @@ int options_scan(struct options_state *s, char *const *words, size_t nwords, siz
 
 /* The files and the variable, in the order in which they count. */
 int config_read(struct options_state *s);
+
+/* The words of one line; both arrays live as long as this. */
+struct line_words {
+	char *text;                 /* borrowed from the options, NUL after each word */
+	char **words;               /* owned, pointers into text */
+	size_t n;
+};
+/* Split size bytes at line as a shell does, without expanding. -EINVAL: a quote without end; -ENOMEM. */
+int config_words(struct cli_options *o, const char *line, size_t size, struct line_words *ret);
 
 /* The first line of a regular file, without blanks around it, NUL-terminated. -errno; -EINVAL: it is
  * no regular file, or the line is longer than size. */
@@ -149,6 +160,13 @@ options_setter options_set_group, options_set_grouping, options_set_keep, option
 options_setter options_set_color, options_set_progress, options_set_silent, options_set_tmpdir;
 options_setter options_set_halt, options_set_retries, options_set_timeout, options_set_term_seq;
 options_setter options_set_resume, options_set_json, options_set_framing;
+options_setter options_set_list, options_set_transfer, options_set_trc, options_set_env, options_set_on;
+options_setter options_set_nonall, options_set_host_timeout;
+
+/* ---- options_machines.c: what those about machines do --------------------- */
+
+/* What they mean for others; after all have been read, and the inputs. 0, or -errno after say(). */
+int options_machines_settle(struct options_state *s);
 
 /* ---- options_value.c ----------------------------------------------------- */
 

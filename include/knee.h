@@ -361,7 +361,8 @@ struct knee_options {
 	const char *const *plugin_argv;
 	struct knee_async async;    /* KNEE_EXEC_ASYNC */
 	const struct knee_machines *machines;       /* KNEE_EXEC_AGENT */
-	/* What {#}, {%} and the environment say of a task, from its input's data; NULL: as it is counted here. */
+	/* What {#}, {%} and the environment say of a task, from its input's data; NULL: as it is counted here. With it
+	 * environ_base says PARALLEL_SSHHOST, too. */
 	void (*numbers)(void *input_data, uint64_t *seq, unsigned *slot);
 	enum knee_order order;
 	unsigned limit;             /* tasks at once; 0: found by measuring, for each kind of work;

@@ -295,7 +295,8 @@ span_take(struct knee_journal *j, uint64_t out, uint64_t err)
 		struct kn_journal_place *p = &j->place[i];
 		int64_t bytes = (int64_t)(told[i] - j->told[i]);
 
-		if (p->fd >= 0 && bytes > 0 && j->order != KNEE_ORDER_LINES) {
+		if (p->fd >= 0 && bytes > 0 && j->order != KNEE_ORDER_LINES &&
+		    j->order != KNEE_ORDER_PIECES) {
 			span.n[2 * i] = p->base + (int64_t)j->told[i];
 			span.n[2 * i + 1] = bytes;
 		}

@@ -390,7 +390,7 @@ places_check(struct knee_journal *j, sqlite3 *db, const struct knee_journal_opti
 				.born_ns = n[2],
 				.tail = n[3],
 				.open = n[4] != 0,
-				.lines = n[5] == KNEE_ORDER_LINES,
+				.lines = n[5] == KNEE_ORDER_LINES || n[5] == KNEE_ORDER_PIECES,
 				.rebooted =
 				    boot[0] != '\0' && j->boot[0] != '\0' && strcmp(boot, j->boot) != 0 });
 		free(boot);

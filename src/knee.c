@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 
 #include "exec/async.h"
+#include "exec/command.h"
 #include "explain.h"
 #include "run.h"
 #include "sys/machine.h"
@@ -60,6 +61,9 @@ executor_wrong(const struct knee_options *o)
 		return o->plugin->abi != KNEE_PLUGIN_ABI ? "options.plugin is of another version" : NULL;
 	case KNEE_EXEC_ASYNC:
 		return o->async.start == NULL ? "options.async.start is not set" : NULL;
+	case KNEE_EXEC_AGENT:
+		return o->machines == NULL || o->machines->nhosts == 0 ? "options.machines has no machine" :
+									 NULL;
 	}
 	return "options.executor is none";
 }
@@ -71,6 +75,8 @@ options_wrong(const struct knee_options *o)
 
 	if (wrong != NULL)
 		return wrong;
+	if ((unsigned)o->order > KNEE_ORDER_PIECES)
+		return "options.order is none";
 	if (o->limit_max > 0 && o->limit_min > o->limit_max)
 		return "options.limit_min is above options.limit_max";
 	if (o->timeout_ns < 0 || o->timeout_frac < 0 || o->delay_ns < 0)
@@ -222,6 +228,16 @@ knee_signal(knee *k, int sig)
 			k->exec.ops->signal(&k->exec, t, sig);
 }
 
+int
+knee_task_signal(knee *k, uint64_t seq, int sig)
+{
+	int err = kn_run_task_signal(k, seq, sig);
+
+	/* What gets its result by it may be all that was waited for. */
+	(void)kn_run_arm(k, true);
+	return err;
+}
+
 void
 knee_stood_still(knee *k, int64_t ns)
 {
@@ -288,11 +304,12 @@ static void
 each_running(
     knee *k, const struct kn_task *t, void (*fn)(void *self, uint64_t seq, const char *command), void *self)
 {
+	const struct kn_fill f = kn_command_fill(&k->options, t);
 	char *text = NULL;
 
 	if (t->command == NULL)
-		(void)knee_template_expand(k->options.command, t->args, t->nargs, t->seq, t->slot, &text);
-	fn(self, t->seq, t->command != NULL ? t->command : text != NULL ? text : "");
+		(void)knee_template_expand(k->options.command, f.args, f.nargs, f.seq, f.slot, &text);
+	fn(self, f.seq, t->command != NULL ? t->command : text != NULL ? text : "");
 	free(text);
 }
 
@@ -301,6 +318,12 @@ knee_each_running(knee *k, void (*fn)(void *self, uint64_t seq, const char *comm
 {
 	for (struct kn_task *t = k->sched.running.first; t != NULL; t = t->next)
 		each_running(k, t, fn, self);
+}
+
+int
+knee_get_host(const knee *k, size_t i, struct knee_host_stats *ret)
+{
+	return k->options.executor == KNEE_EXEC_AGENT ? kn_agent_host(&k->exec, i, ret) : 0;
 }
 
 void

@@ -558,7 +558,8 @@ print_ended(struct kn_merge *m, struct kn_task *t, bool *done)
 	/* What was cut short before its turn came is not shown. */
 	if (t->result.outcome == KNEE_CANCELLED && m->resumable && m->order == KNEE_ORDER_INPUT)
 		m->mute = true;
-	if (m->mute || (t->result.outcome == KNEE_CANCELLED && !t->printing)) {
+	if (m->mute ||
+	    (t->result.outcome == KNEE_CANCELLED && !t->printing && m->order != KNEE_ORDER_PIECES)) {
 		held_drop(m, t);
 		*done = true;
 		return 0;
@@ -605,7 +606,7 @@ head_print(struct kn_merge *m, bool *more)
 		err = print_ended(m, t, more);
 		if (err == 0 && *more)
 			task_printed(m, t);
-	} else if (!m->mute && !m->whole && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
+	} else if (!m->mute && !m->whole && !m->late && (t->state == KN_RUNNING || t->state == KN_ENDING) &&
 	    !kn_sched_may_retry(m->sched, t)) {
 		err = print_start(m, t);
 		if (err == 0 && (t->held[0].mem.len > 0 || t->held[0].nextents > 0))
@@ -624,6 +625,41 @@ passes(const struct kn_merge *m, const struct kn_task *t)
 {
 	return m->order == KNEE_ORDER_INPUT && t->seq == m->head && t->printing && !m->slow && !m->mute &&
 	    t->held[0].mem.len == 0 && t->held[0].nextents == 0;
+}
+
+/* Print what is held of a task that runs: the beginning of a line, or of pieces. The sinks take it even when
+ * they are slow: a line is never interrupted. */
+static int
+line_print(struct kn_merge *m, struct kn_task *t, struct kn_held *h)
+{
+	bool slow = false, done = false;
+	int err = 0;
+
+	while (err == 0 && !done) {
+		err = held_print(m, t, h, &done);
+		slow = slow || m->slow;
+		m->slow = false;
+	}
+	m->slow = slow;
+	return err;
+}
+
+/* KNEE_ORDER_PIECES: what was held of tasks that run, while the sinks were slow. */
+static int
+pieces_print(struct kn_merge *m)
+{
+	struct kn_task *t = m->sched->running.first;
+	int err = 0;
+
+	for (; t != NULL && err == 0 && !m->slow; t = t->next) {
+		if ((t->held[0].mem.len == 0 && t->held[0].nextents == 0) || kn_sched_may_retry(m->sched, t))
+			continue;
+		err = print_start(m, t);
+		if (err == 0)
+			err = line_print(m, t, &t->held[0]);
+	}
+	m->pieces_held = t != NULL;
+	return err;
 }
 
 int
@@ -647,7 +683,7 @@ kn_merge_pump(struct kn_merge *m)
 			task_printed(m, t);
 		}
 	}
-	return err;
+	return err == 0 && m->pieces_held && !m->slow ? pieces_print(m) : err;
 }
 
 /* ---- what tasks do -------------------------------------------------------- */
@@ -667,23 +703,6 @@ hold(struct kn_merge *m, struct kn_task *t, struct kn_held *h, enum knee_stream 
 	if (m->memory <= m->memory_max)
 		return 0;
 	return m->order == KNEE_ORDER_INPUT ? memory_shrink(m) : held_spill(m, t, h);
-}
-
-/* Print the beginning of a line that was held. The sinks take it even when they are slow: a
- * line is never interrupted. */
-static int
-line_print(struct kn_merge *m, struct kn_task *t, struct kn_held *h)
-{
-	bool slow = false, done = false;
-	int err = 0;
-
-	while (err == 0 && !done) {
-		err = held_print(m, t, h, &done);
-		slow = slow || m->slow;
-		m->slow = false;
-	}
-	m->slow = slow;
-	return err;
 }
 
 /* Lines: what ends in a newline passes, the rest is held. */
@@ -706,11 +725,30 @@ output_lines(struct kn_merge *m, struct kn_task *t, enum knee_stream stream, con
 	return err < 0 ? err : hold(m, t, h, stream, data + whole, n - whole);
 }
 
+/* Pieces: all passes when it may, behind what could not. */
+static int
+output_pieces(struct kn_merge *m, struct kn_task *t, enum knee_stream stream, const char *data, size_t n)
+{
+	struct kn_held *h = &t->held[0];
+	int err;
+
+	if (m->slow || kn_sched_may_retry(m->sched, t)) {
+		m->pieces_held = true;
+		return hold(m, t, h, stream, data, n);
+	}
+	err = print_start(m, t);
+	if (err == 0)
+		err = line_print(m, t, h);
+	return err < 0 ? err : print_data(m, t, stream, data, n);
+}
+
 int
 kn_merge_output(struct kn_merge *m, struct kn_task *t, enum knee_stream stream, const char *data, size_t n)
 {
 	if (m->order == KNEE_ORDER_LINES)
 		return output_lines(m, t, stream, data, n);
+	if (m->order == KNEE_ORDER_PIECES)
+		return output_pieces(m, t, stream, data, n);
 	if (passes(m, t))
 		return print_data(m, t, stream, data, n);
 	return hold(m, t, &t->held[0], stream, data, n);

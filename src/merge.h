@@ -5,6 +5,8 @@
  *	KNEE_ORDER_INPUT  the first unfinished task passes through as it comes, the others are held
  *	KNEE_ORDER_DONE   all are held until they end, then printed whole
  *	KNEE_ORDER_LINES  whole lines pass through, the beginning of a line is held
+ *	KNEE_ORDER_PIECES all passes through as it comes, and is held only while the sinks are slow; every
+ *	                  result passes, in the order of ending
  *	KNEE_ORDER_NONE   there is no output to hold; results pass through
  *
  * A task that failed may get another attempt, and only the last attempt's output counts:
@@ -64,6 +66,8 @@ struct kn_merge {
 
 	struct kn_cursor cursor;        /* of the task that is being printed */
 	bool slow;                      /* the last emit said -EAGAIN */
+	bool late;                      /* in INPUT: pass nothing of a task through before its result */
+	bool pieces_held;               /* PIECES: something of a task that runs may be held */
 	bool whole;                     /* pass nothing through; a task's stdout, then its stderr; not LINES */
 	bool resumable;                 /* print nothing behind what was cut short */
 	bool mute;                      /* ... that has come */

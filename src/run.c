@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/template.h"
+#include "exec/command.h"
 #include "explain.h"
 #include "sys/machine.h"
 
@@ -60,16 +61,23 @@ int
 kn_run_texts(struct knee *k, struct kn_task *t)
 {
 	const struct knee_options *o = &k->options;
+	const struct kn_fill f = kn_command_fill(o, t);
 
 	free(t->command);
 	free(t->tag);
 	t->command = t->tag = NULL;
-	if (o->want_text &&
-	    knee_template_expand(o->command, t->args, t->nargs, t->seq, t->slot, &t->command) < 0)
+	if (o->want_text && knee_template_expand(o->command, f.args, f.nargs, f.seq, f.slot, &t->command) < 0)
 		return -ENOMEM;
-	if (o->tag != NULL && knee_template_expand(o->tag, t->args, t->nargs, t->seq, t->slot, &t->tag) < 0)
+	if (o->tag != NULL && knee_template_expand(o->tag, f.args, f.nargs, f.seq, f.slot, &t->tag) < 0)
 		return -ENOMEM;
 	return 0;
+}
+
+/* The number that people know a task by. */
+static unsigned long long
+shown_seq(const struct knee *k, const struct kn_task *t)
+{
+	return kn_command_fill(&k->options, t).seq;
 }
 
 /* kn_merge_host.printed */
@@ -113,6 +121,7 @@ whole_output(void *self, enum knee_stream stream, const char *data, size_t n)
 /* ---- what happens to tasks ------------------------------------------------ */
 
 static int step_take(struct knee *k, struct kn_task *t, struct kn_step step);
+static int task_cancel(struct knee *k, struct kn_task *t);
 static void resume(struct knee *k, struct kn_task *t);
 
 static int
@@ -294,7 +303,7 @@ step_take(struct knee *k, struct kn_task *t, struct kn_step step)
 	case KN_AGAIN:
 		kn_feed_tell(k, t->key);
 		return kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: ended to free memory; it will run again",
-		    (unsigned long long)t->seq);
+		    shown_seq(k, t));
 	case KN_FORGET:
 		kn_merge_forget(&k->merge, t);
 		return 0;
@@ -348,6 +357,8 @@ task_began(void *self, struct kn_task *t, int64_t since_ns)
 	kn_tuner_handed(k->meter.tuner, t->key, -1);
 	kn_tuner_started(k->meter.tuner, t->key, tell_ns(k, since_ns));
 	(void)kn_sinks_task(k, KNEE_EVENT_START, t);
+	if (t->unwanted)
+		(void)task_event(k, t, KN_CANCEL);
 }
 
 /* kn_exec_host.returned */
@@ -366,8 +377,11 @@ task_returned(void *self, struct kn_task *t)
 	else
 		kn_tuner_handed(k->meter.tuner, t->key, -1);
 	(void)task_event(k, t, KN_RETURN);
-	if (t->state == KN_READY)
-		kn_feed_tell(k, t->key);
+	if (t->state != KN_READY)
+		return;
+	kn_feed_tell(k, t->key);
+	if (t->unwanted)
+		(void)task_cancel(k, t);
 }
 
 /* kn_exec_host.ended */
@@ -397,9 +411,33 @@ task_note(void *self, const struct kn_task *t, const char *text)
 
 	k->noted = true;
 	if (t != NULL)
-		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: %s", (unsigned long long)t->seq, text);
+		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: %s", shown_seq(k, t), text);
 	else
 		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "%s", text);
+}
+
+/* kn_exec_host.again */
+static void
+task_again(void *self, struct kn_task *t)
+{
+	struct knee *k = self;
+
+	kn_merge_retry(&k->merge, t);
+}
+
+/* kn_exec_host.capacity */
+static void
+machines_capacity(void *self, unsigned limit, const char *machine, unsigned its_limit, const char *reason)
+{
+	struct knee *k = self;
+	const struct knee_event ev = {
+		.kind = KNEE_EVENT_LIMIT, .limit = its_limit, .host = machine, .reason = reason
+	};
+
+	kn_tuner_capacity(k->meter.tuner, limit, k->loop.now_ns);
+	k->limit = kn_tuner_limit(k->meter.tuner);
+	if (reason != NULL)
+		(void)kn_sinks_live(k, &ev);
 }
 
 /* ---- starting -------------------------------------------------------------- */
@@ -468,10 +506,95 @@ task_unstarted(struct knee *k, struct kn_task *t, enum knee_outcome outcome, int
 	t->result.error = err;
 	t->result.status = outcome == KNEE_SKIPPED ? 0 : err == -ENOENT ? 127 : 126;
 	if (outcome == KNEE_NOT_STARTED && !k->noted)
-		(void)kn_sinks_note(k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s",
-		    (unsigned long long)t->seq, strerror(-err));
+		(void)kn_sinks_note(
+		    k, KNEE_EVENT_NOTE, "task %llu: cannot be started: %s", shown_seq(k, t), strerror(-err));
 	kn_meter_ended(&k->meter, t, k->loop.now_ns);
 	return task_event(k, t, KN_EXIT);
+}
+
+/* t waits for a start that it shall not have: its RESULT is that of its last attempt, or that there was none. */
+static int
+task_cancel(struct knee *k, struct kn_task *t)
+{
+	int err;
+
+	if (t->result.attempt > 0)
+		return task_event(k, t, KN_CANCEL);
+	err = kn_sched_prepare(&k->sched, t);
+	return err < 0 ? err : task_unstarted(k, t, KNEE_CANCELLED, 0);
+}
+
+/* t is running: in a group of its own, which this reaches. */
+static void
+task_signal(struct knee *k, struct kn_task *t, int signal)
+{
+	/* Those that stop and continue are the only ones that nobody sends to end something. */
+	if (signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT)
+		t->signalled = true;
+	k->exec.ops->signal(&k->exec, t, signal);
+	if (t->suspended_ns != 0 && t->signalled)
+		resume(k, t);
+}
+
+static struct kn_task *
+list_find(const struct kn_list *l, uint64_t seq)
+{
+	struct kn_task *t = l->first;
+
+	while (t != NULL && t->seq != seq)
+		t = t->next;
+	return t;
+}
+
+/* The task with this number among those that wait to be started, be it as an input yet; NULL: none. */
+static int
+ready_find(struct knee *k, uint64_t seq, struct kn_task **ret)
+{
+	struct kn_task *t = list_find(&k->sched.ready, seq);
+	int err = 0;
+
+	if (t == NULL)
+		t = list_find(&k->sched.waiting, seq);
+	/* What was submitted, and is not read yet. */
+	while (t == NULL && k->options.source.self == &k->submit && k->seq < seq && k->err == 0 &&
+	    !kn_merge_full(&k->merge) && kn_feed_next(k) == KN_FEED_QUEUED)
+		;
+	if (t == NULL && seq <= k->seq)
+		err = kn_queue_take(&k->queue, seq, k->exec.ops->task_bytes, &t);
+	if (err == 0 && t != NULL && t->state == KN_READY && t->result.attempt == 0 &&
+	    list_find(&k->sched.ready, seq) == NULL) {
+		kn_merge_add(&k->merge, t);
+		kn_sched_add(&k->sched, t);
+		kn_feed_tell(k, t->key);
+	}
+	*ret = t;
+	return err;
+}
+
+int
+kn_run_task_signal(struct knee *k, uint64_t seq, int signal)
+{
+	struct kn_task *t = list_find(&k->sched.running, seq);
+	int err;
+
+	if (t != NULL) {
+		task_signal(k, t, signal);
+		return 0;
+	}
+	/* What has not begun cannot be stopped, and need not be. */
+	if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGCONT)
+		return -ESRCH;
+	t = list_find(&k->sched.handed, seq);
+	if (t != NULL) {
+		t->unwanted = true;
+		k->exec_next_ns = 0;
+		k->exec.ops->signal(&k->exec, t, signal);
+		return 0;
+	}
+	err = ready_find(k, seq, &t);
+	if (err < 0)
+		return err;
+	return t != NULL ? task_cancel(k, t) : -ESRCH;
 }
 
 static int
@@ -673,6 +796,20 @@ fds_free(uint64_t wanted, unsigned *max)
 		return *max / 2;
 	open = kn_machine_fds_open();
 	return *max > open + FDS_RESERVE ? *max - open - FDS_RESERVE : 0;
+}
+
+/* Where tasks run on other machines each of these finds its own number; here it is the sum of them. */
+static int
+meter_init_far(struct knee *k)
+{
+	const struct knee_options o = { .limit = 1 };
+	const struct kn_machine machine = {
+		.cores = 1, .fds_per_task = 1, .fds_free = UINT_MAX, .processes_free = UINT_MAX
+	};
+	int err = kn_meter_init(&k->meter, &o, &machine, &k->exec, k->loop.now_ns);
+
+	k->limit = 1;
+	return err;
 }
 
 static int
@@ -945,7 +1082,8 @@ turn_steps(struct knee *k, bool wait)
 	/* After the starts: an executor may end a task at once. */
 	err = k->exec.ops->tick(&k->exec, &k->exec_next_ns);
 	if (err < 0)
-		return kn_run_fail(k, err, "running tasks: %s", strerror(-err));
+		return k->exec.error[0] != '\0' ? kn_run_fail(k, err, "%s", k->exec.error) :
+						  kn_run_fail(k, err, "running tasks: %s", strerror(-err));
 	err = kn_whole_turn(k->whole, k->slow, &k->whole_next_ns);
 	return err < 0 ? kn_run_fail(k, err, "combining results: %s", strerror(-err)) : 0;
 }
@@ -993,6 +1131,7 @@ static const struct kn_exec_ops *const executors[] = {
 	[KNEE_EXEC_WORKER] = &kn_exec_worker,
 	[KNEE_EXEC_THREAD] = &kn_exec_thread,
 	[KNEE_EXEC_ASYNC] = &kn_exec_async,
+	[KNEE_EXEC_AGENT] = &kn_exec_agent,
 };
 
 int
@@ -1027,7 +1166,8 @@ kn_run_init(struct knee *k)
 	if (err < 0)
 		return err;
 	k->merge.resumable = o->resumable != 0;
-	k->merge.whole = o->whole != 0 && o->order != KNEE_ORDER_LINES;
+	k->merge.whole = o->whole != 0 && o->order != KNEE_ORDER_LINES && o->order != KNEE_ORDER_PIECES;
+	k->merge.late = o->executor == KNEE_EXEC_AGENT;
 	k->exec = (struct kn_exec){
 		.options = o,
 		.loop = &k->loop,
@@ -1036,6 +1176,8 @@ kn_run_init(struct knee *k)
 		    .output = task_output,
 		    .ended = task_ended,
 		    .note = task_note,
+		    .again = task_again,
+		    .capacity = machines_capacity,
 		    .self = k },
 	};
 	if (o->plugin != NULL)
@@ -1050,7 +1192,7 @@ kn_run_init(struct knee *k)
 		return err;
 	}
 	k->begin_ns = k->loop.now_ns;
-	return meter_init(k);
+	return o->executor == KNEE_EXEC_AGENT ? meter_init_far(k) : meter_init(k);
 }
 
 void

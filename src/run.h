@@ -101,6 +101,8 @@ void kn_run_stop(struct knee *k, enum knee_stop how);
 void kn_run_adjust(struct knee *k, int by);
 void kn_run_set_limit(struct knee *k, unsigned limit);
 int kn_run_requeue_youngest(struct knee *k);
+/* As knee_task_signal. */
+int kn_run_task_signal(struct knee *k, uint64_t seq, int signal);
 size_t kn_run_work(const struct knee *k, struct knee_work *ret, size_t max);
 
 #endif

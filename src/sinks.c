@@ -66,6 +66,7 @@ kn_sinks_task(struct knee *k, enum knee_event_kind kind, const struct kn_task *t
 		.args = t->args,
 		.nargs = t->nargs,
 		.input_data = t->data,
+		.host = t->host,
 		.part = t->part.data,
 		.part_size = kind == KNEE_EVENT_RESULT ? t->part.len : 0,
 		.read = waits ? held_read : NULL,

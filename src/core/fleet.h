@@ -11,7 +11,12 @@
  *	                  WAITING      ASIDE                    GONE
  *
  * Work goes out by credit: each machine says how much it wants to have (`want`), as much as it can soon
- * start. The next task goes where the smallest part of that is out.
+ * start. As long as there is work for all, each is kept full. When there is not, the next task goes where it is
+ * likely to end first: by how long tasks stay at a machine, and by how much of what it runs at once is out.
+ *
+ * A machine is set aside when its tasks fail and those of the others do not: see odd() in fleet.c. Until the
+ * others have shown enough to be compared with, those whose first tasks mostly failed are given nothing more,
+ * or they would eat up the list in the time that the others need for a single task.
  */
 #ifndef KN_FLEET_H
 #define KN_FLEET_H
@@ -19,6 +24,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "heap.h"
 
 #define KN_FLEET_ANY UINT32_MAX
 /* A machine is not believed when it wants more than this. */
@@ -30,7 +37,7 @@ struct kn_fleet_host {
 	enum kn_host_state state;
 	uint32_t limit, want;       /* as the machine says; want is bounded */
 	uint32_t out;               /* tasks that it has */
-	unsigned tries;             /* to connect, without being up since */
+	unsigned tries;             /* that failed, without a result or long being up since */
 	int64_t at_ns;              /* WAITING: when to try again; CONNECTING: when it has taken too long */
 	int64_t heard_ns;           /* UP: the last sign of life */
 	int64_t ping_ns;            /* UP: when to send the next PING */
@@ -38,6 +45,15 @@ struct kn_fleet_host {
 	uint64_t lost;              /* times that it was */
 	/* of fleet.c */
 	uint32_t ring, ring_prev;   /* the next and previous one with room; KN_FLEET_ANY: in no ring */
+	struct kn_heap_node due;    /* IDLE: in fleet.idle; what has a deadline: in fleet.timers */
+	int64_t up_ns;              /* since when it is UP */
+	bool served;                /* it has given a result since then */
+	bool odd;                   /* it is to be set aside */
+	bool held;                  /* it gets nothing until the others have shown more, */
+	int64_t held_ns;            /* or until then */
+	uint32_t late_done, late_failed;        /* of done, failed: lately, as all fade together */
+	double stay_ns, stayed;     /* how long its tasks were there in sum, and how many; later ones count more */
+	int64_t stay_at_ns;         /* stay_ns is up to then */
 };
 
 struct kn_fleet_rules {
@@ -57,6 +73,17 @@ struct kn_fleet {
 	uint64_t done, failed;      /* sums */
 	uint32_t first;             /* of the ring of those with room; KN_FLEET_ANY: none */
 	uint64_t random;            /* state of the jitter */
+	/* of fleet.c */
+	int64_t now_ns;             /* the latest time that it was told */
+	struct kn_heap idle;        /* those that want a connection, by since when */
+	struct kn_heap timers;
+	uint32_t alive;             /* neither GONE nor ASIDE */
+	uint32_t nheld;
+	uint64_t aside_out;         /* tasks that those aside have still */
+	/* Sums over those of whose results not more than half failed lately. */
+	uint64_t sound_done, sound_failed, sound_out, sound_limit;
+	uint64_t late_done;         /* of all */
+	bool told_gone;
 };
 
 /* 0 or -ENOMEM. seed: of the jitter of tries. */
@@ -93,7 +120,9 @@ enum kn_fleet_do {
 	KN_FLEET_SET_ASIDE,         /* its tasks fail far oftener than others': it gets no more. */
 	KN_FLEET_ALL_GONE,          /* nobody is up, and nobody will be */
 };
-/* What is due, one thing at a time; to be called until it is NOTHING; *ret_next_ns: when to ask again. */
+/* What is due, one thing at a time; to be called until it is NOTHING; *ret_next_ns: when to ask again. After CONNECT comes
+ * kn_fleet_connecting or kn_fleet_lost, after TOO_LATE and SILENT kn_fleet_lost, or the same is due again. One
+ * that is set aside keeps its tasks and its heartbeats until kn_fleet_lost. ALL_GONE comes once. */
 enum kn_fleet_do kn_fleet_due(struct kn_fleet *f, int64_t now_ns, uint32_t *ret_host, int64_t *ret_next_ns);
 
 #endif

@@ -142,6 +142,44 @@ record_head(const char *from, size_t *ret_nargs, void **ret_data)
 	return from + sizeof(*ret_data);
 }
 
+/* Where the record ends that begins here. */
+static const char *
+record_end(const char *from)
+{
+	size_t nargs;
+	void *data;
+
+	for (from = record_head(from, &nargs, &data); nargs > 0; nargs--)
+		from += strlen(from) + 1;
+	return from;
+}
+
+/* A task made of the record that begins here; NULL: no memory. */
+static struct kn_task *
+record_task(const char *record, unsigned key, size_t exec_bytes)
+{
+	const char *few[FEW_ARGS], **args = few, *at;
+	struct kn_task *t;
+	size_t nargs;
+	void *data;
+
+	at = record_head(record, &nargs, &data);
+	if (nargs > FEW_ARGS) {
+		args = malloc(nargs * sizeof(*args));
+		if (args == NULL)
+			return NULL;
+	}
+	for (size_t i = 0; i < nargs; i++, at += strlen(at) + 1)
+		args[i] = at;
+	t = kn_task_new(record_seq(record),
+	    &(struct knee_input){ .args = args, .nargs = nargs, .data = data }, exec_bytes);
+	if (args != few)
+		free(args);
+	if (t != NULL)
+		t->key = key;
+	return t;
+}
+
 /* Forget the first record of this key, whose arguments end at `end`. */
 static void
 record_drop(struct kn_queue *q, unsigned key, const char *end)
@@ -199,44 +237,80 @@ int
 kn_queue_pop(struct kn_queue *q, unsigned key, size_t exec_bytes, struct kn_task **ret)
 {
 	const struct kn_queue_chunk *c = q->keys[key].first;
-	const char *few[FEW_ARGS], **args = few, *record, *at;
 	struct kn_task *t;
-	size_t nargs;
-	void *data;
 
 	if (c == NULL) {
 		*ret = NULL;
 		return 0;
 	}
-	record = c->data + c->begin;
-	at = record_head(record, &nargs, &data);
-	if (nargs > FEW_ARGS) {
-		args = malloc(nargs * sizeof(*args));
-		if (args == NULL)
-			return -ENOMEM;
-	}
-	for (size_t i = 0; i < nargs; i++, at += strlen(at) + 1)
-		args[i] = at;
-	t = kn_task_new(record_seq(record),
-	    &(struct knee_input){ .args = args, .nargs = nargs, .data = data }, exec_bytes);
-	if (args != few)
-		free(args);
+	t = record_task(c->data + c->begin, key, exec_bytes);
 	if (t == NULL)
 		return -ENOMEM;
-	t->key = key;
-	record_drop(q, key, at);
+	record_drop(q, key, record_end(c->data + c->begin));
 	*ret = t;
 	return 0;
+}
+
+/* Forget the record at `at` in c, which comes behind prev (NULL: is the first) in the list of key. */
+static void
+record_cut(struct kn_queue *q, unsigned key, struct kn_queue_chunk *prev, struct kn_queue_chunk *c, char *at)
+{
+	const char *end = record_end(at);
+	size_t size = (size_t)(end - at);
+
+	memmove(at, end, (size_t)(c->data + c->end - end));
+	c->end -= size;
+	q->keys[key].len--;
+	q->len--;
+	if (c->begin < c->end)
+		return;
+	if (prev != NULL)
+		prev->next = c->next;
+	else
+		q->keys[key].first = c->next;
+	if (c->next == NULL)
+		q->keys[key].last = prev;
+	chunk_put(q, c);
+}
+
+/* The same for one key; 1 when it was there. */
+static int
+take_of(struct kn_queue *q, unsigned key, uint64_t seq, size_t exec_bytes, struct kn_task **ret)
+{
+	struct kn_queue_chunk *prev = NULL;
+
+	for (struct kn_queue_chunk *c = q->keys[key].first; c != NULL; prev = c, c = c->next) {
+		for (const char *at = c->data + c->begin; at < c->data + c->end; at = record_end(at)) {
+			if (record_seq(at) != seq)
+				continue;
+			*ret = record_task(at, key, exec_bytes);
+			if (*ret == NULL)
+				return -ENOMEM;
+			record_cut(q, key, prev, c, c->data + (at - c->data));
+			return 1;
+		}
+	}
+	return 0;
+}
+
+int
+kn_queue_take(struct kn_queue *q, uint64_t seq, size_t exec_bytes, struct kn_task **ret)
+{
+	int n = 0;
+
+	*ret = NULL;
+	for (unsigned key = 0; key < KN_QUEUE_KEYS && n == 0; key++)
+		if (kn_queue_head(q, key) <= seq)
+			n = take_of(q, key, seq, exec_bytes, ret);
+	return n < 0 ? n : 0;
 }
 
 uint64_t
 kn_queue_drop(struct kn_queue *q)
 {
+	const struct kn_queue_chunk *c;
 	uint64_t seq, lowest = UINT64_MAX;
 	unsigned from = 0;
-	const char *at;
-	size_t nargs;
-	void *data;
 
 	for (unsigned key = 0; key < KN_QUEUE_KEYS; key++) {
 		seq = kn_queue_head(q, key);
@@ -247,9 +321,7 @@ kn_queue_drop(struct kn_queue *q)
 	}
 	if (lowest == UINT64_MAX)
 		return 0;
-	at = q->keys[from].first->data + q->keys[from].first->begin;
-	for (at = record_head(at, &nargs, &data); nargs > 0; nargs--)
-		at += strlen(at) + 1;
-	record_drop(q, from, at);
+	c = q->keys[from].first;
+	record_drop(q, from, record_end(c->data + c->begin));
 	return lowest;
 }

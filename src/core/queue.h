@@ -35,6 +35,8 @@ uint64_t kn_queue_head(const struct kn_queue *q, unsigned key);
 /* Take that one out as a task in state KN_READY, its key set. *ret is NULL when there is none. 0 or
  * -ENOMEM: it still waits. */
 int kn_queue_pop(struct kn_queue *q, unsigned key, size_t exec_bytes, struct kn_task **ret);
+/* Take this one out, wherever it waits, the same way. It costs a walk over what waits. */
+int kn_queue_take(struct kn_queue *q, uint64_t seq, size_t exec_bytes, struct kn_task **ret);
 /* Take the lowest seq of all out and forget it; 0: there is none. */
 uint64_t kn_queue_drop(struct kn_queue *q);
 

@@ -63,8 +63,9 @@ slot_find(struct kn_sched *s, unsigned *ret)
 	uint64_t *slots;
 	size_t n;
 
-	for (size_t i = 0; i < s->nslot_words; i++) {
+	for (size_t i = s->slot_word; i < s->nslot_words; i++) {
 		if (~s->slots[i] != 0) {
+			s->slot_word = i;
 			*ret = (unsigned)(i * 64) + (unsigned)__builtin_ctzll(~s->slots[i]) + 1;
 			return 0;
 		}
@@ -90,6 +91,8 @@ static void
 slot_give(struct kn_sched *s, unsigned slot)
 {
 	s->slots[(slot - 1) / 64] &= ~((uint64_t)1 << (slot - 1) % 64);
+	if ((slot - 1) / 64 < s->slot_word)
+		s->slot_word = (slot - 1) / 64;
 }
 
 /* ---- the time-out -------------------------------------------------------- */

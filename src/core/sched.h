@@ -78,6 +78,7 @@ struct kn_sched {
 	struct kn_heap deadlines;
 	uint64_t *slots;                /* owned; a bit for each, set when taken */
 	size_t nslot_words;
+	size_t slot_word;           /* no word before it has a free one */
 	uint64_t started, done, failed, succeeded;
 	uint64_t stored, stored_failed;     /* results of an earlier run, in none of those */
 	uint64_t ready_of[KN_QUEUE_KEYS];   /* tasks in ready, of each key */

@@ -41,6 +41,8 @@ struct kn_task {
 	enum kn_reason reason;
 	unsigned slot;
 	size_t term_step;
+	bool signalled;                 /* the caller told it to end (knee_task_signal): its group goes with it */
+	bool unwanted;                  /* ... before it had begun: it is not to run */
 	struct kn_heap_node deadline;   /* of RUNNING, ENDING, WAITING */
 	int64_t started_ns;
 	struct knee_result result;
@@ -56,6 +58,7 @@ struct kn_task {
 	const char *const *args;
 	size_t nargs;
 	void *data;                     /* the caller's own; not looked at */
+	const char *host;               /* borrowed: the machine that has it or had it last; NULL: this one */
 	char *command;                  /* owned; the text, when wanted, else NULL */
 	char *tag;                      /* owned; NULL without a tag */
 

@@ -12,6 +12,16 @@
 /* The kernel takes no longer single argument (MAX_ARG_STRLEN, 32 pages). */
 #define ARG_BYTES_MAX (128 * 1024)
 
+struct kn_fill
+kn_command_fill(const struct knee_options *options, const struct kn_task *t)
+{
+	struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
+
+	if (options->numbers != NULL)
+		options->numbers(t->data, &fill.seq, &fill.slot);
+	return fill;
+}
+
 int
 kn_launcher_init(struct kn_launcher *l, const struct knee_options *options)
 {

@@ -6,6 +6,7 @@
 #ifndef KN_EXEC_COMMAND_H
 #define KN_EXEC_COMMAND_H
 
+#include "../core/task.h"
 #include "../core/template.h"
 #include "../sys/spawn.h"
 #include "environ.h"
@@ -21,6 +22,9 @@ struct kn_launcher {
 	const char **argv;          /* owned, strings borrowed */
 	size_t argv_cap;
 };
+
+/* What the command is made of for t: its numbers are the caller's, when options say so. */
+struct kn_fill kn_command_fill(const struct knee_options *options, const struct kn_task *t);
 
 /* 0 or -errno; the caller frees only after 0. */
 int kn_launcher_init(struct kn_launcher *l, const struct knee_options *options);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../core/template.h"
+#include "command.h"
 #include "exec.h"
 
 struct dry {
@@ -40,7 +41,7 @@ static int
 dry_end(struct kn_exec *e, struct kn_task *t)
 {
 	struct dry *d = e->state;
-	struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
+	const struct kn_fill fill = kn_command_fill(e->options, t);
 	int err;
 
 	d->text.len = 0;

@@ -17,6 +17,7 @@ static const char *const fixed_names[] = {
 	"PARALLEL_SSHHOST",
 	NULL,
 };
+#define HOST 3 /* of fixed_names */
 
 static bool
 names_var(const char *var, const char *name)
@@ -27,10 +28,10 @@ names_var(const char *var, const char *name)
 }
 
 static bool
-is_own(const char *var, const char *slot_var)
+is_own(const char *var, const char *slot_var, bool host)
 {
 	for (const char *const *name = fixed_names; *name != NULL; name++)
-		if (names_var(var, *name))
+		if (names_var(var, *name) && (host || name != &fixed_names[HOST]))
 			return true;
 	return slot_var != NULL && names_var(var, slot_var);
 }
@@ -52,6 +53,7 @@ kn_environ_init(struct kn_environ *e, const struct knee_options *options)
 	static const char *const none[] = { NULL };
 	const char *const *base = options->environ_base ? options->environ_base : none;
 	const char *slot_var = options->slot_var;
+	bool host = options->numbers == NULL; /* else the caller speaks of another machine's tasks */
 	size_t n = 0, used = 0;
 	char *at;
 
@@ -66,12 +68,14 @@ kn_environ_init(struct kn_environ *e, const struct knee_options *options)
 	}
 	/* execve takes char *const *, but changes nothing: the base's strings stay as they are. */
 	for (size_t i = 0; i < n; i++)
-		if (!is_own(base[i], slot_var))
+		if (!is_own(base[i], slot_var, host))
 			memcpy(&e->vars[used++], &base[i], sizeof(char *));
 	at = e->own;
 	for (size_t i = 0; fixed_names[i] != NULL; i++) {
 		char *number;
 
+		if (i == HOST && !host)
+			continue;
 		e->vars[used++] = at;
 		number = place(&at, fixed_names[i]);
 		if (i == 0)

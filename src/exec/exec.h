@@ -28,6 +28,11 @@ struct kn_exec_host {
 	/* Something the user should read, of t unless that is NULL. From start(), too: then the error that it
 	 * returns says no more. */
 	void (*note)(void *self, const struct kn_task *t, const char *text);
+	/* Of executors whose tasks run elsewhere: all that t printed so far is void, it will come anew. */
+	void (*again)(void *self, struct kn_task *t);
+	/* ... and: so many tasks may run at once from now on, on all machines together (>= 1). reason: why a
+	 * machine's own number changed, or NULL. */
+	void (*capacity)(void *self, unsigned limit, const char *machine, unsigned its_limit, const char *reason);
 	void *self;
 };
 
@@ -39,6 +44,7 @@ struct kn_exec {
 	void *plugin_state;                     /* of options->plugin, made by its open() */
 	bool plugin_lost;                       /* functions that were given up may go on: it must not be closed */
 	void *state;                            /* the executor's own, from open to close */
+	char error[512];                        /* text for an error that tick() returns, or "" */
 	bool paused;                            /* set by run.c: report no output, but what is left when
 	                                           a task ends */
 };
@@ -70,5 +76,9 @@ extern const struct kn_exec_ops kn_exec_dry;
 extern const struct kn_exec_ops kn_exec_worker;
 extern const struct kn_exec_ops kn_exec_thread;
 extern const struct kn_exec_ops kn_exec_async;
+extern const struct kn_exec_ops kn_exec_agent;
+
+/* The i-th machine of kn_exec_agent: 1 and *ret; 0: there are no more. */
+int kn_agent_host(const struct kn_exec *e, size_t i, struct knee_host_stats *ret);
 
 #endif

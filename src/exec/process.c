@@ -244,7 +244,7 @@ proc_finish(struct proc *p)
 	kn_heap_remove(&r->draining, &p->drain);
 	/* A task that was made to end takes its group along: the number is its own as long as it has
 	 * not been waited for. */
-	if (p->task->state == KN_ENDING)
+	if (p->task->state == KN_ENDING || p->task->signalled)
 		kn_child_signal(&p->child, SIGKILL);
 	/* Its group may hold processes that were stopped with it. */
 	if (p->task->suspended_ns != 0)
@@ -341,7 +341,7 @@ process_start(struct kn_exec *e, struct kn_task *t)
 	struct proc *p = proc_of(t);
 	bool captured = e->options->order != KNEE_ORDER_NONE;
 	bool first = t->seq == 1 && !r->first_started && e->options->first_stdin >= 0;
-	const struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
+	const struct kn_fill fill = kn_command_fill(e->options, t);
 	struct kn_spawn plan = { .out = -1, .err = -1 };
 	int out[2] = { -1, -1 }, errs[2] = { -1, -1 };
 	int err = 0;

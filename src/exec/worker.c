@@ -97,15 +97,16 @@ jobs_remove(struct kn_jobs *l, struct kn_job *j)
 static int
 request_make(struct kn_exec *e, struct kn_task *t, struct kn_buf *to)
 {
-	const struct kn_fill fill = { .args = t->args, .nargs = t->nargs, .seq = t->seq, .slot = t->slot };
+	const struct kn_fill fill = kn_command_fill(e->options, t);
 	struct kn_runner *r = e->state;
 	int err;
 
 	/* The attempt is counted when it begins. */
 	if (r->framing == KNEE_FRAMING_PLUGIN)
-		return kn_request_put(
-		    &(struct kn_request){
-			.seq = t->seq, .attempt = t->result.attempt + 1, .args = t->args, .nargs = t->nargs },
+		return kn_request_put(&(struct kn_request){ .seq = fill.seq,
+					  .attempt = t->result.attempt + 1,
+					  .args = t->args,
+					  .nargs = t->nargs },
 		    to);
 	r->record.len = 0;
 	err = kn_template_script(e->options->command, &fill, &r->record);

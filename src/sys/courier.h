@@ -89,7 +89,7 @@ void kn_courier_done(struct kn_courier *c);
 /* Files of one task on their way out, in order. {0} is valid. */
 struct kn_dispatch {
 	uint64_t id;
-	struct kn_errand *first, *last;     /* owned list: what is to be sent */
+	struct kn_load *first, *last;     /* owned list: what is to be sent */
 	int fd_plus1;               /* of the file at hand; 0: none */
 	uint64_t left;
 	struct kn_file file;        /* ... as it was announced; path: NULL */

@@ -20,8 +20,8 @@
 #define PIECE_BYTES ((size_t)64 * 1024)
 #define SECOND_NS 1000000000
 
-struct kn_errand {
-	struct kn_errand *next;
+struct kn_load {
+	struct kn_load *next;
 	char *path, *name; /* in the same allocation */
 	uint32_t index;
 	unsigned flags;
@@ -32,11 +32,11 @@ int
 kn_dispatch_add(struct kn_dispatch *d, const char *path, const char *name, uint32_t index, unsigned flags)
 {
 	size_t n = strlen(path) + 1, m = strlen(name) + 1;
-	struct kn_errand *e = malloc(sizeof(*e) + n + m);
+	struct kn_load *e = malloc(sizeof(*e) + n + m);
 
 	if (e == NULL)
 		return -ENOMEM;
-	*e = (struct kn_errand){ .index = index, .flags = flags };
+	*e = (struct kn_load){ .index = index, .flags = flags };
 	e->path = (char *)(e + 1);
 	e->name = e->path + n;
 	memcpy(e->path, path, n);
@@ -114,7 +114,7 @@ file_end(struct kn_dispatch *d)
 
 /* Begin with what is at path: a file that is open (fd), or a folder (fd -1). Takes fd. 0 or -ENOMEM. */
 static int
-file_begin(struct kn_dispatch *d, const struct kn_errand *e, const char *path, const char *below,
+file_begin(struct kn_dispatch *d, const struct kn_load *e, const char *path, const char *below,
     const struct stat *st, int fd)
 {
 	bool folder = S_ISDIR(st->st_mode);
@@ -158,7 +158,7 @@ file_announce(struct kn_dispatch *d, struct kn_buf *to)
 
 /* A regular file, at path; it is opened without waiting, whatever it is. 0 or -errno: nothing was begun. */
 static int
-file_open(struct kn_dispatch *d, const struct kn_errand *e, const char *path, const char *below)
+file_open(struct kn_dispatch *d, const struct kn_load *e, const char *path, const char *below)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), err;
 	struct stat st;
@@ -191,7 +191,7 @@ walk_end(struct kn_dispatch *d)
 
 /* The next file or folder below: what there is but these is left out. 1, 0 at the end, or -ENOMEM. */
 static int
-walk_next(struct kn_dispatch *d, const struct kn_errand *e)
+walk_next(struct kn_dispatch *d, const struct kn_load *e)
 {
 	size_t n = strlen(e->path);
 
@@ -224,7 +224,7 @@ walk_next(struct kn_dispatch *d, const struct kn_errand *e)
 
 /* What the errand begins with. 1: something was begun; 0: nothing is to be sent; -ENOMEM. */
 static int
-errand_begin(struct kn_dispatch *d, const struct kn_errand *e)
+errand_begin(struct kn_dispatch *d, const struct kn_load *e)
 {
 	char *paths[2] = { e->path, NULL };
 	struct stat st;
@@ -248,7 +248,7 @@ errand_begin(struct kn_dispatch *d, const struct kn_errand *e)
 static void
 errand_end(struct kn_dispatch *d)
 {
-	struct kn_errand *e = d->first;
+	struct kn_load *e = d->first;
 
 	walk_end(d);
 	d->first = e->next;

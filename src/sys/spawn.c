@@ -125,6 +125,14 @@ kn_child_wait(struct kn_child *c, int *status, struct rusage *usage)
 	return pid == 0 ? -EAGAIN : 0;
 }
 
+void
+kn_child_reap(struct kn_child *c)
+{
+	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	kn_fd_close(&c->pidfd);
+}
+
 int64_t
 kn_child_cpu_ns(const struct kn_child *c)
 {

@@ -48,6 +48,8 @@ int kn_spawn(struct kn_spawner *s, const struct kn_spawn *plan, struct kn_child 
 
 /* Collect a child whose pidfd is readable: wait status and usage. 0, -EAGAIN, -errno. */
 int kn_child_wait(struct kn_child *c, int *status, struct rusage *usage);
+/* The same for one that was sent SIGKILL: waits until it has ended, and closes the pidfd. */
+void kn_child_reap(struct kn_child *c);
 
 /* CPU time of the process itself, all its threads, until now; -1: not known. It was not waited for. */
 int64_t kn_child_cpu_ns(const struct kn_child *c);

@@ -991,6 +991,14 @@ kn_tuner_adjust(struct kn_tuner *t, int by, int64_t now_ns)
 	t->changes[(t->change_first + t->nchanges - 1) % KN_CHANGES].to = t->cap;
 }
 
+void
+kn_tuner_capacity(struct kn_tuner *t, unsigned limit, int64_t now_ns)
+{
+	t->cap = t->cap_most = limit < 1 ? 1 : limit > LIMIT_MAX ? LIMIT_MAX : limit;
+	if (t->nclasses > 0)
+		(void)kn_limiter_set(&t->classes[0].limiter, t->cap, KN_WHY_HAND, now_ns);
+}
+
 bool
 kn_tuner_change(struct kn_tuner *t, struct kn_change *ret)
 {

@@ -136,6 +136,9 @@ unsigned kn_tuner_looks(const struct kn_tuner *t);
 /* The user's own hand. */
 void kn_tuner_adjust(struct kn_tuner *t, int by, int64_t now_ns);
 
+/* With a given number: it is another one from now on, by no decision and without a word. */
+void kn_tuner_capacity(struct kn_tuner *t, unsigned limit, int64_t now_ns);
+
 /* The oldest change not yet taken; false when there is none. */
 bool kn_tuner_change(struct kn_tuner *t, struct kn_change *ret);
 /* What is to be done with running tasks now (asked after each sample). */

@@ -56,7 +56,8 @@ on_emit(void *self, const struct knee_event *ev)
 	struct written *t = &w->tasks[ev->seq];
 	unsigned which = ev->stream == KNEE_STDERR;
 
-	if (w->order != KNEE_ORDER_LINES && w->now_printing != 0 && w->now_printing != ev->seq)
+	if (w->order != KNEE_ORDER_LINES && w->order != KNEE_ORDER_PIECES && w->now_printing != 0 &&
+	    w->now_printing != ev->seq)
 		w->wrong = "an event between another task's events";
 	if (w->order == KNEE_ORDER_INPUT && ev->seq < w->last_ended)
 		w->wrong = "out of order";
@@ -292,6 +293,7 @@ main(void)
 	test_order(KNEE_ORDER_INPUT, false, "input order");
 	test_order(KNEE_ORDER_DONE, false, "order of ending");
 	test_order(KNEE_ORDER_LINES, false, "whole lines");
+	test_order(KNEE_ORDER_PIECES, false, "pieces");
 	test_order(KNEE_ORDER_INPUT, true, "input order, whole tasks");
 	test_order(KNEE_ORDER_DONE, true, "order of ending, whole tasks");
 	test_no_folder();

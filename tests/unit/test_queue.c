@@ -150,6 +150,26 @@ model_pop(struct model *m, struct kn_queue *q, unsigned key, char *text)
 	return wrong;
 }
 
+/* Any one, which may be gone already. */
+static size_t
+model_take(struct model *m, struct kn_queue *q, uint64_t seq, char *text)
+{
+	struct kn_task *t = NULL;
+	size_t wrong = kn_queue_take(q, seq, 8, &t) != 0;
+
+	if (m->key_of[seq] == 0)
+		return wrong + (t != NULL);
+	if (t == NULL)
+		return wrong + 1;
+	text_of(seq, text, LONGEST);
+	wrong +=
+	    t->seq != seq || t->key + 1 != m->key_of[seq] || t->nargs != 1 || strcmp(t->args[0], text) != 0;
+	kn_task_free(t);
+	m->key_of[seq] = 0;
+	m->len--;
+	return wrong;
+}
+
 static void
 test_model(uint64_t seed)
 {
@@ -177,6 +197,10 @@ test_model(uint64_t seed)
 				m->len--;
 			}
 			lowest = lowest > 0 ? lowest : m->last + 1;
+		} else if (m->last > 0 && rnd_below(&r, 50) == 0) {
+			uint64_t near = m->last > 300 ? 300 : m->last;
+
+			wrong += model_take(m, &q, m->last - rnd_below(&r, (unsigned)near), text);
 		} else {
 			wrong += model_pop(m, &q, key, text);
 		}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the executor for other machines (agent*.c) know of each other. */
+#ifndef KN_AGENT_PARTS_H
+#define KN_AGENT_PARTS_H
+
+#include "../core/fleet.h"
+#include "../sys/dial.h"
+#include "agent_link.h"
+#include "exec.h"
+
+struct kn_job;
+
+/* A task, or a copy of one, that a machine has: between its TASK and its RESULT. */
+struct kn_errand {
+	struct kn_job *job;
+	uint64_t id;                /* on the wire; 0: no machine has it */
+	uint32_t host;              /* who has it */
+	bool began;
+	int64_t since_ns;           /* when it began */
+	struct kn_errand *next, *prev;  /* of the same machine */
+};
+
+/* The private part of a task. */
+struct kn_job {
+	struct kn_task *task;
+	struct kn_errand errand;
+	struct kn_errand *twin;     /* owned: a copy that runs elsewhere, or NULL */
+	struct kn_buf twin_output;  /* what that has printed: frames OUT and ERR */
+	uint32_t pin, avoid;        /* the machine that it must run on, where it failed last; KN_FLEET_ANY: none */
+	bool recalled;              /* waits for a machine, and is not wanted any more */
+	int64_t given_up_ns;        /* it was sent SIGKILL: when it ends, whatever its machine says; 0: it was not */
+	struct kn_job *next, *prev; /* in the list of those that wait for a machine */
+	struct kn_job *next_killed;
+	bool killed;                /* is in that list */
+};
+
+struct kn_job_list {
+	struct kn_job *first, *last;
+	size_t len;
+};
+
+enum kn_remote_stage {
+	KN_REMOTE_GREETING,        /* nothing has come from the agent */
+	KN_REMOTE_HELLO,           /* OPEN is sent */
+	KN_REMOTE_READY,           /* HELLO has come */
+	KN_REMOTE_UP,
+	KN_REMOTE_BYE,             /* it ended in good order */
+};
+
+struct kn_remote {
+	struct kn_link link;        /* first: a link is its machine */
+	struct kn_exec *exec;       /* borrowed */
+	const struct knee_host *spec;   /* borrowed */
+	uint32_t index;
+	enum kn_remote_stage stage;
+	bool dirty;                 /* has something to write, and is in that list */
+	bool refused;               /* there is no use in trying again */
+	bool told;                  /* its end was told of */
+	bool was_up;
+	struct kn_remote *next_dirty;
+	struct kn_errand *errands;
+	struct kn_job_list waiting; /* jobs for it alone that it has no room for */
+	struct kn_buf words;        /* lines that were said before it was up */
+	unsigned running, peak;
+	uint64_t lost_tasks;
+	unsigned notes;             /* of its agent, passed on */
+	char why[160];
+};
+
+struct kn_id_entry {
+	struct kn_errand *errand;   /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+struct kn_agents {
+	const struct knee_machines *how;    /* borrowed */
+	struct kn_fleet fleet;
+	struct kn_remote *machines;        /* owned, how->nhosts of them */
+	struct kn_spawner spawner;
+	struct kn_program program;
+	struct kn_dial *dial;               /* owned; NULL: nobody connects back */
+	struct kn_job_list waiting;         /* for any machine */
+	struct kn_job *killed;              /* were sent SIGKILL */
+	struct kn_remote *dirty;
+	struct kn_id_entry *ids;            /* owned */
+	size_t nids, ids_cap;
+	uint32_t free_id;                   /* UINT32_MAX: none */
+	struct kn_buf payload;              /* of a TASK in the making */
+	uint64_t limit_told;
+	int64_t started_ns;                 /* when the last task was given to us */
+	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
+	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
+	bool paused;                        /* links are not read */
+	bool recalls;                       /* jobs that wait are not wanted any more */
+	bool closing;
+};
+
+/* agent_task.c: what is said of tasks, both ways */
+int kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r);
+void kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal);
+void kn_agent_frame(struct kn_remote *m, const struct kn_frame *f);
+/* r leaves its machine, whatever that says of it later. */
+void kn_agent_forget(struct kn_exec *e, struct kn_errand *r);
+/* The machine has something to write. */
+void kn_agent_dirty(struct kn_remote *m);
+
+/* agent.c */
+/* A copy's output is held up to so many bytes; one that prints more is ended. */
+#define KN_TWIN_OUTPUT_MOST ((size_t)1024 * 1024)
+/* Errand r has its result; or it did not run, and goes back: by_machine: that one is better avoided. Both may free r. */
+void kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *res);
+void kn_errand_back(struct kn_exec *e, struct kn_errand *r, bool by_machine);
+/* The copy of j is not wanted any more. */
+void kn_twin_end(struct kn_exec *e, struct kn_job *j);
+/* The connection is of no use any more: its tasks go back. for_good: do not try again. */
+void kn_remote_lost(struct kn_remote *m, const char *why, bool for_good);
+void kn_remote_note(struct kn_remote *m, const struct kn_task *t, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* OPEN, behind the greeting. 0 or -errno. */
+int kn_remote_open_put(struct kn_remote *m);
+
+#endif
