@@ -441,10 +441,13 @@ dial(struct kn_serve *s)
 
 /* ---- the run ------------------------------------------------------------------------ */
 
-/* End all at once; err has its text. */
+/* End all at once; err has its text. What made it so is looked at no more: it would be the same again. */
 static int
 give_up(struct kn_serve *s, int err)
 {
+	(void)knee_watch(s->k, s->in, NULL, NULL);
+	if (s->life >= 0)
+		(void)knee_watch(s->k, s->life, NULL, NULL);
 	knee_stop(s->k, KNEE_STOP_KILL);
 	return err;
 }
