@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-/* The shell for commands that need one. Others than Bourne's kind quote differently. */
+/* shell.c: the shell for commands that need one. Others than Bourne's kind quote differently. */
 const char *command_shell(void);
 
 /* The templates of the command, and of the tag when tag is not NULL (*tag is untouched without one).

@@ -52,6 +52,17 @@ out_of_memory(void)
 	return say_error(ENOMEM, "logins: %s", strerror(ENOMEM));
 }
 
+/* A node set that is wrong: the message names the part itself. */
+static int
+bad_set(const struct place *p, int err, const char *message)
+{
+	if (err == -ENOMEM)
+		return out_of_memory();
+	if (p->file == NULL)
+		return say_error(-err, "%s: %s", p->option, message);
+	return say_error(-err, "%s: %s:%zu: %s", p->option, p->file, p->line, message);
+}
+
 /* A string that lives as long as l; NULL: no memory. */
 __attribute__((format(printf, 2, 3))) static char *
 keep(struct logins *l, const char *format, ...)
@@ -183,7 +194,7 @@ logins_without(struct logins *l, const struct place *p, const char *set)
 	int err = knee_nodeset_parse(set, &names, &nnames, message, sizeof(message));
 
 	if (err < 0)
-		return err == -ENOMEM ? out_of_memory() : bad(p, set, "%s", message);
+		return bad_set(p, err, message);
 	for (size_t i = 0; i < l->n; i++) {
 		size_t j = 0;
 
@@ -294,7 +305,7 @@ hosts_add(struct logins *l, const struct place *p, const char *part, const struc
 	}
 	err = knee_nodeset_parse(ret->host, &names, &n, message, sizeof(message));
 	if (err < 0)
-		return err == -ENOMEM ? out_of_memory() : bad(p, part, "%s", message);
+		return bad_set(p, err, message);
 	for (size_t i = 0; i < n && err == 0; i++)
 		err = login_add(l, ret, names[i]);
 	free(names);

@@ -6,6 +6,7 @@
  *	me@web1:2222  ssh OPTIONS -p 2222 me@web1 SCRIPT
  *	ssh -J j web1 ssh -J j OPTIONS web1 SCRIPT      what the user says comes first, and so it counts
  *	:             knee agent                        this very program
+ *	--on slurm    srun ... sh -c SCRIPT             slurm.c
  *
  * Logging in is ssh's business: keys, names of hosts, what it says when it fails. It is only kept from asking
  * anything, since nobody could answer thousands of questions, and from what would outlive the run.
@@ -18,9 +19,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "boot.h"
 #include "command.h"
 #include "logins.h"
 #include "options_table.h"
+#include "slurm.h"
 
 extern char **environ;
 
@@ -39,6 +42,7 @@ static const char *const ssh_options[] = {
 
 struct machines {
 	struct cli_options *o; /* borrowed */
+	struct slurm *slurm;   /* borrowed; NULL without --on */
 	struct logins logins;
 	struct knee_host *hosts; /* owned, with their argv */
 	size_t nhosts;
@@ -48,14 +52,6 @@ struct machines {
 	char *dir;        /* owned, or NULL */
 	struct knee_machines told;
 };
-
-/* Until boot.c is there. */
-static int
-boot_command(char **ret)
-{
-	*ret = strdup("exec knee agent");
-	return *ret != NULL ? 0 : -ENOMEM;
-}
 
 static int
 out_of_memory(void)
@@ -234,23 +230,46 @@ name_is_shared(const struct logins *l, size_t i)
 	return false;
 }
 
+/* GNU parallel's --onall runs one after another on each machine. 0: no such limit. */
+static unsigned
+each_host_limit(const struct cli_options *o)
+{
+	return o->each_host && (o->limit == 0 || strcmp(o->face, "parallel") == 0);
+}
+
 static int
 host_make(struct machines *m, size_t i, struct knee_host *ret)
 {
 	const struct login *login = &m->logins.list[i];
-	const struct cli_options *o = m->o;
-
-	/* GNU parallel's --onall runs one after another on each machine. */
-	bool one = o->each_host && (o->limit == 0 || strcmp(o->face, "parallel") == 0);
 
 	*ret = (struct knee_host){
 		.name = m->logins.n <= 4096 && name_is_shared(&m->logins, i) ? login->text : login->host,
 		.login = login->text,
-		.limit = login->limit != 0 ? login->limit : one ? 1 : 0,
+		.limit = login->limit != 0 ? login->limit : each_host_limit(m->o),
 	};
 	if (ret->limit == 0)
-		ret->jobs = o->jobs;
+		ret->jobs = m->o->jobs;
 	return login->here ? own_argv(m, ret) : ssh_argv(m, login, ret);
+}
+
+/* The nodes of a job; how many at once is one number for all, as with -S. */
+static int
+slurm_make(struct machines *m)
+{
+	const struct knee_host *nodes;
+	int err = slurm_hosts(m->slurm, m->script, &nodes, &m->nhosts);
+
+	if (err < 0)
+		return err;
+	m->hosts = calloc(m->nhosts, sizeof(*m->hosts));
+	if (m->hosts == NULL)
+		return out_of_memory();
+	for (size_t i = 0; i < m->nhosts; i++) {
+		m->hosts[i] = nodes[i];
+		m->hosts[i].limit = each_host_limit(m->o);
+		m->hosts[i].jobs = m->hosts[i].limit == 0 ? m->o->jobs : NULL;
+	}
+	return 0;
 }
 
 static int
@@ -260,6 +279,8 @@ hosts_make(struct machines *m)
 
 	if (err < 0)
 		return out_of_memory();
+	if (m->slurm != NULL)
+		return slurm_make(m);
 	err = self_find(&m->self);
 	if (err < 0)
 		return err;
@@ -357,13 +378,27 @@ dir_here(char **ret)
 	return *ret != NULL ? 0 : out_of_memory();
 }
 
+/* The nodes of a cluster have the same folders, as their jobs start where they were sent off. */
+static int
+dir_same(char **ret)
+{
+	char here[PATH_MAX];
+
+	if (getcwd(here, sizeof(here)) == NULL)
+		return say_error(errno, "--on slurm: %s", strerror(errno));
+	*ret = strdup(here);
+	return *ret != NULL ? 0 : out_of_memory();
+}
+
 static int
 dir_make(struct machines *m)
 {
 	const char *dir = m->o->workdir;
 
-	if (dir == NULL)
+	if (dir == NULL && m->slurm == NULL)
 		return 0;
+	if (m->slurm != NULL && (dir == NULL || strcmp(dir, ".") == 0))
+		return dir_same(&m->dir);
 	if (strcmp(dir, ".") == 0)
 		return dir_here(&m->dir);
 	/* A login's tilde: that is where a relative path begins anyway. */
@@ -376,18 +411,20 @@ dir_make(struct machines *m)
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 int
-machines_new(struct cli_options *o, struct machines **ret)
+machines_new(struct cli_options *o, struct slurm *slurm, struct machines **ret)
 {
 	struct machines *m;
 	int err;
 
-	if (!machines_wanted(o))
+	/* A dry run asks for no job. */
+	if (!machines_wanted(o) || (o->on != NULL && slurm == NULL))
 		return 0;
 	m = calloc(1, sizeof(*m));
 	if (m == NULL)
 		return out_of_memory();
 	m->o = o;
-	err = logins_read(m);
+	m->slurm = slurm;
+	err = slurm == NULL ? logins_read(m) : 0;
 	if (err == 0)
 		err = hosts_make(m);
 	if (err == 0)
@@ -407,7 +444,7 @@ machines_free(struct machines *m)
 {
 	if (m == NULL)
 		return;
-	for (size_t i = 0; i < m->nhosts; i++)
+	for (size_t i = 0; i < m->nhosts && m->slurm == NULL; i++)
 		free((void *)(uintptr_t)m->hosts[i].argv);
 	for (size_t i = 0; i < m->nenv; i++)
 		free(m->env[i]);
@@ -452,12 +489,14 @@ machines_options(struct machines *m, struct knee_options *k)
 	o = m->o;
 	m->told.hosts = m->hosts;
 	m->told.nhosts = m->nhosts;
+	m->told.program = boot_program(&m->told.program_bytes);
 	m->told.timeout_ns = o->host_timeout_ns;
 	m->told.env = (const char *const *)m->env;
 	m->told.nenv = m->nenv;
 	m->told.dir = m->dir;
 	m->told.nice = o->nice_set ? o->nice : INT_MIN;
 	m->told.learn = !o->no_memory;
+	m->told.dial = m->slurm != NULL;
 	m->told.speculate = o->speculate;
 	m->told.pin = o->each_host ? each_host_pin : NULL;
 	k->machines = &m->told;

@@ -11,9 +11,10 @@ bool machines_wanted(const struct cli_options *o);
 int machines_check(const struct cli_options *o);
 
 struct machines;
-/* Read the logins (standard input may have them); *ret stays NULL when no machines are wanted. 0, or -errno
- * after say(). */
-int machines_new(struct cli_options *o, struct machines **ret);
+struct slurm;
+/* Read the logins (standard input may have them), or take slurm's nodes (borrowed; NULL: none); *ret stays NULL when
+ * no machines are wanted. 0, or -errno after say(). */
+int machines_new(struct cli_options *o, struct slurm *slurm, struct machines **ret);
 void machines_free(struct machines *m);
 /* The command that the far ends read again; in has the names of its columns. 0, or -errno after say(). */
 int machines_command(struct machines *m, struct inputs *in);

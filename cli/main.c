@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "cli.h"
 #include "command.h"
 #include "gate.h"
@@ -26,6 +27,7 @@
 #include "reader_gone.h"
 #include "sem.h"
 #include "signals.h"
+#include "slurm.h"
 #include "worker.h"
 
 #define MESSAGE_BYTES 1024
@@ -38,6 +40,7 @@ extern char **environ;
 struct program {
 	struct cli_options options;
 	struct plugin plugin; /* {0} without --plugin */
+	struct slurm *slurm;       /* NULL without --on */
 	struct machines *machines; /* NULL: this one alone */
 	struct each_host each_host;
 	struct each_host_tag host_tag;
@@ -62,16 +65,6 @@ struct program {
 	const char *prefix[3];
 	knee *knee;
 };
-
-/* Descriptors 0 to 2 that are closed get a place holder, so that no other file gets their number:
- * reading finds the end, writing fails as it does on a closed one. */
-static void
-standard_fds_hold(void)
-{
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			(void)!open("/dev/null", O_RDONLY);
-}
 
 /* Wait for a line on the terminal; false when a signal ends the run meanwhile. */
 static bool
@@ -324,7 +317,7 @@ program_make(struct program *p, int argc, char **argv)
 	if (err == 0)
 		err = results_open(&p->options, &p->results);
 	if (err == 0)
-		err = machines_new(&p->options, &p->machines);
+		err = machines_new(&p->options, p->slurm, &p->machines);
 	if (err == 0)
 		err = inputs_new(&p->options, &p->inputs);
 	if (err == 0)
@@ -379,6 +372,7 @@ program_free(struct program *p, int status)
 	knee_template_free(p->command);
 	inputs_free(p->inputs);
 	machines_free(p->machines);
+	slurm_close(p->slurm);
 	plugin_done(&p->plugin);
 	options_done(&p->options);
 	return status;
@@ -436,6 +430,8 @@ main(int argc, char **argv)
 		return profile_main(argc, argv);
 	if (wants("plugin-host", argc, argv))
 		return plugin_host_main(argc, argv);
+	if (wants("agent", argc, argv))
+		return agent_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
 	if (wants("hosts", argc, argv))
@@ -458,9 +454,15 @@ main(int argc, char **argv)
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
+	err = executor(&p.options) != KNEE_EXEC_DRY ? slurm_open(&p.options, &p.slurm) : 0;
+	if (err < 0) {
+		options_done(&p.options);
+		return EXIT_TROUBLE;
+	}
 	err = keeper_start(executor(&p.options) == KNEE_EXEC_THREAD ? crash_hint : NULL);
 	if (err < 0) {
 		say("cannot start: %s", strerror(-err));
+		slurm_close(p.slurm);
 		options_done(&p.options);
 		return EXIT_TROUBLE;
 	}
@@ -472,6 +474,8 @@ main(int argc, char **argv)
 		err = knee_run(p.knee);
 		gone = err == -EPIPE;
 		status = program_status(&p, err);
+		if (status == EXIT_TROUBLE)
+			slurm_say_unfinished(p.slurm, &p.options);
 	}
 	alone = p.signals.keeper_died;
 	status = program_free(&p, status);

@@ -401,7 +401,7 @@ text_new(const struct cli_options *o, struct text_sink **ret)
 		return say_error(ENOMEM, "%s", strerror(ENOMEM));
 	t->live = o->order == KNEE_ORDER_NONE;
 	t->verbose = o->verbose && !o->dry_run;
-	t->tagged = !t->live && o->tagstring != NULL && *o->tagstring != '\0';
+	t->tagged = !t->live && (o->host_tag || (o->tagstring != NULL && *o->tagstring != '\0'));
 	t->files = !t->live && o->files && !o->dry_run;
 	text_files_init(&t->file, o->tmpdir != NULL ? o->tmpdir : "/tmp");
 	outs_init(t, o);

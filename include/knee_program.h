@@ -308,11 +308,19 @@ int knee_get_host(const knee *k, size_t i, struct knee_host_stats *ret);
 
 /* What an agent is, beside what its coordinator tells it. */
 struct knee_agent_options {
-	int in, out;                /* the connection: frames; out is not stdout's number */
+	int in, out;                /* the connection: frames; no task inherits them */
 	const char *const *environ_base;
 	const char *shell;          /* of this login */
 	const char *memory_path;    /* where it may keep what it learns; NULL: nowhere */
 	const char *tmpdir;
+	/* What "50%" and the like of -j is on this machine: limit as in knee_options, 0: found between least and most.
+	 * 0, or -EINVAL. */
+	int (*jobs)(const char *text, unsigned cores, unsigned *limit, unsigned *least, unsigned *most);
+	/* Called when stop_fd (-1: none) is readable: what the program was told. KNEE_STOP_NOW: it is to end: tasks by the
+	 * ending sequence, and the coordinator hears of each; KNEE_STOP_KILL: at once; -1: nothing of that sort. */
+	int stop_fd;
+	int (*stop)(void *self, int fd);
+	void *stop_self;
 };
 
 /* Be the agent of a coordinator, until that ends it. 0: a good end; or -errno, with text in err. */

@@ -23,6 +23,14 @@
 #define ODD_RESULTS 10
 #define ODD_SURELY 14.0
 
+/* Nobody is held back longer than this at a time, lest what is no fault of its own stops it for long. */
+#define HELD_MOST_NS (30 * SECOND_NS)
+#define HELD_FIRST_NS (5 * SECOND_NS)
+
+/* After so many results all that came before count half. */
+#define LATELY_ALL 64
+#define LATELY_EACH 32
+
 static struct kn_fleet_host *
 host_of(struct kn_heap_node *n)
 {
@@ -45,12 +53,7 @@ due_at(struct kn_heap *heap, struct kn_fleet_host *host, int64_t at_ns)
 int
 kn_fleet_init(struct kn_fleet *f, uint32_t n, const struct kn_fleet_rules *rules, uint64_t seed)
 {
-	*f = (struct kn_fleet){ .n = n,
-		.rules = *rules,
-		.first = KN_FLEET_ANY,
-		.held = KN_FLEET_ANY,
-		.random = seed,
-		.alive = n };
+	*f = (struct kn_fleet){ .n = n, .rules = *rules, .first = KN_FLEET_ANY, .random = seed, .alive = n };
 	f->hosts = calloc(n > 0 ? n : 1, sizeof(*f->hosts));
 	if (f->hosts == NULL)
 		return -ENOMEM;
@@ -82,7 +85,7 @@ has_room(const struct kn_fleet *f, uint32_t h)
 {
 	const struct kn_fleet_host *host = &f->hosts[h];
 
-	return host->state == KN_HOST_UP && host->out < host->want && !host->odd && f->held != h;
+	return host->state == KN_HOST_UP && host->out < host->want && !host->odd && !host->held;
 }
 
 static void
@@ -130,23 +133,41 @@ ring_look(struct kn_fleet *f, uint32_t h)
 
 /* ---- whose tasks fail oddly often ----------------------------------------------- */
 
-/* What the others have shown. Those that were set aside are nothing to compare with. */
-static uint64_t
-done_elsewhere(const struct kn_fleet *f, const struct kn_fleet_host *host)
-{
-	return f->done - f->aside_done - host->done;
-}
-
-static uint64_t
-failed_elsewhere(const struct kn_fleet *f, const struct kn_fleet_host *host)
-{
-	return f->failed - f->aside_failed - host->failed;
-}
-
 static bool
 mostly_fails(const struct kn_fleet_host *host)
 {
-	return host->done >= ODD_RESULTS && host->failed > host->done / 2;
+	return host->late_done >= ODD_RESULTS && host->late_failed > host->late_done / 2;
+}
+
+/*
+ * Those that mostly fail are nothing to compare with: among three broken machines each would look like the others.
+ * Where all fail there is nobody to compare with, and it is the command. These two stand around each change of what
+ * is summed.
+ */
+static void
+sound_sub(struct kn_fleet *f, const struct kn_fleet_host *host)
+{
+	if (host->state == KN_HOST_ASIDE || mostly_fails(host))
+		return;
+	f->sound_done -= host->late_done;
+	f->sound_failed -= host->late_failed;
+	if (host->state == KN_HOST_UP) {
+		f->sound_out -= host->out;
+		f->sound_limit -= host->limit;
+	}
+}
+
+static void
+sound_add(struct kn_fleet *f, const struct kn_fleet_host *host)
+{
+	if (host->state == KN_HOST_ASIDE || mostly_fails(host))
+		return;
+	f->sound_done += host->late_done;
+	f->sound_failed += host->late_failed;
+	if (host->state == KN_HOST_UP) {
+		f->sound_out += host->out;
+		f->sound_limit += host->limit;
+	}
 }
 
 /*
@@ -154,36 +175,31 @@ mostly_fails(const struct kn_fleet_host *host)
  * if each of its n results failed with the others' probability p, as many failures as it has, a share q, would
  * come with a probability of at most exp(-n D), D = q ln(q/p) + (1-q) ln((1-q)/(1-p)) (Chernoff's bound for the
  * binomial distribution). For p stands (K+1)/(N+2), a guess above K of N. Each machine may be unlucky, so the
- * bound is divided by their number.
+ * bound is divided by their number. Only what came lately counts, for all over the same time: so inputs
+ * that fail wherever they run are not blamed on one that came when they did, and one that was good for
+ * long is noticed when it breaks.
  */
 static bool
 odd(const struct kn_fleet *f, const struct kn_fleet_host *host)
 {
-	double n = (double)host->done, others = (double)done_elsewhere(f, host);
-	double others_failed = (double)failed_elsewhere(f, host);
+	double n = host->late_done, others = (double)f->sound_done;
 	double q, p, d;
 
 	if (f->rules.pinned || !mostly_fails(host) || others < ODD_RESULTS)
 		return false;
-	q = (double)host->failed / n;
-	if (others_failed / others >= q / 5)
-		return false;
-	p = (others_failed + 1) / (others + 2);
-	if (p >= q)
+	q = host->late_failed / n;
+	p = ((double)f->sound_failed + 1) / (others + 2);
+	if ((double)f->sound_failed / others >= q / 5 || p >= q)
 		return false;
 	d = q * log(q / p) + (q < 1 ? (1 - q) * log((1 - q) / (1 - p)) : 0);
 	return n * d > ODD_SURELY + log((double)f->n);
 }
 
-/* Its first tasks failed, and the others are at work but have not shown enough. There is one such machine at most,
- * for it has more results than all others. To wait is worth it only when the others can do a good part of
- * what it does. */
+/* There are others at work, or soon will be, that have not shown enough yet. */
 static bool
-suspect(const struct kn_fleet *f, const struct kn_fleet_host *host)
+others_begin(const struct kn_fleet *f)
 {
-	return !f->rules.pinned && host->state == KN_HOST_UP && !host->odd && mostly_fails(host) &&
-	    done_elsewhere(f, host) < ODD_RESULTS && f->out > host->out &&
-	    (f->limit - host->limit) >= host->limit / 4;
+	return f->sound_done < ODD_RESULTS && (f->sound_out > 0 || f->connecting > 0);
 }
 
 /* To be set aside as soon as somebody asks what is due. */
@@ -199,17 +215,66 @@ odd_look(struct kn_fleet *f, uint32_t h)
 	ring_look(f, h);
 }
 
-/* Is who is held to be held on? */
+/* Its first tasks failed. To wait for the others is worth it only when they can do a good part of what it does; and
+ * for those that are on their way no longer than connections usually take. */
+static void
+held_begin(struct kn_fleet *f, uint32_t h)
+{
+	struct kn_fleet_host *host = &f->hosts[h];
+	int64_t until_ns = f->now_ns + HELD_MOST_NS;
+
+	if (f->rules.pinned || host->state != KN_HOST_UP || host->held || host->odd || !mostly_fails(host) ||
+	    !others_begin(f))
+		return;
+	if (f->sound_out == 0 || f->sound_limit < host->limit / 4)
+		until_ns = f->connecting > 0 ? host->up_ns + HELD_FIRST_NS : 0;
+	if (until_ns <= f->now_ns)
+		return;
+	host->held = true;
+	host->held_ns = until_ns;
+	f->nheld++;
+	if (host->due.key > until_ns)
+		due_at(&f->timers, host, until_ns);
+	ring_look(f, h);
+}
+
+static void
+held_end(struct kn_fleet *f, uint32_t h)
+{
+	if (!f->hosts[h].held)
+		return;
+	f->hosts[h].held = false;
+	f->nheld--;
+	odd_look(f, h);
+	ring_look(f, h);
+}
+
+/* Are those that are held to be held on? Of a run this is so once, in its first moments. */
 static void
 held_look(struct kn_fleet *f)
 {
-	uint32_t h = f->held;
-
-	if (h == KN_FLEET_ANY || suspect(f, &f->hosts[h]))
+	if (f->nheld == 0 || others_begin(f))
 		return;
-	f->held = KN_FLEET_ANY;
-	odd_look(f, h);
-	ring_look(f, h);
+	for (uint32_t h = 0; h < f->n; h++)
+		held_end(f, h);
+}
+
+/* What is long ago counts ever less, of all at the same time. */
+static void
+fade(struct kn_fleet *f)
+{
+	if (f->late_done < LATELY_ALL + LATELY_EACH * (uint64_t)f->n)
+		return;
+	f->late_done = 0;
+	for (uint32_t h = 0; h < f->n; h++) {
+		struct kn_fleet_host *host = &f->hosts[h];
+
+		sound_sub(f, host);
+		host->late_done /= 2;
+		host->late_failed /= 2;
+		sound_add(f, host);
+		f->late_done += host->late_done;
+	}
 }
 
 /* ---- what happened ------------------------------------------------------------ */
@@ -253,8 +318,10 @@ kn_fleet_up(struct kn_fleet *f, uint32_t h, int64_t now_ns)
 		return;
 	f->connecting--;
 	f->up++;
+	sound_sub(f, host);
 	host->state = KN_HOST_UP;
 	host->limit = host->want = 0;
+	sound_add(f, host);
 	host->up_ns = host->heard_ns = host->stay_at_ns = now_ns;
 	host->served = false;
 	host->ping_ns = f->rules.timeout_ns > 0 ? now_ns + f->rules.timeout_ns / 4 : INT64_MAX;
@@ -275,8 +342,10 @@ kn_fleet_credit(struct kn_fleet *f, uint32_t h, uint32_t limit, uint32_t want)
 		limit = want;
 	f->limit = f->limit - host->limit + limit;
 	f->want = f->want - host->want + want;
+	sound_sub(f, host);
 	host->limit = limit;
 	host->want = want;
+	sound_add(f, host);
 	ring_look(f, h);
 	held_look(f);
 }
@@ -311,7 +380,9 @@ kn_fleet_gave(struct kn_fleet *f, uint32_t h)
 	struct kn_fleet_host *host = &f->hosts[h];
 
 	stay(f, host);
+	sound_sub(f, host);
 	host->out++;
+	sound_add(f, host);
 	f->out += host->state == KN_HOST_UP;
 	f->aside_out += host->state == KN_HOST_ASIDE;
 	/* The next look begins behind it. */
@@ -328,7 +399,9 @@ kn_fleet_took(struct kn_fleet *f, uint32_t h)
 	if (host->out == 0)
 		return;
 	stay(f, host);
+	sound_sub(f, host);
 	host->out--;
+	sound_add(f, host);
 	f->out -= host->state == KN_HOST_UP;
 	f->aside_out -= host->state == KN_HOST_ASIDE;
 	ring_look(f, h);
@@ -345,10 +418,12 @@ kn_fleet_result(struct kn_fleet *f, uint32_t h, bool failed)
 	host->failed += failed;
 	f->done++;
 	f->failed += failed;
-	if (host->state == KN_HOST_ASIDE) {
-		f->aside_done++;
-		f->aside_failed += failed;
-	}
+	sound_sub(f, host);
+	host->late_done++;
+	host->late_failed += failed;
+	sound_add(f, host);
+	f->late_done++;
+	fade(f);
 	/* A failure may be quick for that it did nothing, and is no sign of speed. */
 	stay(f, host);
 	host->stayed += !failed;
@@ -357,12 +432,9 @@ kn_fleet_result(struct kn_fleet *f, uint32_t h, bool failed)
 		host->stay_ns /= 2;
 	}
 	held_look(f);
-	if (!failed)
-		return;
-	odd_look(f, h);
-	if (f->held == KN_FLEET_ANY && suspect(f, host)) {
-		f->held = h;
-		ring_look(f, h);
+	if (failed) {
+		odd_look(f, h);
+		held_begin(f, h);
 	}
 }
 
@@ -429,6 +501,7 @@ kn_fleet_lost(struct kn_fleet *f, uint32_t h, bool for_good, int64_t now_ns)
 	time_is(f, now_ns);
 	if (host->state == KN_HOST_GONE)
 		return;
+	sound_sub(f, host);
 	leave(f, host, now_ns);
 	host->lost += host->state == KN_HOST_UP || aside;
 	host->limit = host->want = 0;
@@ -442,6 +515,12 @@ kn_fleet_lost(struct kn_fleet *f, uint32_t h, bool for_good, int64_t now_ns)
 		host->at_ns = now_ns + wait_ns(f, host->tries);
 		due_at(&f->timers, host, host->at_ns);
 	}
+	/* Of one that was aside all is forgotten. */
+	if (aside)
+		host->late_done = host->late_failed = 0;
+	sound_add(f, host);
+	f->nheld -= host->held;
+	host->held = false;
 	ring_look(f, h);
 	held_look(f);
 }
@@ -495,14 +574,15 @@ set_aside(struct kn_fleet *f, struct kn_fleet_host *host)
 		ring_look(f, number_of(f, host));
 		return KN_FLEET_NOTHING;
 	}
+	sound_sub(f, host);
 	f->up--;
 	f->alive--;
 	f->limit -= host->limit;
 	f->want -= host->want;
 	f->out -= host->out;
 	f->aside_out += host->out;
-	f->aside_done += host->done;
-	f->aside_failed += host->failed;
+	f->late_done -= host->late_done;
+	host->late_done = host->late_failed = 0;
 	host->limit = host->want = 0;
 	host->state = KN_HOST_ASIDE;
 	due_at(&f->timers, host, host->ping_ns);
@@ -516,16 +596,20 @@ static enum kn_fleet_do
 heartbeat(struct kn_fleet *f, struct kn_fleet_host *host, int64_t now_ns)
 {
 	int64_t silent_ns = f->rules.timeout_ns > 0 ? host->heard_ns + f->rules.timeout_ns : INT64_MAX;
+	enum kn_fleet_do what = KN_FLEET_NOTHING;
+	int64_t next_ns;
 
 	if (now_ns >= silent_ns)
 		return KN_FLEET_SILENT;
 	if (now_ns >= host->ping_ns) {
 		host->ping_ns = now_ns + f->rules.timeout_ns / 4;
-		due_at(&f->timers, host, host->ping_ns < silent_ns ? host->ping_ns : silent_ns);
-		return KN_FLEET_PING;
+		what = KN_FLEET_PING;
 	}
-	due_at(&f->timers, host, host->ping_ns < silent_ns ? host->ping_ns : silent_ns);
-	return KN_FLEET_NOTHING;
+	next_ns = host->ping_ns < silent_ns ? host->ping_ns : silent_ns;
+	if (host->held && host->held_ns < next_ns)
+		next_ns = host->held_ns;
+	due_at(&f->timers, host, next_ns);
+	return what;
 }
 
 static enum kn_fleet_do
@@ -537,6 +621,8 @@ host_due(struct kn_fleet *f, struct kn_fleet_host *host, int64_t now_ns)
 	case KN_HOST_UP:
 		if (host->odd)
 			return set_aside(f, host);
+		if (host->held && now_ns >= host->held_ns)
+			held_end(f, number_of(f, host));
 		return heartbeat(f, host, now_ns);
 	case KN_HOST_ASIDE:
 		return heartbeat(f, host, now_ns);

@@ -15,8 +15,8 @@
  * likely to end first: by how long tasks stay at a machine, and by how much of what it runs at once is out.
  *
  * A machine is set aside when its tasks fail and those of the others do not: see odd() in fleet.c. Until the
- * others have shown enough to be compared with, one whose first tasks mostly failed is given nothing more,
- * or it would eat up the list in the time that the others need for a single task.
+ * others have shown enough to be compared with, those whose first tasks mostly failed are given nothing more,
+ * or they would eat up the list in the time that the others need for a single task.
  */
 #ifndef KN_FLEET_H
 #define KN_FLEET_H
@@ -49,6 +49,9 @@ struct kn_fleet_host {
 	int64_t up_ns;              /* since when it is UP */
 	bool served;                /* it has given a result since then */
 	bool odd;                   /* it is to be set aside */
+	bool held;                  /* it gets nothing until the others have shown more, */
+	int64_t held_ns;            /* or until then */
+	uint32_t late_done, late_failed;        /* of done, failed: lately, as all fade together */
 	double stay_ns, stayed;     /* how long its tasks were there in sum, and how many; later ones count more */
 	int64_t stay_at_ns;         /* stay_ns is up to then */
 };
@@ -75,9 +78,11 @@ struct kn_fleet {
 	struct kn_heap idle;        /* those that want a connection, by since when */
 	struct kn_heap timers;
 	uint32_t alive;             /* neither GONE nor ASIDE */
-	uint32_t held;              /* who gets nothing until the others have shown more; KN_FLEET_ANY: nobody */
+	uint32_t nheld;
 	uint64_t aside_out;         /* tasks that those aside have still */
-	uint64_t aside_done, aside_failed;      /* parts of done, failed */
+	/* Sums over those of whose results not more than half failed lately. */
+	uint64_t sound_done, sound_failed, sound_out, sound_limit;
+	uint64_t late_done;         /* of all */
 	bool told_gone;
 };
 

@@ -2,11 +2,8 @@
 #include "nodeset.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,19 +13,28 @@
 #define DIGITS 15
 /* Brackets of a pattern, and numbers of a name that are folded. */
 #define DIMENSIONS 8
+/* More of what is wrong is not shown. */
+#define SHOWN_BYTES 60
+
+#define TEXT(n) #n
+#define TEXT_OF(n) TEXT(n)
 
 static const char digit_bytes[] = "0123456789";
 
-__attribute__((format(printf, 4, 5))) static int
-fail(char *err, size_t errsize, int error, const char *format, ...)
+/* n in decimal, with zeros in front up to width digits; DIGITS + 1 bytes at most. How many there are. */
+static size_t
+number_put(char *to, uint64_t n, size_t width)
 {
-	va_list list;
+	char digits[24];
+	size_t size = 0;
 
-	va_start(list, format);
-	if (errsize > 0)
-		(void)vsnprintf(err, errsize, format, list);
-	va_end(list);
-	return -error;
+	do {
+		digits[size++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0 || size < width);
+	for (size_t i = 0; i < size; i++)
+		to[i] = digits[size - 1 - i];
+	return size;
 }
 
 /* ---- names, each once ------------------------------------------------------------ */
@@ -136,7 +142,7 @@ names_take_out(struct names *s, const char *name)
 
 struct range {
 	uint64_t first, last, step;
-	int width; /* with zeros in front */
+	size_t width; /* with zeros in front */
 };
 
 /* Text, then a number of one of the ranges. */
@@ -161,18 +167,39 @@ struct parse {
 	size_t errsize;
 };
 
-__attribute__((format(printf, 2, 3))) static int
-bad(const struct parse *p, const char *format, ...)
+/* Up to size bytes of text behind the *n that the message holds already; it always has its NUL. */
+static void
+err_put(const struct parse *p, size_t *n, const char *text, size_t size)
 {
-	char why[128];
-	size_t size = (size_t)(p->end - p->term);
-	va_list list;
+	if (p->errsize == 0)
+		return;
+	size = strnlen(text, size);
+	if (size > p->errsize - 1 - *n)
+		size = p->errsize - 1 - *n;
+	memcpy(p->err + *n, text, size);
+	*n += size;
+	p->err[*n] = '\0';
+}
 
-	va_start(list, format);
-	(void)vsnprintf(why, sizeof(why), format, list);
-	va_end(list);
-	return fail(
-	    p->err, p->errsize, EINVAL, "'%.*s%s': %s", size > 60 ? 60 : (int)size, p->term, size > 60 ? "..." : "", why);
+/* "'TERM': WHAT: why"; what: size bytes, none when size is 0. Returns -EINVAL. */
+static int
+bad_part(const struct parse *p, const char *what, size_t size, const char *why)
+{
+	size_t term = (size_t)(p->end - p->term), n = 0;
+
+	err_put(p, &n, "'", 1);
+	err_put(p, &n, p->term, term < SHOWN_BYTES ? term : SHOWN_BYTES);
+	err_put(p, &n, term > SHOWN_BYTES ? "...': " : "': ", SIZE_MAX);
+	err_put(p, &n, what, size < SHOWN_BYTES ? size : SHOWN_BYTES);
+	err_put(p, &n, size > SHOWN_BYTES ? "...: " : ": ", size > 0 ? SIZE_MAX : 0);
+	err_put(p, &n, why, SIZE_MAX);
+	return -EINVAL;
+}
+
+static int
+bad(const struct parse *p, const char *why)
+{
+	return bad_part(p, "", 0, why);
 }
 
 /* Where the bracket at s ends: at its ']', or NULL. */
@@ -199,7 +226,7 @@ number(const struct parse *p, const char **at, uint64_t *ret, size_t *ret_size)
 	if (size == 0)
 		return bad(p, "in [] there are numbers and ranges: [1-9,12]");
 	if (size > DIGITS)
-		return bad(p, "%.*s... is too large a number", DIGITS, *at);
+		return bad_part(p, *at, size, "too large a number");
 	*ret = strtoull(*at, NULL, 10);
 	*ret_size = size;
 	*at += size;
@@ -217,15 +244,15 @@ range_read(const struct parse *p, const char **at, struct range *ret)
 
 	if (err < 0)
 		return err;
-	r.width = *first == '0' ? (int)size : 1;
+	r.width = *first == '0' ? size : 1;
 	r.last = r.first;
 	if (**at == '-') {
 		last = ++*at;
 		err = number(p, at, &r.last, &size_last);
 		if (err == 0 && *last == '0' && size_last > 1 && size_last != size)
-			return bad(p, "%.*s: both ends need as many digits", (int)(*at - first), first);
+			return bad_part(p, first, (size_t)(*at - first), "both ends need as many digits");
 		if (err == 0 && r.last < r.first)
-			return bad(p, "%.*s: a range rises", (int)(*at - first), first);
+			return bad_part(p, first, (size_t)(*at - first), "a range rises");
 		if (err == 0 && **at == '/') {
 			++*at;
 			err = number(p, at, &r.step, &size);
@@ -303,6 +330,13 @@ text_read(const struct parse *p, const char **at, struct dimension *d)
 	return 0;
 }
 
+static int
+too_many(const struct parse *p)
+{
+	(void)bad(p, "more than " TEXT_OF(KN_NODESET_MOST) " names");
+	return -E2BIG;
+}
+
 /* The dimensions of the pattern at s. */
 static int
 pattern_read(struct parse *p, const char *s)
@@ -319,14 +353,15 @@ pattern_read(struct parse *p, const char *s)
 		if (err < 0 || s == p->end)
 			break;
 		if (p->n > DIMENSIONS)
-			return bad(p, "more than %d []", DIMENSIONS);
+			return bad(p, "more than " TEXT_OF(DIMENSIONS) " []");
 		err = ranges_read(p, &s, d, &count);
-		if (err == 0 && (count > p->most || all > p->most / count))
-			return fail(p->err, p->errsize, E2BIG, "'%.60s': more than %d names", p->term, KN_NODESET_MOST);
+		if (err == 0 && (count > KN_NODESET_MOST || all > KN_NODESET_MOST / count))
+			return too_many(p);
 		all *= count;
 	} while (err == 0 && s < p->end);
-	if (err == 0)
-		p->most -= all <= p->most ? all : p->most;
+	if (err == 0 && all > p->most)
+		return too_many(p);
+	p->most -= err == 0 ? all : 0;
 	return err;
 }
 
@@ -339,12 +374,11 @@ name_make(const struct parse *p, char name[NAME_BYTES])
 		const struct dimension *d = &p->dimensions[i];
 
 		if (n + d->size + DIGITS + 1 > NAME_BYTES)
-			return bad(p, "a name is longer than %d bytes", NAME_BYTES - DIGITS - 1);
+			return bad(p, "too long a name");
 		memcpy(name + n, d->text, d->size);
 		n += d->size;
 		if (d->nranges > 0)
-			n += (size_t)snprintf(name + n, NAME_BYTES - n, "%0*" PRIu64,
-			    p->ranges[d->range + d->at].width, d->number);
+			n += number_put(name + n, d->number, p->ranges[d->range + d->at].width);
 	}
 	name[n] = '\0';
 	return n > 0 ? 0 : bad(p, "an empty name");
@@ -399,7 +433,7 @@ term_read(struct parse *p)
 		if (err < 0)
 			return err;
 		if (p->names.n > KN_NODESET_MOST)
-			return fail(p->err, p->errsize, E2BIG, "more than %d names", KN_NODESET_MOST);
+			return too_many(p);
 		more = false;
 		for (size_t i = p->n; i > 0 && !more; i--)
 			more = dimension_next(p, &p->dimensions[i - 1]);
@@ -454,7 +488,7 @@ kn_nodeset_parse(const char *s, struct kn_nodeset *ret, char *err, size_t errsiz
 	names_done(&p.names);
 	free(p.ranges);
 	if (error == -ENOMEM)
-		return fail(err, errsize, ENOMEM, "%s", "no memory for so many names");
+		(void)bad(&p, "no memory for so many names");
 	return error;
 }
 
@@ -479,7 +513,8 @@ struct part {
 
 struct folded {
 	struct part text[DIMENSIONS + 1], number[DIMENSIONS];
-	size_t n; /* numbers */
+	size_t n;     /* numbers */
+	size_t place; /* of the number that counts last when names are compared */
 };
 
 /* How the numbers of one place are put together, all else being the same. */
@@ -535,11 +570,12 @@ number_compare(const struct part *a, const struct part *b)
 	return part_compare(a, b);
 }
 
-/* The texts, then the numbers; that of place last of all. */
+/* The texts, then the numbers; that of place last of all. For qsort(3). */
 static int
-folded_compare(const struct folded *a, const struct folded *b, size_t place)
+folded_compare(const void *first, const void *second)
 {
-	size_t n = a->n < b->n ? a->n : b->n;
+	const struct folded *a = first, *b = second;
+	size_t n = a->n < b->n ? a->n : b->n, place = a->place;
 	int way;
 
 	for (size_t i = 0; i <= n; i++) {
@@ -557,21 +593,23 @@ folded_compare(const struct folded *a, const struct folded *b, size_t place)
 	return place < n ? number_compare(&a->number[place], &b->number[place]) : 0;
 }
 
-static int
-compare(const void *a, const void *b, void *place)
+static void
+sort(struct fold *f, size_t place)
 {
-	return folded_compare(a, b, *(const size_t *)place);
+	for (size_t i = 0; i < f->n; i++)
+		f->items[i].place = place;
+	if (f->n > 0)
+		qsort(f->items, f->n, sizeof(*f->items), folded_compare);
 }
 
 /* Does b's number come right behind a's, in a range whose first number is first? */
 static bool
 follows(const struct part *first, const struct part *a, const struct part *b)
 {
-	int width = first->size > 1 && *first->data == '0' ? (int)first->size : 1;
-	char next[32];
-	int n = snprintf(next, sizeof(next), "%0*llu", width, strtoull(a->data, NULL, 10) + 1);
+	char next[24];
+	size_t n = number_put(next, strtoull(a->data, NULL, 10) + 1, *first->data == '0' ? first->size : 1);
 
-	return (size_t)n == b->size && memcmp(next, b->data, b->size) == 0;
+	return n == b->size && memcmp(next, b->data, b->size) == 0;
 }
 
 /* "[1-3,07]" of the numbers at place of n items. */
@@ -590,7 +628,7 @@ bracket_make(const struct folded *items, size_t n, size_t place, struct kn_buf *
 		if (err == 0)
 			err = kn_buf_add(to, first->data, first->size);
 		if (err == 0 && last > i)
-			err = kn_buf_addc(to, last == i + 1 ? ',' : '-');
+			err = kn_buf_addc(to, '-');
 		if (err == 0 && last > i)
 			err = kn_buf_add(to, items[last].number[place].data, items[last].number[place].size);
 	}
@@ -652,7 +690,7 @@ fold_place(struct fold *f, size_t place)
 	size_t n = 0, many;
 	int err;
 
-	qsort_r(f->items, f->n, sizeof(*f->items), compare, &place);
+	sort(f, place);
 	for (size_t i = 0; i < f->n; i += many) {
 		many = 1;
 		while (i + many < f->n && place < f->items[i].n &&
@@ -673,11 +711,11 @@ fold_place(struct fold *f, size_t place)
 static void
 unique(struct fold *f)
 {
-	size_t place = DIMENSIONS, n = 0;
+	size_t n = 0;
 
-	qsort_r(f->items, f->n, sizeof(*f->items), compare, &place);
+	sort(f, DIMENSIONS);
 	for (size_t i = 0; i < f->n; i++)
-		if (n == 0 || folded_compare(&f->items[n - 1], &f->items[i], place) != 0)
+		if (n == 0 || folded_compare(&f->items[n - 1], &f->items[i]) != 0)
 			f->items[n++] = f->items[i];
 	f->n = n;
 }
@@ -720,8 +758,7 @@ kn_nodeset_fold(const char *const *names, size_t n, char **ret)
 	for (; places > 0 && err == 0; places--)
 		err = fold_place(&f, places - 1);
 	if (err == 0) {
-		places = DIMENSIONS;
-		qsort_r(f.items, f.n, sizeof(*f.items), compare, &places);
+		sort(&f, DIMENSIONS);
 		err = fold_put(&f, &text);
 	}
 	for (size_t i = 0; i < f.nbrackets; i++)
