@@ -603,6 +603,11 @@ say_bye(struct kn_serve *s)
 	size_t at;
 	int err = 0;
 
+	while (s->back != NULL && err == 0) {
+		err = kn_serve_files_pump(s);
+		if (err == 0)
+			err = write_rest(s, (int64_t)s->open.timeout_ns);
+	}
 	for (size_t i = 0; i < KN_SERVE_BUCKETS && err == 0; i++)
 		for (struct kn_serve_task *t = s->buckets[i]; t != NULL && err == 0; t = t->next)
 			err = kn_frame_u64(&s->send, KN_FRAME_RETURNED, t->id);
@@ -665,6 +670,7 @@ serve_done(struct kn_serve *s)
 	if (s->k != NULL)
 		kn_loop_remove(&s->k->loop, &s->wake);
 	knee_free(s->k);
+	kn_serve_files_done(s);
 	for (size_t i = 0; i < KN_SERVE_BUCKETS; i++) {
 		while ((t = s->buckets[i]) != NULL) {
 			s->buckets[i] = t->next;
