@@ -483,10 +483,13 @@ hang_up(struct kn_serve *s)
 
 /* ---- the run ------------------------------------------------------------------------ */
 
-/* End all at once; err has its text. */
+/* End all at once; err has its text. What made it so is looked at no more: it would be the same again. */
 static int
 give_up(struct kn_serve *s, int err)
 {
+	(void)knee_watch(s->k, s->in, NULL, NULL);
+	if (s->life >= 0)
+		(void)knee_watch(s->k, s->life, NULL, NULL);
 	knee_stop(s->k, KNEE_STOP_KILL);
 	return err;
 }
@@ -610,6 +613,11 @@ say_bye(struct kn_serve *s)
 	size_t at;
 	int err = 0;
 
+	while (s->back != NULL && err == 0) {
+		err = kn_serve_files_pump(s);
+		if (err == 0)
+			err = write_rest(s, (int64_t)s->open.timeout_ns);
+	}
 	for (size_t i = 0; i < KN_SERVE_BUCKETS && err == 0; i++)
 		for (struct kn_serve_task *t = s->buckets[i]; t != NULL && err == 0; t = t->next)
 			err = kn_frame_u64(&s->send, KN_FRAME_RETURNED, t->id);
@@ -672,6 +680,7 @@ serve_done(struct kn_serve *s)
 	if (s->k != NULL)
 		kn_loop_remove(&s->k->loop, &s->wake);
 	knee_free(s->k);
+	kn_serve_files_done(s);
 	for (size_t i = 0; i < KN_SERVE_BUCKETS; i++) {
 		while ((t = s->buckets[i]) != NULL) {
 			s->buckets[i] = t->next;
