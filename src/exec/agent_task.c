@@ -327,6 +327,16 @@ returned(struct kn_remote *m, struct kn_fields *f)
 		kn_errand_back(m->exec, r, true);
 }
 
+/* It cannot go on, and says why; of what happened in the middle of a run another try may be free. */
+static void
+refused(struct kn_remote *m, struct kn_fields *f, bool for_good)
+{
+	char why[NOTE_BYTES];
+
+	(void)snprintf(why, sizeof(why), "%s", kn_get_text(f));
+	kn_remote_lost(m, why, for_good);
+}
+
 /* Frames of a machine that is up; of kinds that an agent does not send, none. */
 static void
 frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
@@ -379,8 +389,10 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 	case KN_FRAME_CLOSE:
 	case KN_FRAME_HELLO:
 	case KN_FRAME_READY:
-	case KN_FRAME_REFUSED:
 		break;
+	case KN_FRAME_REFUSED:
+		refused(m, f, false);
+		return;
 	}
 	kn_remote_lost(m, "it sends what no agent sends now", true);
 }
@@ -389,11 +401,9 @@ static void
 frame_early(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 {
 	struct kn_agents *a = m->exec->state;
-	char why[NOTE_BYTES];
 
 	if (frame->kind == KN_FRAME_REFUSED) {
-		(void)snprintf(why, sizeof(why), "%s", kn_get_text(f));
-		kn_remote_lost(m, why, true);
+		refused(m, f, true);
 	} else if (frame->kind == KN_FRAME_HELLO && m->stage == KN_REMOTE_HELLO) {
 		m->stage = KN_REMOTE_READY;
 	} else if (frame->kind == KN_FRAME_READY && (m->stage == KN_REMOTE_READY || m->link.life_fd >= 0)) {
