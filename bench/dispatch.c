@@ -125,7 +125,7 @@ opened(struct agent *a)
 	put(kn_put_u32(to, 0));
 	put(kn_frame_end(to, at));
 	put(kn_frame_begin(to, KN_FRAME_CREDIT, &at));
-	put(kn_put_u32(to, want));
+	put(kn_put_u32(to, want / 8 + 1));
 	put(kn_put_u32(to, want));
 	put(kn_put_text(to, ""));
 	put(kn_frame_end(to, at));

@@ -12,6 +12,10 @@
 /* The exit status of an error of our own. */
 #define EXIT_TROUBLE 255
 
+/* standard.c: descriptors 0 to 2 that are closed get a place holder, so that no other file gets their number: reading
+ * finds the end, writing fails as it does on a closed one. */
+void standard_fds_hold(void);
+
 /* say.c: messages. "knee: " + text + newline on stderr; goes above the progress line. */
 void say_face(const char *face);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -19,10 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "boot.h"
 #include "command.h"
 #include "logins.h"
 #include "options_table.h"
 #include "slurm.h"
+#include "transfer.h"
 
 extern char **environ;
 
@@ -49,16 +51,9 @@ struct machines {
 	char **env;          /* owned: nenv of them */
 	size_t nenv;
 	char *dir;        /* owned, or NULL */
+	struct transfer transfer;
 	struct knee_machines told;
 };
-
-/* Until boot.c is there. */
-static int
-boot_command(char **ret)
-{
-	*ret = strdup("exec knee agent");
-	return *ret != NULL ? 0 : -ENOMEM;
-}
 
 static int
 out_of_memory(void)
@@ -460,6 +455,7 @@ machines_free(struct machines *m)
 	free(m->script);
 	free(m->self);
 	free(m->dir);
+	transfer_done(&m->transfer);
 	logins_done(&m->logins);
 	free(m);
 }
@@ -467,9 +463,12 @@ machines_free(struct machines *m)
 int
 machines_command(struct machines *m, struct inputs *in)
 {
+	int err;
+
 	if (m == NULL)
 		return 0;
-	return command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
+	err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
+	return err == 0 ? transfer_make(&m->transfer, m->o, in) : err;
 }
 
 size_t
@@ -496,6 +495,7 @@ machines_options(struct machines *m, struct knee_options *k)
 	o = m->o;
 	m->told.hosts = m->hosts;
 	m->told.nhosts = m->nhosts;
+	m->told.program = boot_program(&m->told.program_bytes);
 	m->told.timeout_ns = o->host_timeout_ns;
 	m->told.env = (const char *const *)m->env;
 	m->told.nenv = m->nenv;
@@ -505,6 +505,7 @@ machines_options(struct machines *m, struct knee_options *k)
 	m->told.dial = m->slurm != NULL;
 	m->told.speculate = o->speculate;
 	m->told.pin = o->each_host ? each_host_pin : NULL;
+	transfer_tell(&m->transfer, o, &m->told);
 	k->machines = &m->told;
 	k->first_stdin = -1;
 	k->prefix = NULL; /* nice: the far ends do that */

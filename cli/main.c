@@ -17,6 +17,7 @@
 #include "cli.h"
 #include "command.h"
 #include "gate.h"
+#include "hosts.h"
 #include "keeper.h"
 #include "keys.h"
 #include "log.h"
@@ -64,16 +65,6 @@ struct program {
 	const char *prefix[3];
 	knee *knee;
 };
-
-/* Descriptors 0 to 2 that are closed get a place holder, so that no other file gets their number:
- * reading finds the end, writing fails as it does on a closed one. */
-static void
-standard_fds_hold(void)
-{
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-			(void)!open("/dev/null", O_RDONLY);
-}
 
 /* Wait for a line on the terminal; false when a signal ends the run meanwhile. */
 static bool
@@ -408,19 +399,6 @@ program_status(const struct program *p, int err)
 	return knee_status(p->knee);
 }
 
-/* The reader of our output is gone: end as every filter does, quietly. */
-static void
-die_of_pipe(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGPIPE);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
-	(void)raise(SIGPIPE);
-}
-
 /* True for "knee profile ..." or another command. Called as parallel we have none. */
 static bool
 wants(const char *command, int argc, char **argv)
@@ -456,6 +434,8 @@ main(int argc, char **argv)
 		return agent_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
+	if (wants("hosts", argc, argv))
+		return hosts_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
 	if (err < 0 || action == OPTIONS_DONE) {
 		options_done(&p.options);
@@ -502,6 +482,6 @@ main(int argc, char **argv)
 	if (alone)
 		keeper_sweep_alone();
 	if (gone)
-		die_of_pipe();
+		reader_gone_die();
 	return status;
 }

@@ -285,7 +285,7 @@ folder_enter(struct kn_serve *s)
 		}
 		s->folder = path;
 		dir = path;
-	} else if (chdir(dir) < 0 && errno == ENOENT) {
+	} else if (access(dir, F_OK) < 0 && errno == ENOENT) {
 		path = strdup(dir);
 		if (path == NULL)
 			return -ENOMEM;

@@ -55,6 +55,8 @@ struct kn_remote {
 	uint32_t index;
 	enum kn_remote_stage stage;
 	bool dirty;                 /* has something to write, and is in that list */
+	bool urgent;                /* ... and not only tasks */
+	uint32_t unsent;            /* tasks of that */
 	bool refused;               /* there is no use in trying again */
 	bool told;                  /* its end was told of */
 	bool was_up;
@@ -91,6 +93,7 @@ struct kn_agents {
 	uint32_t free_id;                   /* UINT32_MAX: none */
 	struct kn_buf payload;              /* of a TASK in the making */
 	uint64_t limit_told;
+	int64_t gather_ns;                  /* when tasks that are gathered go out at the latest */
 	int64_t started_ns;                 /* when the last task was given to us */
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
 	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */

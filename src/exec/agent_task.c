@@ -85,8 +85,8 @@ kn_agent_forget(struct kn_exec *e, struct kn_errand *r)
 
 /* ---- to the machine ------------------------------------------------------------------ */
 
-void
-kn_agent_dirty(struct kn_remote *m)
+static void
+dirty(struct kn_remote *m)
 {
 	struct kn_agents *a = m->exec->state;
 
@@ -95,6 +95,13 @@ kn_agent_dirty(struct kn_remote *m)
 	m->dirty = true;
 	m->next_dirty = a->dirty;
 	a->dirty = m;
+}
+
+void
+kn_agent_dirty(struct kn_remote *m)
+{
+	m->urgent = true;
+	dirty(m);
 }
 
 static int
@@ -170,7 +177,8 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		m->errands->prev = r;
 	m->errands = r;
 	kn_fleet_gave(&a->fleet, m->index);
-	kn_agent_dirty(m);
+	m->unsent++;
+	dirty(m);
 	return 0;
 }
 

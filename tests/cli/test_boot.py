@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""How a machine without knee gets its agent: the script that ssh starts there, by several shells."""
+
+import glob
+import platform
+import shutil
+import stat
+
+from agentframes import Agent
+from kneetest import *
+
+TEST_BOOT = os.path.join(os.path.dirname(os.path.dirname(KNEE)), 'tests/unit/test_boot')
+SHELLS = [s for s in (['sh'], ['dash'], ['bash', '--posix'], ['bash'], ['busybox', 'sh'], ['mksh'], ['zsh'], ['yash'])
+          if shutil.which(s[0])]
+
+
+def text(what):
+    return subprocess.run([TEST_BOOT, what], capture_output=True, check=True).stdout
+
+
+PROGRAM = text('program')
+SCRIPT = text('script').decode()
+WANT = f'knee-boot want {platform.machine()} {len(PROGRAM)}\n'.encode()
+
+
+class Far:
+    """A machine: a home, and what happens when somebody connects."""
+
+    def __init__(self):
+        self.home = scratch()
+        self.env = {'HOME': self.home, 'XDG_CACHE_HOME': None}
+
+    def connect(self, *, shell=('sh',), script=None, env=None, send=PROGRAM, path=None):
+        """Result with all that it said, when it gets `send` and then nothing."""
+        more = dict(self.env, **(env or {}))
+        if path is not None:
+            more['PATH'] = path
+        p = subprocess.Popen([shutil.which(shell[0]), *shell[1:], '-c', SCRIPT if script is None else script],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env=clean_env(more))
+        try:
+            out, err = p.communicate(send, timeout=30 * SLOW_FACTOR)
+        except BrokenPipeError:
+            out, err = p.communicate(timeout=30 * SLOW_FACTOR)
+        return out, err, p.returncode
+
+    def cache(self):
+        return sorted(os.listdir(self.home + '/.cache/knee')) if os.path.isdir(self.home + '/.cache/knee') else []
+
+
+SLOW_FACTOR = float(os.environ.get('KNEE_SLOW') or 1)
+
+
+@unittest.skipUnless(PROGRAM, 'this build has no static program')
+class Boot(unittest.TestCase):
+    def test_shells(self):
+        for shell in SHELLS:
+            with self.subTest(shell=shell):
+                far = Far()
+                out, err, _ = far.connect(shell=shell)
+                self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+                self.assertEqual(len(far.cache()), 1)
+                path = f'{far.home}/.cache/knee/{far.cache()[0]}'
+                with open(path, 'rb') as f:
+                    self.assertEqual(f.read(), PROGRAM)
+                self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o700)
+                # The second time it is there.
+                out, err, _ = far.connect(shell=shell, send=b'')
+                self.assertTrue(out.startswith(b'knee-agent 1 '), out[:200])
+
+    def test_runs_tasks(self):
+        far = Far()
+        far.connect()
+        with Agent(argv=['sh', '-c', SCRIPT], env=far.env) as a:
+            a.open('echo {}')
+            a.task(1, 'by the static program')
+            self.assertEqual(a.result(1).out, b'by the static program\n')
+            self.assertEqual(a.close(), 0)
+
+    def test_login_shells(self):
+        """What sshd gives to the login's shell, whatever that is."""
+        command = text('command').decode()
+        for shell in ('sh', 'bash', 'zsh', 'fish', 'tcsh', 'csh'):
+            if not shutil.which(shell):
+                continue
+            with self.subTest(shell=shell):
+                out, err, _ = Far().connect(shell=[shell], script=command)
+                self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), (out[:200], err))
+
+    def failed(self, got, *words):
+        out, err, status = got
+        self.assertEqual(status, 255)
+        last = out.decode().splitlines()[-1]
+        self.assertTrue(last.startswith('knee-boot failed '), out)
+        for word in words:
+            self.assertIn(word, last)
+
+    def test_cut_short(self):
+        far = Far()
+        self.failed(far.connect(send=PROGRAM[:1000]), 'cut short: 1000 bytes')
+        self.assertEqual(far.cache(), [])
+        self.failed(far.connect(send=b''), 'cut short: 0 bytes')
+
+    def test_nothing_half(self):
+        """Killed in the middle: the next one finds no program."""
+        far = Far()
+        p = subprocess.Popen(['sh', '-c', SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             env=clean_env(far.env))
+        self.assertEqual(p.stdout.readline(), WANT)
+        p.stdin.write(PROGRAM[:100000])
+        p.stdin.flush()
+        p.kill()
+        p.wait()
+        p.stdin.close()
+        p.stdout.close()
+        out, _, _ = far.connect()
+        self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+
+    @unittest.skipUnless(os.geteuid() == 0, 'needs root: a file system of its own')
+    def test_full(self):
+        far = Far()
+        os.mkdir(far.home + '/.cache')
+        with small_tmpfs(1 << 20) as folder:
+            got = far.connect(env={'XDG_CACHE_HOME': folder})
+            self.failed(got, folder, 'No space left on device')
+            self.assertEqual(glob.glob(folder + '/knee/*') + glob.glob(folder + '/knee/.agent*'), [])
+
+    def test_no_folder(self):
+        far = Far()
+        with open(far.home + '/.cache', 'w'):
+            pass
+        self.failed(far.connect(), far.home + '/.cache/knee', 'cannot be made')
+
+    def test_no_home(self):
+        for home in (None, '/no/such/home'):
+            far = Far()
+            folder = f'/tmp/knee-{os.getuid()}'
+            there = os.path.exists(folder)
+            try:
+                out, err, _ = far.connect(env={'HOME': home})
+                self.assertIn(b'knee-agent 1 ', out)
+                self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o700)
+                os.chmod(folder, 0o777)
+                self.failed(far.connect(env={'HOME': home}), folder, 'not a folder of this user alone')
+            finally:
+                if there:
+                    os.chmod(folder, 0o700)
+                else:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def test_another_machine(self):
+        """uname says something else: only a knee that is installed there helps."""
+        far, bin = Far(), scratch()
+        with open(bin + '/uname', 'w') as f:
+            f.write('#!/bin/sh\necho riscv64\n')
+        os.chmod(bin + '/uname', 0o755)
+        self.failed(far.connect(path=bin + ':/usr/bin:/bin'), 'riscv64', platform.machine())
+        self.assertEqual(far.cache(), [])
+        with open(bin + '/knee', 'w') as f:
+            f.write('#!/bin/sh\necho the one that is installed: $*\n')
+        os.chmod(bin + '/knee', 0o755)
+        out, err, status = far.connect(path=bin + ':/usr/bin:/bin')
+        self.assertEqual((out, status), (b'the one that is installed: agent\n', 0))
+
+    def test_together(self):
+        """Several at once in a home that they share."""
+        far = Far()
+        many = [subprocess.Popen(['sh', '-c', SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, env=clean_env(far.env)) for _ in range(4)]
+        for p in many:
+            self.assertEqual(p.stdout.readline(), WANT)
+        for p in many:
+            p.stdin.write(PROGRAM)
+            p.stdin.flush()
+            self.assertTrue(p.stdout.readline().startswith(b'knee-agent 1 '))
+        for p in many:
+            p.communicate()
+        self.assertEqual(len(far.cache()), 1)
+
+
+if __name__ == '__main__':
+    unittest.main()
