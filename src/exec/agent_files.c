@@ -176,8 +176,7 @@ sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
 	if (r == NULL)
 		return 0;
 	if (s->files.error != NULL) {
-		(void)snprintf(text, sizeof(text), "%s: task %llu cannot begin", s->files.error,
-		    (unsigned long long)r->job->task->seq);
+		(void)snprintf(text, sizeof(text), "cannot begin: %s", s->files.error);
 		m->exec->host.note(m->exec->host.self, r->job->task, text);
 	}
 	return kn_agent_task_put(m, r, s->files.error != NULL ? KN_TASK_BROKEN : 0);
@@ -340,7 +339,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 	err = kn_courier_keep(&m->courier, r->id, text, sizeof(text));
 	if (text[0] == '\0')
 		return;
-	kn_remote_note(m, t, "task %llu: %s", (unsigned long long)t->seq, text);
+	kn_remote_note(m, t, "%s", text);
 	if (res->outcome == KNEE_EXITED && res->status == 0)
 		res->status = 1;
 }
