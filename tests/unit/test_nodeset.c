@@ -233,11 +233,11 @@ test_many(void)
 	struct kn_nodeset set = { 0 };
 	char *fold = NULL;
 
-	is_int(kn_nodeset_parse("rack[001-100]n[0001-9999]", &set, NULL, 0), 0, "999,900 names");
-	is_int(set.n, 999900, "all of them");
-	is_str(set.names[999899], "rack100n9999", "the last one");
+	is_int(kn_nodeset_parse("rack[001-020]n[0001-9999]", &set, NULL, 0), 0, "199,980 names");
+	is_int(set.n, 199980, "all of them");
+	is_str(set.names[199979], "rack020n9999", "the last one");
 	is_int(kn_nodeset_fold(set.names, set.n, &fold), 0, "folded");
-	is_str(fold, "rack[001-100]n[0001-9999]", "to what they came from");
+	is_str(fold, "rack[001-020]n[0001-9999]", "to what they came from");
 	free(fold);
 	kn_nodeset_done(&set);
 }
