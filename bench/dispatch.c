@@ -387,7 +387,7 @@ int
 main(int argc, char **argv)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	char name[64], self[4096];
+	static char name[64], self[4096]; /* as long as the hosts, which point at them */
 	int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	pid_t server;
