@@ -258,16 +258,15 @@ agent_new(int epoll, int listener)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = a };
 	int fds[2];
 
-	if (a == NULL)
-		fail("calloc");
+	if (a == NULL || ncome == nagents)
+		fail("agent");
 	a->child = accept(listener, NULL, NULL);
 	if (a->child < 0 || recvmsg(a->child, &m, 0) < 0 || CMSG_FIRSTHDR(&m) == NULL)
 		fail("recvmsg");
 	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fds));
 	a->in = fds[0];
 	a->out = fds[1];
-	if (ncome < nagents)
-		agents[ncome++] = a;
+	agents[ncome++] = a;
 	if (write(a->out, greeting, sizeof(greeting) - 1) < 0 ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, a->in, &ev) < 0)
 		fail("agent");
