@@ -149,7 +149,7 @@ ask(struct kn_buf *to)
 	size_t at;
 
 	put(kn_frame_begin(to, KN_FRAME_CREDIT, &at));
-	put(kn_put_u32(to, want));
+	put(kn_put_u32(to, want / 8 + 1));
 	put(kn_put_u32(to, want));
 	put(kn_put_text(to, ""));
 	put(kn_frame_end(to, at));

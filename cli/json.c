@@ -162,7 +162,7 @@ put_task(struct json *j, const char *event, const struct knee_event *e)
 {
 	line_begin(j, event);
 	put_count(j, "seq", e->seq);
-	put_text(j, "host", j->host);
+	put_text(j, "host", e->host != NULL && strcmp(e->host, ":") != 0 ? e->host : j->host);
 	put_count(j, "slot", e->slot);
 	put_count(j, "attempt", e->result->attempt);
 	put_text(j, "command", e->command);

@@ -17,6 +17,7 @@
 #include "cli.h"
 #include "command.h"
 #include "gate.h"
+#include "hosts.h"
 #include "keeper.h"
 #include "keys.h"
 #include "log.h"
@@ -398,19 +399,6 @@ program_status(const struct program *p, int err)
 	return knee_status(p->knee);
 }
 
-/* The reader of our output is gone: end as every filter does, quietly. */
-static void
-die_of_pipe(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGPIPE);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
-	(void)raise(SIGPIPE);
-}
-
 /* True for "knee profile ..." or another command. Called as parallel we have none. */
 static bool
 wants(const char *command, int argc, char **argv)
@@ -446,6 +434,8 @@ main(int argc, char **argv)
 		return agent_main(argc, argv);
 	if (wants("log", argc, argv))
 		return log_main(argc, argv);
+	if (wants("hosts", argc, argv))
+		return hosts_main(argc, argv);
 	err = options_parse(&p.options, argc, argv, &action);
 	if (err < 0 || action == OPTIONS_DONE) {
 		options_done(&p.options);
@@ -492,6 +482,6 @@ main(int argc, char **argv)
 	if (alone)
 		keeper_sweep_alone();
 	if (gone)
-		die_of_pipe();
+		reader_gone_die();
 	return status;
 }

@@ -243,7 +243,7 @@ static const char lacking[] =
     "block-timeout bt shard bin group-by hgrp hostgrp hostgroup hostgroups embed filter _parset "
     "shell-completion _pipe-means-argfiles _test g B T U W Y H";
 
-static const char subcommands_later[] = "migrate hosts report agent";
+static const char subcommands_later[] = "migrate report agent";
 
 const struct option *
 options_table(size_t *n)

@@ -8,5 +8,7 @@
 /* Stop the run with -EPIPE when the reader of the pipe on standard output closes it. 0, or -errno.
  * *ret: a descriptor to close after the run; untouched when standard output is no pipe. */
 int reader_gone_watch(knee *k, int *ret);
+/* The reader of our output is gone: end as every filter does, quietly. */
+void reader_gone_die(void);
 
 #endif

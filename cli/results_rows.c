@@ -100,16 +100,25 @@ put_inputs(FILE *out, const struct results_row *r, const struct knee_event *e)
 	}
 }
 
+static const char *
+host_of(const struct knee_event *e)
+{
+	return e->host != NULL ? e->host : ":";
+}
+
 static void
 begin_json(FILE *out, const struct knee_event *e, int exitval, int signal)
 {
 	const struct knee_result *result = e->result;
 
 	(void)fprintf(out,
-	    "{\"Seq\": %" PRIu64 ", \"Host\": \":\", \"Starttime\": %.3f, \"JobRuntime\": %.3f, \"Send\": 0, "
+	    "{\"Seq\": %" PRIu64 ", \"Host\": ", e->seq);
+	json_text_put(out, host_of(e), strlen(host_of(e)));
+	(void)fprintf(out,
+	    ", \"Starttime\": %.3f, \"JobRuntime\": %.3f, \"Send\": 0, "
 	    "\"Receive\": %" PRIu64 ", \"Exitval\": %d, \"Signal\": %d, \"Command\": ",
-	    e->seq, (double)result->start_time_ns / 1e9, (double)result->runtime_ns / 1e9,
-	    result->output_bytes, exitval, signal);
+	    (double)result->start_time_ns / 1e9, (double)result->runtime_ns / 1e9, result->output_bytes,
+	    exitval, signal);
 	json_text_put(out, e->command, strlen(e->command));
 	(void)fputs(", \"V\": [", out);
 	for (size_t i = 0; i < e->nargs; i++) {
@@ -135,7 +144,9 @@ results_row_begin(FILE *out, struct results_row *r, const struct knee_event *e)
 		begin_json(out, e, exitval, signal);
 		return;
 	}
-	(void)fprintf(out, "%" PRIu64 "%c:%c%.3f%c%.3f%c0%c%" PRIu64 "%c%d%c%d%c", e->seq, s, s,
+	(void)fprintf(out, "%" PRIu64 "%c", e->seq, s);
+	put_value(out, host_of(e));
+	(void)fprintf(out, "%c%.3f%c%.3f%c0%c%" PRIu64 "%c%d%c%d%c", s,
 	    (double)result->start_time_ns / 1e9, s, (double)result->runtime_ns / 1e9, s, s,
 	    result->output_bytes, s, exitval, s, signal, s);
 	put_value(out, e->command);

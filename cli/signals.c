@@ -97,13 +97,14 @@ on_signal(struct signals *s, int sig)
 		s->interrupted = true;
 		break;
 	case SIGHUP:
-		if (!s->hung_up)
+		if (!s->hung_up && !s->plain)
 			knee_each_running(s->knee, say_task, NULL);
 		s->hung_up = true;
-		knee_stop(s->knee, KNEE_STOP_SOON);
+		knee_stop(s->knee, s->plain ? KNEE_STOP_NOW : KNEE_STOP_SOON);
 		break;
 	case SIGUSR1:
-		knee_each_running(s->knee, say_task, NULL);
+		if (!s->plain)
+			knee_each_running(s->knee, say_task, NULL);
 		break;
 	case SIGUSR2:
 		if (s->progress != NULL)

@@ -11,6 +11,7 @@ struct signals {
 	struct progress *progress;  /* borrowed, may be NULL */
 	bool interrupted;           /* INT, TERM or QUIT came */
 	bool hung_up;               /* HUP came */
+	bool plain;                 /* HUP is as TERM, and USR1 says nothing: tasks are no user's */
 	bool keeper_died;
 	int64_t last_int_ns;        /* CLOCK_MONOTONIC; 0: none */
 };

@@ -19,6 +19,14 @@ terminal_cols(int fd)
 	return n > 0 && n < 10000 ? (unsigned)n : 80;
 }
 
+unsigned
+terminal_rows(int fd)
+{
+	struct winsize size;
+
+	return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
 bool
 terminal_utf8(void)
 {

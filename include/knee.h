@@ -144,7 +144,7 @@ struct knee_event {
 	unsigned limit;             /* LIMIT: tasks at once from now on, of all kinds */
 	const struct knee_work *work;       /* LIMIT: the kind whose number it is; work->limit is that */
 	const char *reason;         /* LIMIT, NOTE: a sentence */
-	const char *host;           /* START and RESULT of live sinks, RETRY, LIMIT: the other machine that it is of; NULL: here */
+	const char *host;           /* of a task or LIMIT: the other machine that has it or had it last; NULL: here */
 };
 
 /* Counts of a run, at any moment. */

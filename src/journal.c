@@ -63,7 +63,7 @@ attempt_write(struct knee_journal *j, const struct kn_journal_entry *e)
 	for (size_t i = 5; i < n && (e->open || e->waits); i++)
 		values[i] = KN_JOURNAL_NULL;
 	kn_journal_bind(j, KN_SQL_ATTEMPT, 1, values, n);
-	kn_journal_bind_text(j, KN_SQL_ATTEMPT, (int)n + 1, j->host);
+	kn_journal_bind_text(j, KN_SQL_ATTEMPT, (int)n + 1, e->host != NULL ? e->host : j->host);
 	kn_journal_bind_text(j, KN_SQL_ATTEMPT, (int)n + 2, e->command);
 	return kn_journal_write(j, KN_SQL_ATTEMPT);
 }
@@ -144,6 +144,26 @@ entry_make(struct knee_journal *j, const struct knee_event *ev, struct kn_journa
 	return 0;
 }
 
+/* Which machine has the task; ":" is this one. */
+static int
+host_note(struct knee_journal *j, struct kn_journal_entry *e, const char *host)
+{
+	char *copy = NULL;
+
+	if (host != NULL && strcmp(host, ":") == 0)
+		host = NULL;
+	if (e->host == host || (host != NULL && e->host != NULL && strcmp(e->host, host) == 0))
+		return 0;
+	if (host != NULL) {
+		copy = strdup(host);
+		if (copy == NULL)
+			return kn_journal_fail(j, -ENOMEM, "%s: %s", j->path, strerror(ENOMEM));
+	}
+	free(e->host);
+	e->host = copy;
+	return 0;
+}
+
 /* An attempt starts. One that was ended to free memory was none, and its number is used again. */
 static int
 started(struct knee_journal *j, const struct knee_event *ev, struct kn_journal_entry **ret)
@@ -171,7 +191,7 @@ started(struct knee_journal *j, const struct knee_event *ev, struct kn_journal_e
 	}
 	entry_touch(j, e);
 	*ret = e;
-	return 0;
+	return host_note(j, e, ev->host);
 }
 
 /* ---- ends -------------------------------------------------------------------- */
@@ -260,6 +280,9 @@ ended(struct knee_journal *j, const struct knee_event *ev)
 	if (err < 0)
 		return err;
 	e->result = *ev->result;
+	err = host_note(j, e, ev->host); /* of copies that ran elsewhere one has answered */
+	if (err < 0)
+		return err;
 	if (ev->kind == KNEE_EVENT_RESULT && ev->part_size > 0 && !knee_failed(ev->result))
 		err = kn_journal_part_put(j, ev->seq, ev->part, ev->part_size);
 	if (err < 0)

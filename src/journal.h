@@ -123,6 +123,7 @@ struct kn_journal_entry {
 	struct knee_result result;  /* unless open */
 	struct kn_journal_span span;
 	char *command;              /* owned */
+	char *host;                 /* owned: the machine that it is on; NULL: this one */
 	struct kn_journal_entry *next;      /* that is dirty, or spare */
 };
 

@@ -85,6 +85,7 @@ kn_journal_entry_remove(struct kn_journal_entries *t, struct kn_journal_entry *e
 	t->list[hole] = NULL;
 	t->used--;
 	free(e->command);
+	free(e->host);
 	e->next = t->spare;
 	t->spare = e;
 }
@@ -97,6 +98,7 @@ kn_journal_entries_done(struct kn_journal_entries *t)
 	for (size_t i = 0; i < t->size; i++)
 		if (t->list[i] != NULL) {
 			free(t->list[i]->command);
+			free(t->list[i]->host);
 			free(t->list[i]);
 		}
 	while ((e = t->spare) != NULL) {

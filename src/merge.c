@@ -26,6 +26,7 @@ struct parked {
 	uint64_t chunk_bytes;
 	uint64_t seq;
 	void *data;
+	const char *host; /* as the task's */
 	uint32_t slot;
 	uint32_t unused;
 };
@@ -227,6 +228,7 @@ task_park(struct kn_merge *m, struct kn_task *t)
 		.chunk_bytes = h->mem.len,
 		.seq = t->seq,
 		.data = t->data,
+		.host = t->host,
 		.slot = t->slot,
 	};
 	uint64_t offset = m->spill_end;
@@ -342,6 +344,7 @@ task_unpark(struct kn_merge *m, uint64_t entry, struct kn_task **ret)
 	t->result = head.result;
 	t->slot = head.slot;
 	t->data = head.data;
+	t->host = head.host;
 	t->tag = tag;
 	t->command = command;
 	err = read_extents(m, offset, &head, &t->held[0]);
@@ -393,6 +396,7 @@ emit(struct kn_merge *m, const struct kn_task *t, struct knee_event *ev)
 	ev->args = t->args;
 	ev->nargs = t->nargs;
 	ev->input_data = t->data;
+	ev->host = t->host;
 	err = m->host.emit(m->host.self, ev);
 	if (err != -EAGAIN)
 		return err;

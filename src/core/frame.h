@@ -45,8 +45,9 @@
  *	TASK      id u64, seq u64, slot u32, flags u32 (enum kn_task_flags), nargs u32, that many texts,
  *	          nreturns u32, that many texts: paths of files that are wanted back
  *	          nclean u32, that many texts: paths that are removed when the task has ended
- *	FILE      id u64 (of the task that it is for; 0: of every task), mode u32, mtime i64 (ns since the
- *	          Epoch), size u64, path text: begins a file, whose bytes follow
+ *	FILE      id u64 (of the task that it is for; 0: of every task), mode u32 (enum kn_file_flags of
+ *	          sys/courier.h), mtime i64 (ns since the Epoch), size u64, path text, index u32 (0): begins a file,
+ *	          whose bytes follow
  *	DATA      rest: bytes of the file that was begun, in order, as many as it is large
  *	SIGNAL    id u64, signal u32
  *	PING      stamp u64: PONG it
@@ -59,8 +60,8 @@
  *	          waiting), text: why the limit is what it is, or ""
  *	BEGAN     id u64, ago u64 (ns since then)
  *	OUT, ERR  id u64, rest: bytes of its stdout, stderr
- *	FILE, DATA  as above; of FILE the path is "", the index (u32, behind the path) says which of the paths
- *	          wanted back it is; id is never 0
+ *	FILE, DATA  as above; the index of FILE says which of the paths wanted back it is, and path is "", or, of what is in
+ *	          a folder, what lies below that; id is never 0
  *	NOTE      id u64 (0: of no task), text for the user
  *	RESULT    id u64, struct knee_result: exactly one for each TASK that was not given back
  *	RETURNED  id u64: it did not run and will not: the agent is ending

@@ -39,6 +39,9 @@
 #define PINNED_AHEAD 65536
 /* Lines that were said before it was up. */
 #define WORDS_BYTES 4000
+/* Tasks for a machine that has enough to do are gathered for so long, or up to so many bytes. */
+#define GATHER_NS ((int64_t)1000000)
+#define GATHER_BYTES 8192
 
 /* --speculate: so long after the last start, so often, tasks that took so many times as long as others do, and at least so
  * long, get a copy. */
@@ -354,6 +357,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 		tasks++;
 		kn_errand_back(e, m->errands, true);
 	}
+	kn_agent_files_lost(m);
 	m->lost_tasks += tasks;
 	m->stage = KN_REMOTE_GREETING;
 	if (a->closing)
@@ -642,17 +646,40 @@ links_pause(struct kn_exec *e)
 		kn_fleet_listen(&a->fleet, e->loop->now_ns);
 }
 
-static void
-links_flush(struct kn_agents *a)
+/* It has so many tasks that those which wait here may wait a little longer, for others to go with them. */
+static bool
+may_wait(const struct kn_agents *a, const struct kn_remote *m)
 {
-	struct kn_remote *m;
+	const struct kn_fleet_host *h = &a->fleet.hosts[m->index];
+	uint32_t has = h->out > m->unsent ? h->out - m->unsent : 0;
+
+	return !m->urgent && h->want > h->limit && has > h->limit + (h->want - h->limit) / 2 &&
+	    kn_link_pending(&m->link) < GATHER_BYTES;
+}
+
+static void
+links_flush(struct kn_exec *e, int64_t *next_ns)
+{
+	struct kn_agents *a = e->state;
+	struct kn_remote *m, *later = NULL;
 
 	while ((m = a->dirty) != NULL) {
 		a->dirty = m->next_dirty;
-		m->dirty = false;
+		if (m->link.phase != KN_LINK_CLOSED && e->loop->now_ns < a->gather_ns && may_wait(a, m)) {
+			m->next_dirty = later;
+			later = m;
+			continue;
+		}
+		m->dirty = m->urgent = false;
+		m->unsent = 0;
 		if (m->link.phase != KN_LINK_CLOSED)
 			kn_link_flush(&m->link);
 	}
+	a->dirty = later;
+	if (e->loop->now_ns >= a->gather_ns)
+		a->gather_ns = e->loop->now_ns + GATHER_NS;
+	if (later != NULL && a->gather_ns < *next_ns)
+		*next_ns = a->gather_ns;
 }
 
 static void
@@ -773,7 +800,8 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 		if (j->given_up_ns < *next_ns)
 			*next_ns = j->given_up_ns;
 	capacity_tell(e);
-	links_flush(a);
+	kn_agent_files_tick(e, next_ns);
+	links_flush(e, next_ns);
 	return 0;
 }
 
@@ -873,6 +901,7 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 		m->exec = e;
 		m->spec = &how->hosts[i];
 		m->index = (uint32_t)i;
+		m->courier.hold = true;
 		kn_link_init(&m->link, &link_host, e->loop);
 	}
 	return 0;
@@ -936,6 +965,7 @@ agent_close(struct kn_exec *e)
 	goodbye(e);
 	for (size_t i = 0; i < a->how->nhosts; i++) {
 		kn_link_done(&a->machines[i].link);
+		kn_agent_files_lost(&a->machines[i]);
 		kn_buf_done(&a->machines[i].words);
 	}
 	kn_dial_free(a->dial);

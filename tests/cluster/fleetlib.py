@@ -74,7 +74,7 @@ class Fleet:
     """Hosts n1..nN; in a with block, or up() and close().
 
     hosts: their names. dir, config, slurm_conf: what `fleet env` says. shared: they see the /tmp and the
-    home of this machine."""
+    home of this machine. common: a folder that all hosts and this machine have under the same name."""
 
     def __init__(self, n=3, shared=False, sshd=True, slurm=False):
         self.hosts = [f'n{i}' for i in range(1, n + 1)]
@@ -91,6 +91,7 @@ class Fleet:
             raise unittest.SkipTest(r.stderr.strip().splitlines()[-1])
         self.id, self.claim = _claim()
         self.dir = f'/tmp/knee-fleet{self.id}'
+        self.common = f'{self.dir}/common'
         self.config, self.slurm_conf = f'{self.dir}/ssh/config', f'{self.dir}/slurm.conf'
         show = {str(ROOT), os.path.dirname(os.path.dirname(KNEE))}
         self.env.update(FLEET_ID=str(self.id), FLEET_ROOT='/tmp', FLEET_SHOW=':'.join(sorted(show)))
@@ -102,6 +103,8 @@ class Fleet:
                                       pass_fds=(self.claim,))
         try:
             self.command('up', *(['-s'] if self.shared else []), len(self.hosts))
+            os.mkdir(self.common)
+            os.chmod(self.common, 0o1777)
             if self.want_sshd:
                 self.command('sshd')
             if self.want_slurm:
@@ -195,6 +198,7 @@ class Fleet:
             if self.want_sshd:
                 self.command('sshd', host)
         self.faulty.clear()
+        _empty(self.common, ())
         if not self.shared:
             for host in self.hosts:
                 for folder in (self.home(host), self.tmp(host)):

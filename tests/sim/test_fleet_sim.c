@@ -591,7 +591,7 @@ seconds(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -633,8 +633,9 @@ check(const struct sim *s, double took, uint64_t seed)
 	diag("%s, seed %" PRIu64 ": %.1f s, ideal %.1f (%.3f), tail %.2f s, slowest task %.2f s", c->name,
 	    seed, makespan, ideal_s(s), ideal_s(s) / makespan, makespan - (double)s->drained_ns / 1e9,
 	    slowest);
-	diag("  %.0f tasks/s, %" PRIu64 " turns, %" PRIu64 " tasks in memory at most, %ld MiB; lost %" PRIu64
-	     ", set aside %" PRIu64 ", given %" PRIu64 ", failed %" PRIu64 ", late %" PRIu64,
+	diag("  %.0f tasks for each second of processor time, %" PRIu64 " turns, %" PRIu64
+	     " tasks in memory at most, %ld MiB; lost %" PRIu64 ", set aside %" PRIu64 ", given %" PRIu64
+	     ", failed %" PRIu64 ", late %" PRIu64,
 	    (double)s->sched.done / took, s->turns, s->live_peak, rss_kib() / 1024, s->lost, s->aside,
 	    s->given, s->sched.failed, s->late);
 	is_int(s->twice, 0, "%s: no task has two results", c->name);

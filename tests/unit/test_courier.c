@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: MIT */
+/* Files on their way: what one end sends is what the other end has, whatever they are; and what goes wrong with
+ * a file, or is meant to go wrong, stays with its task. */
+#include "courier.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alloc.h"
+#include "tap.h"
+
+/* ---- help ------------------------------------------------------------------- */
+
+static void
+put(const char *path, const char *text, mode_t mode, long mtime)
+{
+	struct timespec times[2] = { { .tv_sec = mtime, .tv_nsec = 5 },
+		{ .tv_sec = mtime, .tv_nsec = 123456789 } };
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	size_t n = strlen(text);
+
+	if (fd < 0 || write(fd, text, n) != (ssize_t)n || fchmod(fd, mode) < 0 || futimens(fd, times) < 0)
+		abort();
+	close(fd);
+}
+
+static const char *
+get(const char *path)
+{
+	static char text[256];
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return NULL;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+static bool
+there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* How many names are in all folders. */
+static int
+names(void)
+{
+	FILE *f = popen("find . -mindepth 1 | wc -l", "r");
+	int n = -1;
+
+	if (f == NULL || fscanf(f, "%d", &n) != 1)
+		abort();
+	pclose(f);
+	return n;
+}
+
+static void
+clear(void)
+{
+	if (system("find . -mindepth 1 -delete") != 0)
+		abort();
+}
+
+/* Give frames to a courier: 0, or the first error. root: as in kn_courier_begin. */
+static int
+feed(struct kn_courier *c, const struct kn_buf *b, const char *root)
+{
+	for (size_t at = 0; at < b->len;) {
+		struct kn_frame frame;
+		struct kn_file file;
+		size_t bytes;
+		int err = kn_frame_take(b->data + at, b->len - at, &frame, &bytes);
+
+		if (err != 1)
+			return -EPROTO;
+		at += bytes;
+		if (frame.kind == KN_FRAME_FILE) {
+			err = kn_file_get(&frame, &file);
+			if (err == 0)
+				err = kn_courier_begin(c, &file, root);
+		} else {
+			err = kn_courier_data(c, frame.payload, frame.size);
+		}
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* All of a dispatch, in steps of room bytes. */
+static int
+drain(struct kn_dispatch *d, struct kn_buf *to, size_t room)
+{
+	int r;
+
+	do
+		r = kn_dispatch_more(d, to, room);
+	while (r > 0);
+	return r;
+}
+
+/* Send a file as task id's to a courier, as name. */
+static void
+carry(struct kn_courier *c, uint64_t id, const char *path, const char *name, unsigned flags, const char *root)
+{
+	struct kn_dispatch d = { .id = id };
+	struct kn_buf b = { 0 };
+
+	if (kn_dispatch_add(&d, path, name, 0, flags) < 0 || drain(&d, &b, 100) < 0 || d.error != NULL)
+		abort();
+	is_int(feed(c, &b, root), 0, "the frames of %s make sense", path);
+	kn_dispatch_done(&d);
+	kn_buf_done(&b);
+}
+
+static void
+one(struct kn_courier *c, uint64_t id, const char *name, unsigned flags, const char *text, const char *root)
+{
+	struct kn_file f = { .id = id, .mode = 0644 | flags, .size = strlen(text), .path = name };
+
+	is_int(kn_courier_begin(c, &f, root), 0, "%s begins", name);
+	if (text[0] != '\0')
+		is_int(kn_courier_data(c, text, strlen(text)), 0, "and its bytes come");
+}
+
+/* ---- the tests ------------------------------------------------------------------ */
+
+static void
+test_far(void)
+{
+	static const char *const cases[][2] = { { "a", "a" }, { "./a", "a" }, { "d/e/a", "d/e/a" },
+		{ "d/./e/a", "e/a" }, { "/abs/f", "/abs/f" }, { "/abs/./f", "f" }, { "d//e///f", "d/e/f" },
+		{ "../x/./y", "y" }, { "a/./b/./c", "b/c" }, { "d/", "d" }, { "d/./", "." }, { "d/.", "." },
+		{ ".", "." }, { "-dash", "-dash" }, { "/", "/" }, { "//a", "/a" }, { "/a/../b", "/a/../b" },
+		{ " a\n'b\"", " a\n'b\"" }, { "..a/b..", "..a/b.." } };
+	static const char *const wrong[] = { "../a", "a/../b", "a/./../b", ".." };
+	char *far;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (!is_int(kn_file_far(cases[i][0], &far), 0, "%s has a place there", cases[i][0]))
+			continue;
+		is_str(far, cases[i][1], "%s there", cases[i][0]);
+		free(far);
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		is_int(kn_file_far(wrong[i], &far), -EINVAL, "%s leads out", wrong[i]);
+}
+
+static void
+test_whole(void)
+{
+	static const char *const odd[] = { "plain", "with blank", "quo'te\"", "new\nline", "-dash",
+		"\xff\xfe", "*?" };
+	struct kn_courier c = { 0 };
+	struct stat st;
+	char name[64], to[64];
+
+	mkdir("src", 0755);
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		snprintf(name, sizeof(name), "src/%s", odd[i]);
+		snprintf(to, sizeof(to), "to/a/%s", odd[i]);
+		put(name, odd[i], i % 2 == 0 ? 0640 : 0755, 1000000 + (long)i);
+		carry(&c, 1, name, to, 0, NULL);
+		is_str(get(to), odd[i], "its bytes are there");
+		ok(stat(to, &st) == 0 && (st.st_mode & 07777) == (i % 2 == 0 ? 0640 : 0755), "its mode");
+		ok(st.st_mtim.tv_sec == 1000000 + (long)i && st.st_mtim.tv_nsec == 123456789, "and its time");
+	}
+	put("src/empty", "", 0600, -5);
+	carry(&c, 1, "src/empty", "to/empty", 0, NULL);
+	ok(stat("to/empty", &st) == 0 && st.st_size == 0 && st.st_mtim.tv_sec == -5,
+	    "an empty one, from before 1970");
+	put("src/suid", "x", 04755, 5);
+	carry(&c, 1, "src/suid", "to/suid", 0, NULL);
+	ok(stat("to/suid", &st) == 0 && (st.st_mode & 07777) == 0755, "no set-user-ID bit travels");
+	ok(kn_courier_error(&c, 1) == NULL && kn_courier_error(&c, 2) == NULL, "nothing went wrong");
+	kn_courier_done(&c);
+	is_int(names(), 10 + 11 + 2, "nothing is left beside them, of which two have a newline");
+	clear();
+}
+
+static void
+test_large(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_dispatch d = { .id = 9 };
+	struct kn_buf b = { 0 };
+	size_t most = 0;
+	int fd = open("large", O_WRONLY | O_CREAT, 0600), r;
+
+	for (unsigned i = 0; i < 1000000; i++)
+		if (write(fd, &i, sizeof(i)) != sizeof(i))
+			abort();
+	close(fd);
+	is_int(kn_dispatch_add(&d, "large", "there/large", 0, 0), 0, "a file of 4 MB");
+	do {
+		r = kn_dispatch_more(&d, &b, 100000);
+		most = b.len > most ? b.len : most;
+		if (feed(&c, &b, NULL) != 0)
+			abort();
+		b.len = 0;
+	} while (r > 0);
+	is_int(r, 0, "is sent");
+	ok(most < 200000, "in pieces of about what was asked for (%zu)", most);
+	is_int(system("cmp large there/large"), 0, "and is the same there");
+	kn_dispatch_done(&d);
+	kn_buf_done(&b);
+	kn_courier_done(&c);
+	clear();
+}
+
+static void
+test_folder(void)
+{
+	struct kn_courier c = { 0 };
+
+	mkdir("d", 0755);
+	mkdir("d/e", 0700);
+	mkdir("d/empty", 0755);
+	put("d/b", "b", 0644, 1);
+	put("d/a", "a", 0644, 1);
+	put("d/e/c", "c", 0644, 1);
+	symlink("nowhere", "d/dangling");
+	symlink("a", "d/link");
+	mkfifo("d/fifo", 0600);
+	carry(&c, 1, "d/", "x/d", KN_FILE_CLEAN, NULL);
+	is_int(system("rm d/dangling d/fifo; diff -r d x/d"), 0,
+	    "a folder goes with all that is in it, but pipes");
+	put("x/d/other", "mine", 0644, 1);
+	kn_courier_clean(&c, 1);
+	ok(there("x/d/other") && !there("x/d/e") && !there("x/d/empty") && !there("x/d/a"),
+	    "what came is removed, what did not stays");
+	kn_courier_done(&c);
+	system("rm -r x");
+	carry(&c, 1, "d", ".", KN_FILE_CLEAN, NULL);
+	ok(there("d/e/c"), "into the folder itself");
+	kn_courier_done(&c);
+	ok(there("d/e/c") && there("d/empty"), "where all was there before, and stays");
+	clear();
+}
+
+static void
+test_hold(void)
+{
+	struct kn_courier c = { .hold = true };
+	char err[256];
+
+	put("src", "new", 0644, 1);
+	put("out", "old", 0644, 1);
+	carry(&c, 7, "src", "", 0, "out");
+	carry(&c, 7, "src", "", 0, "deep/er/out");
+	carry(&c, 8, "src", "", 0, "out8");
+	is_str(get("out"), "old", "what comes back is not there before it is kept");
+	ok(!there("out8") && kn_courier_came(&c, 8, 0) && !kn_courier_came(&c, 8, 1),
+	    "it is known to have come");
+	is_int(kn_courier_keep(&c, 7, err, sizeof(err)), 0, "kept");
+	is_str(get("out"), "new", "it is there");
+	is_str(get("deep/er/out"), "new", "in folders that were made");
+	kn_courier_drop(&c, 8);
+	ok(!there("out8"), "what is dropped is not");
+	carry(&c, 9, "src", "", 0, NULL);
+	is_int(kn_courier_keep(&c, 9, err, sizeof(err)), 0, "what nobody wants is passed over");
+	carry(&c, 10, "src", "", 0, "gone");
+	one(&c, 11, "", 0, "half", "half");
+	kn_courier_drop(&c, 11);
+	ok(!c.open, "a file whose bytes are all there is whole");
+	is_int(
+	    kn_courier_begin(&c, &(struct kn_file){ .id = 12, .size = 10, .path = "" }, "half"), 0, "begun");
+	is_int(kn_courier_data(&c, "12345", 5), 0, "half");
+	kn_courier_done(&c);
+	is_int(names(), 5, "a lost connection leaves nothing: src, out, deep/er/out");
+	clear();
+}
+
+static void
+test_hostile(void)
+{
+	static const char *const names_wrong[] = { "../x", "a/../../x", "/abs", "a//b", ".", "..", "a/",
+		"a/.", "link/x", "link/sub/x" };
+	struct kn_courier c = { .hold = true };
+	struct kn_file f = { .id = 1, .mode = 0644, .size = 3, .path = "" };
+	char err[256];
+
+	mkdir("outside", 0755);
+	mkdir("out", 0755);
+	symlink("../outside", "out/link");
+	put("outside/kept", "kept", 0644, 1);
+	for (size_t i = 0; i < sizeof(names_wrong) / sizeof(names_wrong[0]); i++) {
+		one(&c, 1 + i, names_wrong[i], 0, "bad", "out");
+		ok(kn_courier_keep(&c, 1 + i, err, sizeof(err)) == -EIO && strncmp(err, "out/", 4) == 0,
+		    "%s below a folder is refused (%s)", names_wrong[i], err);
+		f.mode = 0755 | KN_FILE_FOLDER;
+		f.size = 0;
+		f.path = names_wrong[i];
+		is_int(kn_courier_begin(&c, &f, "out"), 0, "as a folder");
+		kn_courier_drop(&c, 1);
+	}
+	one(&c, 50, "link", 0, "new", "out");
+	is_int(kn_courier_keep(&c, 50, err, sizeof(err)), 0, "a link itself is replaced");
+	is_int(system("test -f out/link -a ! -L out/link"), 0, "and not what it leads to");
+	is_int(system("find outside | grep -c . | grep -qx 2"), 0,
+	    "nothing lies outside");
+	is_int(kn_courier_data(&c, "x", 1), -EBADMSG, "bytes of no file");
+	f = (struct kn_file){ .id = 60, .mode = 0644, .size = 3, .path = "" };
+	is_int(kn_courier_begin(&c, &f, "sized"), 0, "a file of three bytes");
+	is_int(kn_courier_begin(&c, &f, "sized"), -EBADMSG, "no other begins within");
+	is_int(kn_courier_data(&c, "1234", 4), -EBADMSG, "four are too many");
+	f.mode |= KN_FILE_BROKEN;
+	kn_courier_done(&c);
+	c.hold = true;
+	is_int(kn_courier_begin(&c, &f, "sized"), 0, "what never came may be broken");
+	kn_courier_done(&c);
+	clear();
+}
+
+static void
+test_frame(void)
+{
+	struct kn_dispatch d = { .id = 3 };
+	struct kn_buf b = { 0 };
+	struct kn_frame frame;
+	struct kn_file f;
+	size_t bytes;
+
+	put("x", "", 0644, 1);
+	kn_dispatch_add(&d, "x", "name", 5, KN_FILE_CLEAN);
+	drain(&d, &b, 1000);
+	is_int(kn_frame_take(b.data, b.len, &frame, &bytes), 1, "a frame");
+	is_int(kn_file_get(&frame, &f), 0, "FILE");
+	ok(f.id == 3 && f.index == 5 && f.size == 0 && f.mode == (0644 | KN_FILE_CLEAN), "its numbers");
+	is_str(f.path, "name", "its name");
+	for (size_t n = 0; n < frame.size; n++) {
+		struct kn_frame cut = { .kind = frame.kind, .payload = frame.payload, .size = n };
+
+		if (kn_file_get(&cut, &f) != -EBADMSG)
+			fail("cut after %zu bytes it is none", n);
+	}
+	kn_dispatch_done(&d);
+	kn_buf_done(&b);
+	clear();
+}
+
+static void
+test_broken(void)
+{
+	struct kn_dispatch d = { .id = 4 };
+	struct kn_courier c = { .hold = true }, agent = { 0 };
+	struct kn_buf b = { 0 };
+	char big[300000], err[256];
+
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	put("f", big, 0644, 1);
+	put("g", "g", 0644, 1);
+	kn_dispatch_add(&d, "f", "", 0, 0);
+	kn_dispatch_add(&d, "g", "", 1, 0);
+	is_int(kn_dispatch_more(&d, &b, 1000), 1, "some of a file is sent");
+	truncate("f", 100000);
+	is_int(drain(&d, &b, 1000), 0, "it becomes shorter: the rest is sent all the same");
+	is_str(d.error, "f: it changed while it was sent", "and told");
+	is_int(feed(&c, &b, "back"), 0, "the other end");
+	is_int(kn_courier_keep(&c, 4, err, sizeof(err)), -EIO, "is told");
+	is_str(err, "back: it changed while it was sent", "which");
+	is_str(get("back"), "g", "only the other one came");
+	kn_dispatch_done(&d);
+	b.len = 0;
+	put("f", big, 0644, 1);
+	d.id = 5;
+	kn_dispatch_add(&d, "f", "to", 0, 0);
+	kn_dispatch_more(&d, &b, 1000);
+	put("f", "longer", 0644, 2);
+	is_int(drain(&d, &b, 1000), 0, "another one, at the agent");
+	is_int(feed(&agent, &b, NULL), 0, "gets there");
+	is_str(
+	    kn_courier_error(&agent, 5), "to: it changed while it was sent", "and is an error of its task");
+	kn_dispatch_done(&d);
+	kn_courier_done(&c);
+	kn_courier_done(&agent);
+	kn_buf_done(&b);
+	clear();
+}
+
+static void
+test_missing(void)
+{
+	struct kn_dispatch d = { .id = 4 };
+	struct kn_buf b = { 0 };
+
+	mkfifo("fifo", 0600);
+	kn_dispatch_add(&d, "nix", "nix", 0, 0);
+	is_int(drain(&d, &b, 1000), 0, "a file that is not there");
+	is_str(d.error, "nix: No such file or directory", "is told");
+	is_int(b.len, 0, "and nothing sent");
+	kn_dispatch_done(&d);
+	kn_dispatch_add(&d, "fifo", "fifo", 0, 0);
+	is_int(drain(&d, &b, 1000), 0, "a pipe that nobody writes");
+	is_str(d.error, "fifo: neither a file nor a folder", "is not waited for");
+	kn_dispatch_done(&d);
+	clear();
+}
+
+static void
+test_clean(void)
+{
+	struct kn_courier c = { 0 };
+
+	put("src", "text", 0644, 100);
+	put("mine", "text", 0644, 100);
+	put("old", "other", 0644, 90);
+	carry(&c, 1, "src", "d/e/common", KN_FILE_CLEAN, NULL);
+	carry(&c, 2, "src", "d/e/common", KN_FILE_CLEAN, NULL);
+	carry(&c, 2, "src", "mine", KN_FILE_CLEAN, NULL);
+	carry(&c, 2, "src", "old", KN_FILE_CLEAN, NULL);
+	carry(&c, 3, "src", "stays/x", 0, NULL);
+	carry(&c, 0, "src", "base/x", KN_FILE_CLEAN, NULL);
+	kn_courier_clean(&c, 1);
+	ok(there("d/e/common"), "what two tasks have stays as long as one of them goes on");
+	put("d/e/result", "r", 0644, 100);
+	kn_courier_clean(&c, 2);
+	ok(!there("d/e/common"), "then it is removed");
+	ok(there("d/e/result"), "but no folder that has something");
+	kn_courier_remove(&c, "d/e/result");
+	ok(!there("d"), "then those, too, which were made");
+	ok(there("mine"), "what was there already with the same size and time is not removed");
+	ok(!there("old"), "what was there with others is");
+	kn_courier_clean(&c, 3);
+	ok(there("stays/x"), "and nothing that is not to be");
+	ok(there("base/x"), "what every task has stays");
+	kn_courier_done(&c);
+	ok(!there("base"), "until the end");
+	mkdir("was", 0755);
+	carry(&c, 1, "src", "was/x", KN_FILE_CLEAN, NULL);
+	kn_courier_done(&c);
+	ok(there("was") && !there("was/x"), "a folder that was there stays");
+	clear();
+}
+
+static void
+test_full(void)
+{
+	struct rlimit old, small = { 100000, RLIM_INFINITY };
+	struct kn_courier c = { 0 }, hold = { .hold = true };
+	char big[200000], err[256];
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	small.rlim_max = old.rlim_max;
+	setrlimit(RLIMIT_FSIZE, &small);
+	one(&c, 1, "sub/big", KN_FILE_CLEAN, big, NULL);
+	ok(!c.open && !there("sub/big"), "a file that does not fit is not there");
+	is_str(kn_courier_error(&c, 1), "sub/big: cannot be written: File too large", "and says why");
+	one(&c, 2, "small", 0, "x", NULL);
+	ok(kn_courier_error(&c, 2) == NULL && there("small"), "the next task's is not concerned");
+	one(&hold, 1, "", 0, big, "back");
+	is_int(kn_courier_keep(&hold, 1, err, sizeof(err)), -EIO, "so at the other end");
+	is_str(err, "back: cannot be written: File too large", "with its name");
+	setrlimit(RLIMIT_FSIZE, &old);
+	mkdir("folder", 0755);
+	put("folder/x", "", 0644, 1);
+	one(&c, 3, "folder", 0, "x", NULL);
+	is_str(
+	    kn_courier_error(&c, 3), "folder: cannot be written: Is a directory", "a folder is in the way");
+	one(&c, 4, "small/x", 0, "x", NULL);
+	is_str(
+	    kn_courier_error(&c, 4), "small/x: cannot be written: Not a directory", "a file is in the way");
+	one(&c, 0, "folder", 0, "x", NULL);
+	is_str(kn_courier_error(&c, 9), "folder: cannot be written: Is a directory", "for every task");
+	kn_courier_done(&c);
+	kn_courier_done(&hold);
+	is_int(system("find . -name '.knee-*' | grep ."), 256, "no other name is left");
+	clear();
+	if (geteuid() != 0 || mkdir("disk", 0755) < 0 || mount("none", "disk", "tmpfs", 0, "size=64k") < 0) {
+		pass("# skip a small file system needs root");
+		return;
+	}
+	one(&c, 5, "disk/big", 0, big, NULL);
+	is_str(kn_courier_error(&c, 5), "disk/big: cannot be written: No space left on device",
+	    "the disk is full");
+	ok(rmdir("disk/x") < 0 && system("ls -A disk | grep .") == 256, "and has nothing of it");
+	umount("disk");
+	kn_courier_done(&c);
+	clear();
+}
+
+static void
+test_memory(void)
+{
+	char err[256];
+	bool wrong = false;
+
+	mkdir("d", 0755);
+	put("d/a", "a", 0644, 1);
+	put("d/b", "b", 0644, 1);
+	for (alloc_fail_at = 1;; alloc_fail_at++) {
+		struct kn_dispatch d = { .id = 1, .list = true };
+		struct kn_courier c = { 0 }, hold = { .hold = true };
+		struct kn_buf b = { 0 };
+		int r;
+
+		alloc_count = 0;
+		r = kn_dispatch_add(&d, "d", "", 0, KN_FILE_CLEAN);
+		if (r == 0)
+			r = kn_dispatch_add(&d, "nix", "nix", 1, 0);
+		if (r == 0)
+			r = drain(&d, &b, 10);
+		if (r == 0)
+			r = feed(&hold, &b, "e/f");
+		if (r == 0)
+			r = kn_courier_keep(&hold, 1, err, sizeof(err));
+		b.len = 0;
+		kn_dispatch_done(&d);
+		if (r == 0)
+			r = kn_dispatch_add(&d, "d", "g/h", 0, KN_FILE_CLEAN);
+		if (r == 0)
+			r = drain(&d, &b, 10);
+		if (r == 0)
+			r = feed(&c, &b, NULL);
+		if (r == 0)
+			kn_courier_clean(&c, 1);
+		wrong = wrong || (r != 0 && r != -ENOMEM && r != -EIO);
+		kn_dispatch_done(&d);
+		kn_courier_done(&c);
+		kn_courier_done(&hold);
+		kn_buf_done(&b);
+		if (alloc_count < alloc_fail_at)
+			break;
+		system("rm -rf e g");
+	}
+	alloc_fail_at = 0;
+	ok(!wrong, "every allocation may fail, and nothing else does");
+	ok(there("e/f/a") && !there("g"), "at last none does");
+	clear();
+}
+
+int
+main(void)
+{
+	char folder[] = "/tmp/test_courier-XXXXXX";
+
+	umask(022);
+	if (mkdtemp(folder) == NULL || chdir(folder) < 0)
+		return 99;
+	test_far();
+	test_whole();
+	test_large();
+	test_folder();
+	test_hold();
+	test_hostile();
+	test_frame();
+	test_broken();
+	test_missing();
+	test_clean();
+	test_full();
+	test_memory();
+	is_int(rmdir(folder), 0, "nothing is left");
+	return done_testing();
+}
