@@ -173,8 +173,8 @@ test_errors(void)
 	is_error("banner\nssh: connect to host x port 22: Connection refused\r\n", "Connection refused");
 	is_error("one\n  two. \n\n", "two");
 	is_error("\033[2J", "\\x1B[2J");
-	is_error("a line that is longer than there is room for", "a line that is longer than the");
-	is_error("\n \n", "no statistics: its command end");
+	is_error("a line that is longer than there is room for", "a line that is longer than ");
+	is_error("\n \n", "no statistics: its command ende");
 }
 
 int
