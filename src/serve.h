@@ -20,6 +20,7 @@
 #include "core/frame.h"
 #include "core/open.h"
 #include "run.h"
+#include "sys/courier.h"
 
 /* Tasks that an agent has at most, running and waiting. */
 #define KN_SERVE_TASKS_MOST 65536
@@ -71,6 +72,11 @@ struct kn_serve {
 	double length_ns;           /* of tasks, the last ones counting most; 0: none has ended */
 	char why[160], why_told[160];
 
+	/* files */
+	struct kn_courier courier;
+	struct kn_serve_back *back, *back_last; /* owned list: ended tasks, whose files go back */
+	int64_t alive_ns;           /* when the coordinator was last told that we are, unasked */
+
 	/* what was made for the engine */
 	const char **env;           /* owned array; the last two owned, too */
 	char *own[2];
@@ -106,6 +112,8 @@ int kn_serve_frames(struct kn_serve *s);
 void kn_serve_sinks(struct kn_serve *s);
 /* The RESULT of t, which is forgotten. 0 or -ENOMEM. */
 int kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r);
+/* Something for the user to read, of the task with that id; 0: of none. */
+int kn_serve_note(struct kn_serve *s, uint64_t id, const char *text);
 /* Say READY, and what is wanted. */
 int kn_serve_ready(struct kn_serve *s);
 int kn_serve_pong(struct kn_serve *s, uint64_t stamp);
@@ -121,5 +129,12 @@ int kn_serve_file(struct kn_serve *s, const struct kn_frame *f);
 /* t has ended with r, its output is in s->send. Send back what is wanted, remove what is not. True: kn_serve_result
  * is called later, when that is done; false: at once. */
 bool kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r);
+/* Whether t has its files: 0; 1: it has not, and the coordinator was told so; -ENOMEM. */
+int kn_serve_files_check(struct kn_serve *s, const struct kn_serve_task *t);
+/* t has ended: what came for it alone is removed, if that is wanted. */
+void kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t);
+/* Put together more of what goes back. 0 or -errno. */
+int kn_serve_files_pump(struct kn_serve *s);
+void kn_serve_files_done(struct kn_serve *s);
 
 #endif

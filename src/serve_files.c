@@ -1,21 +1,174 @@
 /* SPDX-License-Identifier: MIT */
-/* Files of tasks, on the agent's side. */
+/*
+ * Files of tasks, on the agent's side: what comes before a task is written by sys/courier; a task that has ended
+ * and whose files are wanted back waits in a queue, and its RESULT goes behind them.
+ */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "serve.h"
+
+/* More is not put together while so much is not written: output and signs of life come between. */
+#define AHEAD_BYTES ((size_t)256 * 1024)
+#define PIECE_BYTES ((size_t)64 * 1024)
+/* While files come, whoever sends them hears of us so often. */
+#define ALIVE_NS ((int64_t)1000000000)
+
+/* A task that has ended, with files on their way back. */
+struct kn_serve_back {
+	struct kn_serve_back *next;
+	struct kn_serve_task *task; /* in the table */
+	struct knee_result result;
+	struct kn_dispatch files;
+};
+
+/* The coordinator's PINGs wait behind what it sends: it is told without having asked. */
+static int
+alive(struct kn_serve *s)
+{
+	int64_t now_ns = kn_loop_time_ns();
+
+	if (now_ns - s->alive_ns < ALIVE_NS || s->pong)
+		return 0;
+	s->alive_ns = now_ns;
+	return kn_serve_pong(s, 0);
+}
 
 int
 kn_serve_file(struct kn_serve *s, const struct kn_frame *f)
 {
-	(void)f;
-	return kn_serve_fail(s, -EOPNOTSUPP, "this agent takes no files");
+	struct kn_file file;
+	int err;
+
+	if (f->kind == KN_FRAME_DATA) {
+		err = kn_courier_data(&s->courier, f->payload, f->size);
+	} else {
+		err = kn_file_get(f, &file);
+		if (err == 0 && file.id != 0 && kn_serve_find(s, file.id) != NULL)
+			err = -EBADMSG;
+		if (err == 0)
+			err = kn_courier_begin(&s->courier, &file, NULL);
+	}
+	if (err == 0)
+		err = alive(s);
+	return err == 0 ?
+	    0 :
+	    kn_serve_fail(s, err, "%s", err == -EBADMSG ? "a FILE that makes no sense" : strerror(-err));
+}
+
+int
+kn_serve_files_check(struct kn_serve *s, const struct kn_serve_task *t)
+{
+	const char *why = kn_courier_error(&s->courier, t->id);
+	char *text;
+	int err;
+
+	if (why == NULL)
+		return 0;
+	if (asprintf(&text, "cannot begin: %s", why) < 0)
+		return -ENOMEM;
+	err = kn_serve_note(s, t->id, text);
+	free(text);
+	return err < 0 ? err : 1;
+}
+
+void
+kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t)
+{
+	if (s->courier.parcels != NULL)
+		kn_courier_clean(&s->courier, t->id);
 }
 
 bool
 kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r)
 {
-	(void)s;
-	(void)t;
-	(void)r;
-	return false;
+	struct kn_serve_back *b;
+	int err = 0;
+
+	if (t->nreturns == 0 || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_CANCELLED)
+		return false;
+	b = calloc(1, sizeof(*b));
+	if (b == NULL)
+		return false; /* nothing comes back: the coordinator sees that */
+	b->task = t;
+	b->result = *r;
+	b->files.id = t->id;
+	b->files.list = t->nclean > 0;
+	for (size_t i = 0; i < t->nreturns && err == 0; i++)
+		err = kn_dispatch_add(&b->files, t->returns[i], "", (uint32_t)i, 0);
+	if (err < 0) {
+		kn_dispatch_done(&b->files);
+		free(b);
+		return false;
+	}
+	if (s->back_last != NULL)
+		s->back_last->next = b;
+	else
+		s->back = b;
+	s->back_last = b;
+	return true;
+}
+
+static void
+back_remove(struct kn_serve *s)
+{
+	struct kn_serve_back *b = s->back;
+
+	s->back = b->next;
+	if (s->back == NULL)
+		s->back_last = NULL;
+	kn_dispatch_done(&b->files);
+	free(b);
+}
+
+/* All is sent of the first in the queue. */
+static int
+back_end(struct kn_serve *s)
+{
+	struct kn_serve_back *b = s->back;
+	struct kn_serve_task *t = b->task;
+	char *text = NULL;
+	int err = 0;
+
+	if (b->files.error != NULL) {
+		err = asprintf(&text, "%s, and it was to come back", b->files.error) < 0 ? -ENOMEM : 0;
+		if (err == 0)
+			err = kn_serve_note(s, t->id, text);
+		free(text);
+		if (b->result.outcome == KNEE_EXITED && b->result.status == 0)
+			b->result.status = 1;
+	}
+	if (t->nclean > 0) {
+		kn_dispatch_clean(&b->files, &s->courier);
+		for (size_t i = 0; i < t->nclean; i++)
+			kn_courier_remove(&s->courier, t->clean[i]);
+	}
+	if (err == 0)
+		err = kn_serve_result(s, t, &b->result);
+	back_remove(s);
+	return err;
+}
+
+int
+kn_serve_files_pump(struct kn_serve *s)
+{
+	while (s->back != NULL && s->send.len - s->sent < AHEAD_BYTES) {
+		int r = kn_dispatch_more(&s->back->files, &s->send, PIECE_BYTES);
+
+		if (r == 0)
+			r = back_end(s);
+		if (r < 0)
+			return kn_serve_fail(s, r, "%s", strerror(-r));
+	}
+	return 0;
+}
+
+void
+kn_serve_files_done(struct kn_serve *s)
+{
+	while (s->back != NULL)
+		back_remove(s);
+	kn_courier_done(&s->courier);
 }

@@ -48,7 +48,10 @@ task_submit(struct kn_serve *s, struct kn_serve_task *t, const char *const *args
 	int err = 0;
 
 	kn_serve_add(s, t);
-	if (broken)
+	err = kn_serve_files_check(s, t);
+	if (err < 0)
+		return kn_serve_fail(s, err, "%s", strerror(-err));
+	if (broken || err > 0)
 		return kn_serve_result(s, t, &failed);
 	t->number = s->submitted + 1;
 	err = knee_submit(s->k, &input);

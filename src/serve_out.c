@@ -145,8 +145,10 @@ kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_r
 {
 	double length_ns = (double)r->runtime_ns;
 	size_t at;
-	int err = kn_frame_begin(&s->send, KN_FRAME_RESULT, &at);
+	int err;
 
+	kn_serve_files_clean(s, t);
+	err = kn_frame_begin(&s->send, KN_FRAME_RESULT, &at);
 	if (err == 0)
 		err = kn_put_u64(&s->send, t->id);
 	if (err == 0)
@@ -205,14 +207,14 @@ began(struct kn_serve *s, const struct knee_event *ev)
 	return err == 0 ? kn_frame_end(&s->send, at) : err;
 }
 
-static int
-note(struct kn_serve *s, const char *text)
+int
+kn_serve_note(struct kn_serve *s, uint64_t id, const char *text)
 {
 	size_t at;
 	int err = kn_frame_begin(&s->send, KN_FRAME_NOTE, &at);
 
 	if (err == 0)
-		err = kn_put_u64(&s->send, 0);
+		err = kn_put_u64(&s->send, id);
 	if (err == 0)
 		err = kn_put_text(&s->send, text);
 	return err == 0 ? kn_frame_end(&s->send, at) : err;
@@ -228,7 +230,7 @@ on_live(void *self, const struct knee_event *ev)
 	case KNEE_EVENT_START:
 		return began(s, ev);
 	case KNEE_EVENT_NOTE:
-		return note(s, ev->reason);
+		return kn_serve_note(s, 0, ev->reason);
 	case KNEE_EVENT_LIMIT:
 		(void)snprintf(s->why, sizeof(s->why), "%s", ev->reason);
 		return 0;
@@ -260,8 +262,10 @@ static int
 flush(void *self)
 {
 	struct kn_serve *s = self;
-	int err = credit(s);
+	int err = kn_serve_files_pump(s);
 
+	if (err == 0)
+		err = credit(s);
 	if (err == 0 && s->pong)
 		err = kn_serve_pong(s, s->pong_stamp);
 	if (err == 0)
@@ -272,7 +276,8 @@ flush(void *self)
 		return -EAGAIN;
 	if (s->sent < s->send.len && s->wake.fd < 0)
 		return kn_loop_add(&s->k->loop, &s->wake, s->wake_fd, EPOLLOUT);
-	return 0;
+	/* There is more: in the next turn. */
+	return s->sent == s->send.len && s->back != NULL ? 1 : 0;
 }
 
 static int

@@ -357,6 +357,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 		tasks++;
 		kn_errand_back(e, m->errands, true);
 	}
+	kn_agent_files_lost(m);
 	m->lost_tasks += tasks;
 	m->stage = KN_REMOTE_GREETING;
 	if (a->closing)
@@ -799,6 +800,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 		if (j->given_up_ns < *next_ns)
 			*next_ns = j->given_up_ns;
 	capacity_tell(e);
+	kn_agent_files_tick(e, next_ns);
 	links_flush(e, next_ns);
 	return 0;
 }
@@ -899,6 +901,7 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 		m->exec = e;
 		m->spec = &how->hosts[i];
 		m->index = (uint32_t)i;
+		m->courier.hold = true;
 		kn_link_init(&m->link, &link_host, e->loop);
 	}
 	return 0;
@@ -962,6 +965,7 @@ agent_close(struct kn_exec *e)
 	goodbye(e);
 	for (size_t i = 0; i < a->how->nhosts; i++) {
 		kn_link_done(&a->machines[i].link);
+		kn_agent_files_lost(&a->machines[i]);
 		kn_buf_done(&a->machines[i].words);
 	}
 	kn_dial_free(a->dial);

@@ -4,6 +4,7 @@
 #define KN_AGENT_PARTS_H
 
 #include "../core/fleet.h"
+#include "../sys/courier.h"
 #include "../sys/dial.h"
 #include "agent_link.h"
 #include "exec.h"
@@ -61,6 +62,8 @@ struct kn_remote {
 	bool was_up;
 	struct kn_remote *next_dirty;
 	struct kn_errand *errands;
+	struct kn_sendoff *sendoffs, *sendoff_last;     /* owned list: tasks whose files go ahead of them */
+	struct kn_courier courier;  /* files that come back */
 	struct kn_job_list waiting; /* jobs for it alone that it has no room for */
 	struct kn_buf words;        /* lines that were said before it was up */
 	unsigned running, peak;
@@ -94,6 +97,7 @@ struct kn_agents {
 	int64_t started_ns;                 /* when the last task was given to us */
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
 	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
+	size_t sendoffs;                    /* of all machines */
 	bool paused;                        /* links are not read */
 	bool recalls;                       /* jobs that wait are not wanted any more */
 	bool closing;
@@ -107,6 +111,32 @@ void kn_agent_frame(struct kn_remote *m, const struct kn_frame *f);
 void kn_agent_forget(struct kn_exec *e, struct kn_errand *r);
 /* The machine has something to write. */
 void kn_agent_dirty(struct kn_remote *m);
+
+/* The errand that this machine has by that name; NULL: none, or no more. */
+struct kn_errand *kn_agent_errand(const struct kn_remote *m, uint64_t id);
+/* The TASK of r. flags: enum kn_task_flags. 0 or -errno. */
+int kn_agent_task_put(struct kn_remote *m, const struct kn_errand *r, uint32_t flags);
+
+/* agent_files.c: files that go with tasks */
+/* Does the next task of m wait for files to be sent first? */
+bool kn_agent_files_ahead(const struct kn_remote *m);
+/* The TASK of r, which has its id, goes when its files have. 0 or -ENOMEM. */
+int kn_agent_files_send(struct kn_remote *m, const struct kn_errand *r);
+/* m is up: it gets what every machine gets. 0 or -ENOMEM. */
+int kn_agent_files_base(struct kn_remote *m);
+/* Go on with what is on its way, before the links are flushed. */
+void kn_agent_files_tick(struct kn_exec *e, int64_t *next_ns);
+/* r is sent a signal: true when its TASK has not been, and it goes back soon (ends) or hears nothing of it. */
+bool kn_agent_files_signal(struct kn_remote *m, const struct kn_errand *r, bool ends);
+/* The fields of TASK that name what comes back and is removed. 0 or -errno. */
+int kn_agent_files_put(struct kn_buf *to, const struct kn_remote *m, const struct kn_task *t);
+/* FILE or DATA. 0, -EBADMSG, or another -errno: m is of no use any more. */
+int kn_agent_files_came(struct kn_remote *m, const struct kn_frame *f);
+/* r has this result, and its files get their names; *res says so when they cannot. */
+void kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_result *res);
+/* What came by this id is not wanted, unless it was kept. */
+void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
+void kn_agent_files_lost(struct kn_remote *m);
 
 /* agent.c */
 /* A copy's output is held up to so many bytes; one that prints more is ended. */

@@ -52,9 +52,8 @@ id_give(struct kn_agents *a, struct kn_errand *r)
 	r->id = 0;
 }
 
-/* The errand that this machine has by that name; NULL: none, or no more. */
-static struct kn_errand *
-errand_find(const struct kn_remote *m, uint64_t id)
+struct kn_errand *
+kn_agent_errand(const struct kn_remote *m, uint64_t id)
 {
 	const struct kn_agents *a = m->exec->state;
 	uint64_t i = (id & UINT32_MAX) - 1;
@@ -79,6 +78,7 @@ kn_agent_forget(struct kn_exec *e, struct kn_errand *r)
 	if (r->began)
 		m->running--;
 	r->began = false;
+	kn_agent_files_forget(m, r->id);
 	id_give(a, r);
 	kn_fleet_took(&a->fleet, r->host);
 }
@@ -105,8 +105,9 @@ kn_agent_dirty(struct kn_remote *m)
 }
 
 static int
-payload_make(struct kn_agents *a, const struct kn_task *t, uint64_t id)
+payload_make(const struct kn_remote *m, const struct kn_task *t, uint64_t id, uint32_t flags)
 {
+	struct kn_agents *a = m->exec->state;
 	struct kn_buf *p = &a->payload;
 	int err;
 
@@ -117,13 +118,11 @@ payload_make(struct kn_agents *a, const struct kn_task *t, uint64_t id)
 	if (err == 0)
 		err = kn_put_u32(p, t->slot);
 	if (err == 0)
-		err = kn_put_u32(p, 0);
+		err = kn_put_u32(p, flags);
 	if (err == 0)
 		err = kn_put_texts(p, t->args, t->nargs);
 	if (err == 0)
-		err = kn_put_texts(p, NULL, 0);
-	if (err == 0)
-		err = kn_put_texts(p, NULL, 0);
+		err = kn_agent_files_put(p, m, t);
 	if (err == 0 && p->len > KN_FRAME_TASK_MOST)
 		err = -E2BIG;
 	return err;
@@ -146,6 +145,14 @@ payload_send(struct kn_agents *a, struct kn_buf *to)
 }
 
 int
+kn_agent_task_put(struct kn_remote *m, const struct kn_errand *r, uint32_t flags)
+{
+	int err = payload_make(m, r->job->task, r->id, flags);
+
+	return err < 0 ? err : payload_send(m->exec->state, &m->link.sending);
+}
+
+int
 kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 {
 	struct kn_agents *a = e->state;
@@ -153,9 +160,11 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 
 	if (err < 0)
 		return err;
-	err = payload_make(a, r->job->task, r->id);
+	/* A TASK that is too long is an error now, not when its files are there. */
+	if (kn_agent_files_ahead(m))
+		err = payload_make(m, r->job->task, r->id, 0);
 	if (err == 0)
-		err = payload_send(a, &m->link.sending);
+		err = kn_agent_files_ahead(m) ? kn_agent_files_send(m, r) : kn_agent_task_put(m, r, 0);
 	if (err < 0) {
 		id_give(a, r);
 		return err;
@@ -179,8 +188,11 @@ kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal)
 	struct kn_agents *a = e->state;
 	struct kn_remote *m = &a->machines[r->host];
 	size_t at;
-	int err = kn_frame_begin(&m->link.sending, KN_FRAME_SIGNAL, &at);
+	int err;
 
+	if (kn_agent_files_signal(m, r, signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT))
+		return;
+	err = kn_frame_begin(&m->link.sending, KN_FRAME_SIGNAL, &at);
 	if (err == 0)
 		err = kn_put_u64(&m->link.sending, r->id);
 	if (err == 0)
@@ -230,7 +242,7 @@ twin_output(struct kn_remote *m, struct kn_errand *r, enum kn_frame_kind kind, c
 static void
 output(struct kn_remote *m, struct kn_fields *f, enum kn_frame_kind kind)
 {
-	struct kn_errand *r = errand_find(m, kn_get_u64(f));
+	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
 	struct kn_exec *e = m->exec;
 	size_t n;
 	const char *data = kn_get_rest(f, &n);
@@ -248,7 +260,7 @@ output(struct kn_remote *m, struct kn_fields *f, enum kn_frame_kind kind)
 static void
 result(struct kn_remote *m, struct kn_fields *f)
 {
-	struct kn_errand *r = errand_find(m, kn_get_u64(f));
+	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
 	struct kn_agents *a = m->exec->state;
 	struct knee_result res;
 
@@ -261,6 +273,7 @@ result(struct kn_remote *m, struct kn_fields *f)
 		return;
 	}
 	began(m, r, res.runtime_ns > 0 ? (uint64_t)res.runtime_ns : 0);
+	kn_agent_files_keep(m, r, &res);
 	kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
 	kn_errand_end(m->exec, r, &res);
 }
@@ -268,7 +281,7 @@ result(struct kn_remote *m, struct kn_fields *f)
 static void
 note(struct kn_remote *m, struct kn_fields *f)
 {
-	struct kn_errand *r = errand_find(m, kn_get_u64(f));
+	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
 	const char *s = kn_get_text(f);
 	char text[NOTE_BYTES];
 	size_t n = 0;
@@ -308,10 +321,20 @@ credit(struct kn_remote *m, struct kn_fields *f)
 static void
 returned(struct kn_remote *m, struct kn_fields *f)
 {
-	struct kn_errand *r = errand_find(m, kn_get_u64(f));
+	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
 
 	if (!f->bad && r != NULL)
 		kn_errand_back(m->exec, r, true);
+}
+
+/* It cannot go on, and says why; of what happened in the middle of a run another try may be free. */
+static void
+refused(struct kn_remote *m, struct kn_fields *f, bool for_good)
+{
+	char why[NOTE_BYTES];
+
+	(void)snprintf(why, sizeof(why), "%s", kn_get_text(f));
+	kn_remote_lost(m, why, for_good);
 }
 
 /* Frames of a machine that is up; of kinds that an agent does not send, none. */
@@ -323,7 +346,7 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 		credit(m, f);
 		return;
 	case KN_FRAME_BEGAN: {
-		struct kn_errand *r = errand_find(m, kn_get_u64(f));
+		struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
 		uint64_t ago_ns = kn_get_u64(f);
 
 		if (!f->bad && r != NULL)
@@ -349,7 +372,15 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 		m->stage = KN_REMOTE_BYE;
 		return;
 	case KN_FRAME_FILE:
-	case KN_FRAME_DATA:
+	case KN_FRAME_DATA: {
+		int err = kn_agent_files_came(m, frame);
+
+		if (err == -EBADMSG)
+			break;
+		if (err < 0)
+			kn_remote_lost(m, strerror(-err), false);
+		return;
+	}
 	case KN_FRAME_OPEN:
 	case KN_FRAME_TASK_MORE:
 	case KN_FRAME_TASK:
@@ -358,8 +389,10 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 	case KN_FRAME_CLOSE:
 	case KN_FRAME_HELLO:
 	case KN_FRAME_READY:
-	case KN_FRAME_REFUSED:
 		break;
+	case KN_FRAME_REFUSED:
+		refused(m, f, false);
+		return;
 	}
 	kn_remote_lost(m, "it sends what no agent sends now", true);
 }
@@ -368,18 +401,19 @@ static void
 frame_early(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 {
 	struct kn_agents *a = m->exec->state;
-	char why[NOTE_BYTES];
 
 	if (frame->kind == KN_FRAME_REFUSED) {
-		(void)snprintf(why, sizeof(why), "%s", kn_get_text(f));
-		kn_remote_lost(m, why, true);
+		refused(m, f, true);
 	} else if (frame->kind == KN_FRAME_HELLO && m->stage == KN_REMOTE_HELLO) {
 		m->stage = KN_REMOTE_READY;
-	} else if (frame->kind == KN_FRAME_READY && m->stage == KN_REMOTE_READY) {
+	} else if (frame->kind == KN_FRAME_READY && (m->stage == KN_REMOTE_READY || m->link.life_fd >= 0)) {
+		/* One that has connected back: its HELLO may have been late, on the slower way. */
 		m->stage = KN_REMOTE_UP;
 		m->was_up = true;
 		m->words.len = 0;
 		kn_fleet_up(&a->fleet, m->index, m->exec->loop->now_ns);
+		if (kn_agent_files_base(m) < 0)
+			kn_remote_lost(m, strerror(ENOMEM), false);
 	} else {
 		kn_remote_lost(m, "it sends what no agent sends so early", true);
 	}

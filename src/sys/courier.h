@@ -103,6 +103,10 @@ struct kn_dispatch {
 /* Send the file or folder at path, announced as name (below a folder: name and what is below). flags: KN_FILE_CLEAN.
  * 0 or -ENOMEM. */
 int kn_dispatch_add(struct kn_dispatch *d, const char *path, const char *name, uint32_t index, unsigned flags);
+/* Something is wrong with one of them before it is added: path, and why. 0 or -ENOMEM. */
+int kn_dispatch_fail(struct kn_dispatch *d, const char *path, const char *why);
+/* What was not begun is not sent. */
+void kn_dispatch_cut(struct kn_dispatch *d);
 /* Append frames to `to`, until they are about room bytes. 1: there is more; 0: that was all; -ENOMEM: to holds whole
  * frames, but it cannot go on. */
 int kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room);

@@ -53,8 +53,8 @@ kn_dispatch_add(struct kn_dispatch *d, const char *path, const char *name, uint3
 }
 
 /* The first thing that goes wrong is what is told. */
-static int
-fail(struct kn_dispatch *d, const char *path, const char *why)
+int
+kn_dispatch_fail(struct kn_dispatch *d, const char *path, const char *why)
 {
 	size_t size = strlen(path) + strlen(why) + 3;
 
@@ -201,7 +201,9 @@ walk_next(struct kn_dispatch *d, const struct kn_load *e)
 		int err = 0;
 
 		if (f == NULL)
-			return errno == 0 ? 0 : errno == ENOMEM ? -ENOMEM : fail(d, e->path, strerror(errno));
+			return errno == 0   ? 0 :
+			    errno == ENOMEM ? -ENOMEM :
+					      kn_dispatch_fail(d, e->path, strerror(errno));
 		below = f->fts_path + n;
 		below += strspn(below, "/");
 		if (f->fts_info == FTS_F)
@@ -216,7 +218,8 @@ walk_next(struct kn_dispatch *d, const struct kn_load *e)
 			return 1;
 		if (err == -ENOMEM)
 			return err;
-		err = fail(d, f->fts_path, err == -EINVAL ? "it is no file any more" : strerror(-err));
+		err = kn_dispatch_fail(
+		    d, f->fts_path, err == -EINVAL ? "it is no file any more" : strerror(-err));
 		if (err < 0)
 			return err;
 	}
@@ -231,18 +234,21 @@ errand_begin(struct kn_dispatch *d, const struct kn_load *e)
 	int err;
 
 	if (stat(e->path, &st) < 0)
-		return fail(d, e->path, strerror(errno));
+		return kn_dispatch_fail(d, e->path, strerror(errno));
 	if (S_ISDIR(st.st_mode)) {
 		d->walk = fts_open(paths, FTS_LOGICAL | FTS_NOCHDIR, name_compare);
-		return d->walk != NULL ? 0 : errno == ENOMEM ? -ENOMEM : fail(d, e->path, strerror(errno));
+		return d->walk != NULL ? 0 :
+		    errno == ENOMEM    ? -ENOMEM :
+					 kn_dispatch_fail(d, e->path, strerror(errno));
 	}
 	if (!S_ISREG(st.st_mode))
-		return fail(d, e->path, "neither a file nor a folder");
+		return kn_dispatch_fail(d, e->path, "neither a file nor a folder");
 	err = file_open(d, e, e->path, "");
 	if (err == 0)
 		return 1;
-	return err == -ENOMEM ? err :
-				fail(d, e->path, err == -EINVAL ? "it is no file any more" : strerror(-err));
+	return err == -ENOMEM ?
+	    err :
+	    kn_dispatch_fail(d, e->path, err == -EINVAL ? "it is no file any more" : strerror(-err));
 }
 
 static void
@@ -255,6 +261,13 @@ errand_end(struct kn_dispatch *d)
 	if (d->first == NULL)
 		d->last = NULL;
 	free(e);
+}
+
+void
+kn_dispatch_cut(struct kn_dispatch *d)
+{
+	while (d->first != NULL)
+		errand_end(d);
 }
 
 /* Whether the file at hand, of which all was sent, is still as it was announced. */
@@ -279,7 +292,7 @@ file_finish(struct kn_dispatch *d, struct kn_buf *to, const char *why)
 		d->file.size = 0;
 		err = announce(d, to);
 		if (err == 0)
-			err = fail(d, d->path, why);
+			err = kn_dispatch_fail(d, d->path, why);
 		if (err < 0)
 			return err;
 	}
@@ -310,7 +323,7 @@ file_piece(struct kn_dispatch *d, struct kn_buf *to)
 	if (r <= 0) {
 		/* It has become shorter, or cannot be read. Zeros: the size stays, and so file_same() fails or an error is
 		 * told now. */
-		if (r < 0 && fail(d, d->path, strerror(errno)) < 0) {
+		if (r < 0 && kn_dispatch_fail(d, d->path, strerror(errno)) < 0) {
 			to->len = len;
 			return -ENOMEM;
 		}
@@ -352,7 +365,7 @@ kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room)
 		else if (r == 0)
 			errand_end(d);
 		if (r == -EMSGSIZE)
-			r = fail(d, d->first->path, "has a name below that is too long");
+			r = kn_dispatch_fail(d, d->first->path, "has a name below that is too long");
 		if (r < 0)
 			return r;
 	}
