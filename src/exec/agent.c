@@ -794,6 +794,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 	if (err < 0)
 		return err;
 	killed_give_up(e);
+	links_look(a);
 	waiting_tend(e);
 	copies_make(e, next_ns);
 	for (const struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
