@@ -657,6 +657,15 @@ may_wait(const struct kn_agents *a, const struct kn_remote *m)
 	    kn_link_pending(&m->link) < GATHER_BYTES;
 }
 
+/* Who takes again what is written to it gets tasks again. */
+static void
+links_look(struct kn_agents *a)
+{
+	for (uint32_t i = 0; i < a->how->nhosts && a->fleet.nfull > 0; i++)
+		if (a->fleet.hosts[i].full && kn_link_pending(&a->machines[i].link) <= KN_PENDING_MOST / 2)
+			kn_fleet_full(&a->fleet, i, false);
+}
+
 static void
 links_flush(struct kn_exec *e, int64_t *next_ns)
 {
