@@ -581,6 +581,23 @@ kn_fleet_pick(const struct kn_fleet *f, uint32_t pin, uint32_t avoid)
 	return best;
 }
 
+void
+kn_fleet_room(const struct kn_fleet *f, uint64_t *ret_limit, uint64_t *ret_want)
+{
+	uint64_t limit = f->limit, want = f->want;
+
+	for (uint32_t h = 0; h < f->n && f->nfull > 0; h++) {
+		const struct kn_fleet_host *host = &f->hosts[h];
+
+		if (host->state != KN_HOST_UP || !host->full)
+			continue;
+		limit -= host->limit > host->out ? host->limit - host->out : 0;
+		want -= host->want > host->out ? host->want - host->out : 0;
+	}
+	*ret_limit = limit;
+	*ret_want = want;
+}
+
 static enum kn_fleet_do
 set_aside(struct kn_fleet *f, struct kn_fleet_host *host)
 {

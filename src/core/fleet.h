@@ -69,7 +69,7 @@ struct kn_fleet {
 	struct kn_fleet_host *hosts;    /* owned */
 	uint32_t n;
 	struct kn_fleet_rules rules;
-	uint64_t limit, want, out;  /* sums over those that are up */
+	uint64_t limit, want, out;  /* sums over those that are up; see kn_fleet_room */
 	uint32_t up, connecting;
 	uint32_t nfull;
 	uint64_t done, failed;      /* sums */
@@ -114,6 +114,10 @@ void kn_fleet_lost(struct kn_fleet *f, uint32_t h, bool for_good, int64_t now_ns
 /* Who gets the next task: one that is up and has room; pin: that one or none; avoid: another one if there is any with
  * room, KN_FLEET_ANY: none to avoid. KN_FLEET_ANY: nobody has room. */
 uint32_t kn_fleet_pick(const struct kn_fleet *f, uint32_t pin, uint32_t avoid);
+
+/* How many may run at once and are wanted, all together: what f.limit and f.want say, but of those whose connection is full no
+ * more than they have. */
+void kn_fleet_room(const struct kn_fleet *f, uint64_t *ret_limit, uint64_t *ret_want);
 
 enum kn_fleet_do {
 	KN_FLEET_NOTHING,

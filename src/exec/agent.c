@@ -695,8 +695,11 @@ static void
 capacity_tell(struct kn_exec *e)
 {
 	struct kn_agents *a = e->state;
-	uint64_t limit = a->fleet.limit > 0 ? a->fleet.limit : 1;
+	uint64_t limit, want;
 
+	kn_fleet_room(&a->fleet, &limit, &want);
+	if (limit < 1)
+		limit = 1;
 	if (limit == a->limit_told)
 		return;
 	a->limit_told = limit;
@@ -844,7 +847,10 @@ static unsigned
 agent_limit(struct kn_exec *e, unsigned limit)
 {
 	const struct kn_agents *a = e->state;
-	uint64_t ahead = a->fleet.want > limit ? a->fleet.want - limit : 0;
+	uint64_t room, want, ahead;
+
+	kn_fleet_room(&a->fleet, &room, &want);
+	ahead = want > limit ? want - limit : 0;
 
 	if (a->how->pin != NULL)
 		ahead += PINNED_AHEAD;

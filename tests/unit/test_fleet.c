@@ -246,6 +246,7 @@ test_pick(void)
 {
 	struct kn_fleet f = fleet(3, &plain);
 	unsigned given[3] = { 0 };
+	uint64_t room, wanted;
 	uint32_t h;
 
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, KN_FLEET_ANY), KN_FLEET_ANY, "nobody is up");
@@ -275,6 +276,9 @@ test_pick(void)
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 0), 2, "avoided");
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 2), 0, "avoided");
 	kn_fleet_full(&f, 2, true);
+	kn_fleet_room(&f, &room, &wanted);
+	is_int(room, 2 + 16 + 15, "nothing more may run there,");
+	is_int(wanted, 3 + 16 + 15, "nor is wanted");
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 0), 0, "its connection is full");
 	kn_fleet_full(&f, 2, false);
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 0), 2, "and no more");
