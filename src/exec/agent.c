@@ -657,6 +657,15 @@ may_wait(const struct kn_agents *a, const struct kn_remote *m)
 	    kn_link_pending(&m->link) < GATHER_BYTES;
 }
 
+/* Who takes again what is written to it gets tasks again. */
+static void
+links_look(struct kn_agents *a)
+{
+	for (uint32_t i = 0; i < a->how->nhosts && a->fleet.nfull > 0; i++)
+		if (a->fleet.hosts[i].full && kn_link_pending(&a->machines[i].link) <= KN_PENDING_MOST / 2)
+			kn_fleet_full(&a->fleet, i, false);
+}
+
 static void
 links_flush(struct kn_exec *e, int64_t *next_ns)
 {
@@ -686,8 +695,11 @@ static void
 capacity_tell(struct kn_exec *e)
 {
 	struct kn_agents *a = e->state;
-	uint64_t limit = a->fleet.limit > 0 ? a->fleet.limit : 1;
+	uint64_t limit, want;
 
+	kn_fleet_room(&a->fleet, &limit, &want);
+	if (limit < 1)
+		limit = 1;
 	if (limit == a->limit_told)
 		return;
 	a->limit_told = limit;
@@ -794,6 +806,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 	if (err < 0)
 		return err;
 	killed_give_up(e);
+	links_look(a);
 	waiting_tend(e);
 	copies_make(e, next_ns);
 	for (const struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
@@ -834,7 +847,10 @@ static unsigned
 agent_limit(struct kn_exec *e, unsigned limit)
 {
 	const struct kn_agents *a = e->state;
-	uint64_t ahead = a->fleet.want > limit ? a->fleet.want - limit : 0;
+	uint64_t room, want, ahead;
+
+	kn_fleet_room(&a->fleet, &room, &want);
+	ahead = want > limit ? want - limit : 0;
 
 	if (a->how->pin != NULL)
 		ahead += PINNED_AHEAD;

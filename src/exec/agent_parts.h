@@ -139,6 +139,8 @@ void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
 void kn_agent_files_lost(struct kn_remote *m);
 
 /* agent.c */
+/* A machine that has not read so much gets no more tasks. */
+#define KN_PENDING_MOST ((size_t)512 * 1024)
 /* A copy's output is held up to so many bytes; one that prints more is ended. */
 #define KN_TWIN_OUTPUT_MOST ((size_t)1024 * 1024)
 /* Errand r has its result; or it did not run, and goes back: by_machine: that one is better avoided. Both may free r. */

@@ -177,6 +177,7 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		m->errands->prev = r;
 	m->errands = r;
 	kn_fleet_gave(&a->fleet, m->index);
+	kn_fleet_full(&a->fleet, m->index, kn_link_pending(&m->link) > KN_PENDING_MOST);
 	m->unsent++;
 	dirty(m);
 	return 0;
