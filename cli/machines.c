@@ -24,6 +24,7 @@
 #include "logins.h"
 #include "options_table.h"
 #include "slurm.h"
+#include "transfer.h"
 
 extern char **environ;
 
@@ -50,6 +51,7 @@ struct machines {
 	char **env;          /* owned: nenv of them */
 	size_t nenv;
 	char *dir;        /* owned, or NULL */
+	struct transfer transfer;
 	struct knee_machines told;
 };
 
@@ -454,6 +456,7 @@ machines_free(struct machines *m)
 	free(m->script);
 	free(m->self);
 	free(m->dir);
+	transfer_done(&m->transfer);
 	logins_done(&m->logins);
 	free(m);
 }
@@ -461,9 +464,12 @@ machines_free(struct machines *m)
 int
 machines_command(struct machines *m, struct inputs *in)
 {
+	int err;
+
 	if (m == NULL)
 		return 0;
-	return command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
+	err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
+	return err == 0 ? transfer_make(&m->transfer, m->o, in) : err;
 }
 
 size_t
@@ -500,6 +506,7 @@ machines_options(struct machines *m, struct knee_options *k)
 	m->told.dial = m->slurm != NULL;
 	m->told.speculate = o->speculate;
 	m->told.pin = o->each_host ? each_host_pin : NULL;
+	transfer_tell(&m->transfer, o, &m->told);
 	k->machines = &m->told;
 	k->first_stdin = -1;
 	k->prefix = NULL; /* nice: the far ends do that */

@@ -255,7 +255,13 @@ struct knee_host {
 	int here;                   /* this machine: tasks run in the folder and environment of knee */
 };
 
-/* A pattern of paths: files that go with a task. */
+/* Paths of files that go with a task: a template (KNEE_TEMPLATE_TEXT), filled in with all its arguments, or with each
+ * of them alone. */
+struct knee_paths {
+	const struct knee_template *text;
+	int each;
+};
+
 struct knee_machines {
 	const struct knee_host *hosts;  /* nhosts of them */
 	size_t nhosts;
@@ -277,10 +283,10 @@ struct knee_machines {
 	int speculate;              /* at the end, copies of the slowest tasks run elsewhere too */
 	/* Which machine must carry out the task with this input data; may be NULL: any. */
 	size_t (*pin)(void *input_data);
-	/* Files. Templates of paths (KNEE_TEMPLATE_TEXT). */
-	const struct knee_template *const *transfers;
+	/* Files: those that go there first, and those that come back (knee(1), "Files"). */
+	const struct knee_paths *transfers;
 	size_t ntransfers;
-	const struct knee_template *const *returns;
+	const struct knee_paths *returns;
 	size_t nreturns;
 	const char *const *basefiles;   /* go to each machine once */
 	size_t nbasefiles;

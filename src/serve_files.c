@@ -67,7 +67,7 @@ kn_serve_files_check(struct kn_serve *s, const struct kn_serve_task *t)
 
 	if (why == NULL)
 		return 0;
-	if (asprintf(&text, "%s: the task cannot begin", why) < 0)
+	if (asprintf(&text, "cannot begin: %s", why) < 0)
 		return -ENOMEM;
 	err = kn_serve_note(s, t->id, text);
 	free(text);

@@ -32,13 +32,32 @@ kn_agent_files_ahead(const struct kn_remote *m)
 	return !m->spec->here && (how->ntransfers > 0 || m->sendoffs != NULL);
 }
 
-/* The i-th path of t, here; malloc. */
-static int
-path_make(const struct knee_template *const *templates, size_t i, const struct kn_task *t, char **ret)
+/* How many paths t has by these templates. */
+static size_t
+paths_count(const struct knee_paths *paths, size_t n, const struct kn_task *t)
 {
-	size_t n;
-	int err = knee_template_expand(templates[i], t->args, t->nargs, t->seq, t->slot, ret);
+	size_t count = 0;
 
+	for (size_t i = 0; i < n; i++)
+		count += paths[i].each ? t->nargs : 1;
+	return count;
+}
+
+/* The i-th of them, here; malloc. */
+static int
+path_make(const struct knee_paths *paths, size_t i, const struct kn_task *t, char **ret)
+{
+	const char *const *args = (const char *const *)t->args;
+	size_t n, nargs = t->nargs;
+	int err;
+
+	for (; i >= (paths->each ? t->nargs : 1); paths++)
+		i -= paths->each ? t->nargs : 1;
+	if (paths->each) {
+		args += i;
+		nargs = 1;
+	}
+	err = knee_template_expand(paths->text, args, nargs, t->seq, t->slot, ret);
 	if (err < 0)
 		return err;
 	for (n = strlen(*ret); n > 1 && (*ret)[n - 1] == '/'; n--)
@@ -95,9 +114,10 @@ kn_agent_files_send(struct kn_remote *m, const struct kn_errand *r)
 {
 	const struct knee_machines *how = m->exec->options->machines;
 	struct kn_sendoff *s = calloc(1, sizeof(*s));
+	size_t n = paths_count(how->transfers, how->ntransfers, r->job->task);
 	int err = s != NULL ? 0 : -ENOMEM;
 
-	for (size_t i = 0; i < how->ntransfers && err == 0; i++) {
+	for (size_t i = 0; i < n && err == 0; i++) {
 		char *path;
 
 		err = path_make(how->transfers, i, r->job->task, &path);
@@ -156,8 +176,7 @@ sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
 	if (r == NULL)
 		return 0;
 	if (s->files.error != NULL) {
-		(void)snprintf(text, sizeof(text), "%s: task %llu cannot begin", s->files.error,
-		    (unsigned long long)r->job->task->seq);
+		(void)snprintf(text, sizeof(text), "cannot begin: %s", s->files.error);
 		m->exec->host.note(m->exec->host.self, r->job->task, text);
 	}
 	return kn_agent_task_put(m, r, s->files.error != NULL ? KN_TASK_BROKEN : 0);
@@ -243,7 +262,7 @@ int
 kn_agent_files_put(struct kn_buf *to, const struct kn_remote *m, const struct kn_task *t)
 {
 	const struct knee_machines *how = m->exec->options->machines;
-	size_t n = m->spec->here ? 0 : how->nreturns;
+	size_t n = m->spec->here ? 0 : paths_count(how->returns, how->nreturns, t);
 	char **paths = calloc(n + 1, sizeof(*paths));
 	int err = paths != NULL ? 0 : -ENOMEM;
 
@@ -284,9 +303,11 @@ kn_agent_files_came(struct kn_remote *m, const struct kn_frame *frame)
 	if (frame->kind == KN_FRAME_DATA)
 		return kn_courier_data(&m->courier, frame->payload, frame->size);
 	err = kn_file_get(frame, &f);
-	if (err < 0 || m->spec->here || f.index >= how->nreturns)
+	if (err < 0 || m->spec->here || how->nreturns == 0)
 		return -EBADMSG;
 	r = kn_agent_errand(m, f.id);
+	if (r != NULL && f.index >= paths_count(how->returns, how->nreturns, r->job->task))
+		return -EBADMSG;
 	if (r != NULL)
 		err = path_make(how->returns, f.index, r->job->task, &path);
 	if (err == 0)
@@ -300,13 +321,14 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 {
 	const struct knee_machines *how = m->exec->options->machines;
 	const struct kn_task *t = r->job->task;
+	size_t n = paths_count(how->returns, how->nreturns, t);
 	char text[600] = "", *path = NULL;
 	int err = 0;
 
 	if (m->spec->here || how->nreturns == 0 || res->outcome == KNEE_NOT_STARTED ||
 	    res->outcome == KNEE_CANCELLED)
 		return;
-	for (size_t i = 0; i < how->nreturns && text[0] == '\0' && knee_failed(res) == 0; i++) {
+	for (size_t i = 0; i < n && text[0] == '\0' && knee_failed(res) == 0; i++) {
 		if (kn_courier_came(&m->courier, r->id, (uint32_t)i))
 			continue;
 		err = path_make(how->returns, i, t, &path);
@@ -317,7 +339,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 	err = kn_courier_keep(&m->courier, r->id, text, sizeof(text));
 	if (text[0] == '\0')
 		return;
-	kn_remote_note(m, t, "task %llu: %s", (unsigned long long)t->seq, text);
+	kn_remote_note(m, t, "%s", text);
 	if (res->outcome == KNEE_EXITED && res->status == 0)
 		res->status = 1;
 }
