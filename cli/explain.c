@@ -67,9 +67,13 @@ explain_end(const struct explain *e)
 	struct knee_stats stats;
 	char text[32];
 
+	struct knee_host_stats host;
+
 	if (e->knee == NULL)
 		return;
-	works_say(e);
+	/* Other machines have limits of their own: summary_hosts() has them. */
+	if (!knee_get_host(e->knee, 0, &host))
+		works_say(e);
 	(void)unseen_say(e);
 	knee_get_stats(e->knee, &stats);
 	if (stats.one_at_a_time_ns <= 0)
@@ -86,7 +90,8 @@ explain_event(void *self, const struct knee_event *event)
 	if (!e->unseen_said && event->kind != KNEE_EVENT_END)
 		e->unseen_said = unseen_say(e);
 	if (event->kind == KNEE_EVENT_LIMIT && event->reason != NULL)
-		say("%.2f s: %s", (double)(clock_ns() - e->begin_ns) / 1e9, event->reason);
+		say("%.2f s: %s%s%s", (double)(clock_ns() - e->begin_ns) / 1e9,
+		    event->host != NULL ? event->host : "", event->host != NULL ? ": " : "", event->reason);
 	return 0;
 }
 

@@ -88,6 +88,12 @@ stop(struct survey *m, int error)
 	knee_stop(m->knee, KNEE_STOP_NOW);
 }
 
+static bool
+is_stopped(const struct survey *m)
+{
+	return m->signals.interrupted || m->signals.hung_up || m->error < 0;
+}
+
 /* ---- what machines say ------------------------------------------------------------ */
 
 static void
@@ -118,6 +124,9 @@ host_end(struct survey *m, struct hosts_host *h, const struct knee_result *r)
 {
 	bool tell = !h->ending && (m->o.watch || h->state != HOSTS_UP);
 
+	/* When all of them are ended, that says nothing about them. */
+	if (is_stopped(m))
+		return;
 	h->running = h->ending = false;
 	if (tell) {
 		h->state = HOSTS_DOWN;
@@ -136,24 +145,22 @@ host_end(struct survey *m, struct hosts_host *h, const struct knee_result *r)
 static int
 text_event(void *self, const struct knee_event *e)
 {
-	struct hosts_host *h = e->input_data;
-
 	if (e->kind == KNEE_EVENT_OUTPUT)
-		host_output(self, h, e);
-	else if (e->kind == KNEE_EVENT_RESULT)
-		host_end(self, h, e->result);
+		host_output(self, e->input_data, e);
 	return 0;
 }
 
+/* A result comes when all output has come, for no order holds that back. */
 static int
 live_event(void *self, const struct knee_event *e)
 {
-	(void)self;
-	if (e->kind == KNEE_EVENT_START) {
-		struct hosts_host *h = e->input_data;
+	struct hosts_host *h = e->input_data;
 
+	if (e->kind == KNEE_EVENT_START) {
 		h->seq = e->seq;
 		h->begin_ns = clock_ns(CLOCK_MONOTONIC);
+	} else if (e->kind == KNEE_EVENT_RESULT) {
+		host_end(self, h, e->result);
 	}
 	return 0;
 }
@@ -161,7 +168,7 @@ live_event(void *self, const struct knee_event *e)
 /* ---- starts and ends ----------------------------------------------------------------- */
 
 static int
-host_start(struct survey *m, struct hosts_host *h)
+host_start(struct survey *m, struct hosts_host *h, int64_t now_ns, int64_t *next_ns)
 {
 	const char *const args[] = { h->command };
 	const struct knee_input input = { .args = args, .nargs = 1, .data = h };
@@ -169,10 +176,12 @@ host_start(struct survey *m, struct hosts_host *h)
 	hosts_answer_reset(&h->answer);
 	h->text[0] = '\0';
 	h->seq = 0;
+	h->begin_ns = now_ns;
 	h->running = true;
 	/* One that was lost stays so until it answers. */
 	if (h->state == HOSTS_WAITING)
 		h->state = HOSTS_CONNECTING;
+	*next_ns = sooner(*next_ns, now_ns + sooner(m->o.timeout_ns, FRESH_NS));
 	return knee_submit(m->knee, &input);
 }
 
@@ -194,7 +203,7 @@ host_lose(struct survey *m, struct hosts_host *h)
 static int64_t
 deadline(const struct survey *m, const struct hosts_host *h)
 {
-	if (!h->running || h->ending || h->seq == 0)
+	if (!h->running || h->ending)
 		return INT64_MAX;
 	if (h->answer.samples == 0)
 		return h->begin_ns + m->o.timeout_ns;
@@ -207,7 +216,7 @@ is_fresh(const struct survey *m, const struct hosts_host *h, int64_t now_ns, int
 {
 	if (!h->running || h->answer.samples > 0)
 		return false;
-	*until_ns = m->o.jobs > 0 || h->seq == 0 ? INT64_MAX : h->begin_ns + FRESH_NS;
+	*until_ns = m->o.jobs > 0 ? INT64_MAX : h->begin_ns + FRESH_NS;
 	return *until_ns > now_ns;
 }
 
@@ -223,6 +232,9 @@ survey_look(struct survey *m, int64_t now_ns)
 		struct hosts_host *h = &m->list.hosts[i];
 		int64_t until_ns;
 
+		/* One that the engine could not start yet (for want of descriptors) has time. */
+		if (h->running && h->seq == 0)
+			h->begin_ns = now_ns;
 		if (deadline(m, h) <= now_ns)
 			host_lose(m, h);
 		next_ns = sooner(next_ns, deadline(m, h));
@@ -240,11 +252,11 @@ survey_look(struct survey *m, int64_t now_ns)
 			next_ns = sooner(next_ns, h->retry_ns > now_ns ? h->retry_ns : fresh_ns);
 			continue;
 		}
-		err = host_start(m, h);
+		err = host_start(m, h, now_ns, &next_ns);
 		fresh++;
 	}
 	while (err == 0 && m->next < m->list.n && fresh < m->jobs) {
-		err = host_start(m, &m->list.hosts[m->next++]);
+		err = host_start(m, &m->list.hosts[m->next++], now_ns, &next_ns);
 		fresh++;
 		if (err == 0 && m->next == m->list.n && !m->o.watch)
 			err = knee_submit(m->knee, NULL);
@@ -366,7 +378,7 @@ live_tick(void *self, const struct knee_stats *stats, int64_t now_ns)
 	int64_t next_ns;
 
 	(void)stats;
-	if (m->signals.interrupted || m->signals.hung_up || m->error < 0)
+	if (is_stopped(m))
 		return INT64_MAX;
 	if (m->begin_ns == 0)
 		m->begin_ns = now_ns;
@@ -497,7 +509,8 @@ survey_ask(struct survey *m, bool *gone)
 	if (err == 0)
 		err = survey_run(m);
 	/* Who watches ends by a signal: that is no trouble. */
-	if (err == 0 && m->signals.interrupted && !(m->o.watch && m->signals.last_int_ns != 0))
+	if (err == 0 && (m->signals.interrupted || m->signals.hung_up) &&
+	    !(m->o.watch && m->signals.last_int_ns != 0))
 		err = -EINTR;
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (err == 0 && !m->o.watch)

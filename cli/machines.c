@@ -437,6 +437,7 @@ machines_new(struct cli_options *o, struct slurm *slurm, struct machines **ret)
 		machines_free(m);
 		return err;
 	}
+	o->nmachines = m->nhosts;
 	*ret = m;
 	return 0;
 }

@@ -22,9 +22,6 @@ int machines_command(struct machines *m, struct inputs *in);
 void machines_options(struct machines *m, struct knee_options *k);
 size_t machines_count(const struct machines *m);
 
-/* What the user reads when the run is over: a sentence for all that did the same, and for those that were lost. */
-void machines_summary(const struct machines *m, const knee *k, bool all);
-
 /* ---- every task on every machine ------------------------------------------- */
 
 /* The source that gives each input of inner to all machines, in turn. {0} is none. */

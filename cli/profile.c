@@ -21,6 +21,7 @@
 
 #include "command.h"
 #include "keeper.h"
+#include "machines.h"
 #include "options_table.h"
 #include "profile_parts.h"
 
@@ -317,6 +318,11 @@ profile_main(int argc, char **argv)
 		goto free_options;
 	if (m.profile.options.worker != NULL || m.profile.options.plugin != NULL) {
 		say("--worker, --plugin: only processes are profiled, one for each input");
+		status = EXIT_TROUBLE;
+		goto free_options;
+	}
+	if (machines_wanted(&m.profile.options)) {
+		say("-S, --slf, --on: what is profiled runs on this machine: log in and profile it there");
 		status = EXIT_TROUBLE;
 		goto free_options;
 	}

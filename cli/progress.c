@@ -166,7 +166,7 @@ static void
 summary_say(struct progress *p)
 {
 	struct knee_work works[WORKS_MAX];
-	const struct summary_view view = {
+	struct summary_view view = {
 		.stats = &p->stats,
 		.works = works,
 		.nworks = works_get(p, works),
@@ -184,6 +184,7 @@ summary_say(struct progress *p)
 	writer_flush(&p->w);
 	if (p->explain != NULL)
 		explain_end(p->explain);
+	view.machines = p->knee != NULL ? summary_hosts(p->knee, p->explain != NULL) : 0;
 	summary_line(&view, text);
 	say("%s", text);
 }

@@ -232,7 +232,11 @@ summary_line(const struct summary_view *v, char ret[SUMMARY_BYTES])
 		put(&t, " (%s of an earlier run)", stored);
 	put(&t, ", %s failed, %s%s", failed, elapsed, s->stopped ? ", stopped early" : "");
 	speedup_put(&t, v);
-	if (!v->fixed && v->nworks > 0) {
+	if (v->machines > 0) {
+		put(&t, "; on %zu machine%s", v->machines, v->machines == 1 ? "" : "s");
+		if (s->peak > 1)
+			put(&t, ", at most %u at once", s->peak);
+	} else if (!v->fixed && v->nworks > 0) {
 		first_put(&t, v);
 		others_put(&t, v);
 	} else if (s->peak > 1) {

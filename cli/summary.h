@@ -17,6 +17,7 @@ struct summary_view {
 	const struct knee_stats *stats;
 	const struct knee_work *works; /* the first is told whole, the others short */
 	size_t nworks;
+	size_t machines; /* other machines that had tasks; 0: it all ran here */
 	bool fixed; /* the number at once was the user's: nothing was searched for */
 	bool utf8;
 };
@@ -29,5 +30,9 @@ void summary_work(const struct knee_work *work, bool fixed, char ret[SUMMARY_BYT
 
 /* 12.3 s or 2m05s. */
 void summary_duration(char *ret, size_t size, int64_t ns);
+
+/* summary_hosts.c: a sentence for the machines that did alike, said by say(); lost ones always, the others when
+ * all is not 0. How many machines have done anything; 0: the run had none. */
+size_t summary_hosts(const knee *k, bool all);
 
 #endif

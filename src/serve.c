@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/dial.h"
 #include "sys/fd.h"
 #include "sys/machine.h"
 
@@ -25,6 +27,8 @@
 
 /* How long a coordinator may take to say what it wants. */
 #define OPEN_NS (60 * SECOND_NS)
+/* How long connecting back may take. */
+#define DIAL_NS (3 * SECOND_NS)
 /* How long what is said last may take when the coordinator does not read: a broken one, so a moment. */
 #define LAST_NS (2 * SECOND_NS)
 
@@ -435,16 +439,47 @@ engine_make(struct kn_serve *s)
 static int
 dial(struct kn_serve *s)
 {
-	(void)s;
+	const struct kn_open *o = &s->open;
+	int fd;
+
+	if (o->ndial == 0 || kn_dial(o->dial, o->ndial, o->token, DIAL_NS, &fd) < 0)
+		return 0;
+	s->life = s->in;
+	s->in = s->out = fd;
+	s->dialled = true;
 	return 0;
+}
+
+/* All is said. A socket that is closed while something lies in it unread forgets what it has not sent yet, so
+ * wait until the other side has hung up, too. */
+static void
+hang_up(struct kn_serve *s)
+{
+	struct pollfd p = { .fd = s->in, .events = POLLIN };
+	int64_t until_ns = clock_ns() + LAST_NS;
+	char rest[4096];
+	ssize_t n = 1;
+
+	(void)shutdown(s->in, SHUT_WR);
+	while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
+		int64_t left_ns = until_ns - clock_ns();
+
+		if (left_ns <= 0 || poll(&p, 1, (int)(left_ns / MS) + 1) == 0)
+			break;
+		n = read(s->in, rest, sizeof(rest));
+	}
+	kn_fd_close(&s->in);
 }
 
 /* ---- the run ------------------------------------------------------------------------ */
 
-/* End all at once; err has its text. */
+/* End all at once; err has its text. What made it so is looked at no more: it would be the same again. */
 static int
 give_up(struct kn_serve *s, int err)
 {
+	(void)knee_watch(s->k, s->in, NULL, NULL);
+	if (s->life >= 0)
+		(void)knee_watch(s->k, s->life, NULL, NULL);
 	knee_stop(s->k, KNEE_STOP_KILL);
 	return err;
 }
@@ -681,6 +716,8 @@ knee_agent_serve(const struct knee_agent_options *o, char *err, size_t errsize)
 	/* The connection is this program's alone, or as good as that: a terminal's flags are put back. */
 	(void)fcntl(o->out, F_SETFL, flags | O_NONBLOCK);
 	e = serve(s);
+	if (s->dialled)
+		hang_up(s);
 	(void)fcntl(o->out, F_SETFL, flags);
 	if (e < 0)
 		(void)snprintf(err, errsize, "%s", s->error[0] != '\0' ? s->error : strerror(-e));

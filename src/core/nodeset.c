@@ -396,10 +396,11 @@ dimension_start(const struct parse *p, struct dimension *d)
 static bool
 dimension_next(const struct parse *p, struct dimension *d)
 {
-	const struct range *r = &p->ranges[d->range + d->at];
+	const struct range *r;
 
 	if (d->nranges == 0)
 		return false;
+	r = &p->ranges[d->range + d->at];
 	if (r->last - d->number >= r->step) {
 		d->number += r->step;
 		return true;

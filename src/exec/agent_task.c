@@ -396,7 +396,8 @@ frame_early(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields 
 		kn_remote_lost(m, why, true);
 	} else if (frame->kind == KN_FRAME_HELLO && m->stage == KN_REMOTE_HELLO) {
 		m->stage = KN_REMOTE_READY;
-	} else if (frame->kind == KN_FRAME_READY && m->stage == KN_REMOTE_READY) {
+	} else if (frame->kind == KN_FRAME_READY && (m->stage == KN_REMOTE_READY || m->link.life_fd >= 0)) {
+		/* One that has connected back: its HELLO may have been late, on the slower way. */
 		m->stage = KN_REMOTE_UP;
 		m->was_up = true;
 		m->words.len = 0;

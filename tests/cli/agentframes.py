@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from kneetest import KNEE, ROOT, SLOW, clean_env, knee_argv
+from kneetest import KNEE, ROOT, SLOW, clean_env, knee_argv, marked
 
 PROTOCOL = 1
 HEAD = 12
@@ -133,6 +133,7 @@ class Agent:
 
     def __init__(self, *, argv=None, env=None, greet=True, cwd=None):
         self.env = clean_env(env)
+        self.mark = self.env['KNEETEST_MARK']
         self.process = subprocess.Popen(argv or knee_argv('agent'), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=cwd)
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -246,6 +247,10 @@ class Agent:
         return self.tasks[id]
 
     # -- the end
+
+    def left(self):
+        """The pids of what runs still, it and its tasks."""
+        return marked(self.mark)
 
     def wait(self, seconds=20):
         """Its exit status, with all that it said."""

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """knee agent, driven frame by frame as a coordinator does."""
 
+import fcntl
+import random
+import struct
+
 from agentframes import CANCELLED, EXITED, NOT_STARTED, SIGNALED
-from agentframes import Agent, Fields, frame, open_payload, u32, u64
+from agentframes import Agent, Fields, frame, open_payload, texts, u32, u64
 from kneetest import *
 
 
-class Plain(unittest.TestCase):
+class Tasks(unittest.TestCase):
     def test_greeting(self):
         with Agent(greet=False) as a:
             a.until(lambda: a.frames)
@@ -28,6 +32,431 @@ class Plain(unittest.TestCase):
             self.assertTrue(t.began)
             self.assertEqual(a.close(), 0)
             self.assertEqual(a.bye, 0)
+
+    def test_order_of_frames(self):
+        """BEGAN, output, RESULT; what comes together with OPEN is taken; ids are any numbers."""
+        with Agent(greet=False) as a:
+            a.send(b'knee-coordinator 1 0.1.0\n' + frame('O', open_payload(['echo {}; exit 3'])) +
+                   a.task_frame(2 ** 64 - 1, 'x'))
+            t = a.result(2 ** 64 - 1)
+            self.assertEqual((t.out, t.status), (b'x\n', 3))
+            kinds = [f[0] for f in a.frames if f[0] in 'BoR']
+            self.assertEqual(''.join(kinds), 'BoR')
+            self.assertEqual([f[0] for f in a.frames[:3]], ['H', 'Y', 'C'])
+
+    def test_many(self):
+        """More tasks than run at once, and each is answered once."""
+        with Agent() as a:
+            a.open('echo {}; exit 0', limit=8)
+            self.assertEqual(a.limit, 8)
+            a.send(b''.join(a.task_frame(i, f'task {i}') for i in range(1, 1001)))
+            a.send(frame('X'))
+            a.until(lambda: a.bye is not None, 60)
+            for i in range(1, 1001):
+                self.assertEqual((a.tasks[i].out, a.tasks[i].outcome), (f'task {i}\n'.encode(), EXITED))
+            self.assertEqual(a.wait(), 0)
+            self.assertGreater(a.want, a.limit, 'short tasks are asked for ahead')
+
+    def test_streams(self):
+        """Output comes while the task runs, in the order of each stream."""
+        with Agent() as a:
+            a.open('echo first; echo second >&2; exec cat <{}')
+            fifo = os.path.join(scratch(), 'fifo')
+            os.mkfifo(fifo)
+            a.task(1, fifo)
+            a.until(lambda: a.tasks[1].out == b'first\n' and a.tasks[1].err == b'second\n')
+            self.assertIsNone(a.tasks[1].outcome)
+            with open(fifo, 'wb') as f:
+                f.write(b'third')
+            self.assertEqual(a.result(1).out, b'first\nthird')
+
+    def test_large_output(self):
+        with Agent() as a:
+            a.open('head -c {} /dev/zero', limit=2)
+            a.task(1, str(20 << 20))
+            self.assertEqual(len(a.result(1).out), 20 << 20)
+            self.assertLessEqual(max(len(f[1]) for f in a.frames), 256 * 1024)
+
+    def test_large_task(self):
+        """Arguments in several frames."""
+        with Agent() as a:
+            a.open("printf '%s|' {} | wc -c")
+            args = ['x' * 50000] * 40
+            payload = a.task_frame(1, *args)[12:]
+            parts = [payload[i:i + 200000] for i in range(0, len(payload), 200000)]
+            a.send(*[frame('M', p) for p in parts[:-1]], frame('T', parts[-1]))
+            self.assertEqual(a.result(1).out, f'{50001 * 40}\n'.encode())
+            a.task(2, 'short')
+            self.assertEqual(a.result(2).out, b'6\n')
+
+    def test_worker(self):
+        with Agent() as a:
+            a.open('{}', flags=16, worker=['while read x; do echo "<$x>"; done'])
+            for i in range(1, 6):
+                a.task(i, f'r{i}')
+            for i in range(1, 6):
+                self.assertEqual(a.result(i).out, f'<r{i}>\n'.encode())
+            self.assertEqual(a.close(), 0)
+
+    def test_no_command(self):
+        with Agent() as a:
+            a.open('no-such-command')
+            a.task(1, 'x')
+            self.assertEqual(a.result(1).status, 127)
+            self.assertIn(b'not found', a.tasks[1].err)
+
+    def test_broken(self):
+        """What could not be sent for it: it fails, and does not run."""
+        with Agent() as a:
+            a.open('echo {}')
+            a.task(1, 'x', flags=1)
+            self.assertEqual((a.result(1).outcome, a.tasks[1].out), (NOT_STARTED, b''))
+            a.task(2, 'y')
+            self.assertEqual(a.result(2).out, b'y\n')
+
+    def test_environment(self):
+        with Agent(env={'KEPT': 'kept', 'GIVEN': 'not this'}) as a:
+            a.open('echo $KEPT $GIVEN $(nice)', env=['GIVEN=given'], nice=25)
+            a.task(1, 'x')
+            self.assertEqual(a.result(1).out, b'kept given 5 x\n')
+
+    def test_connection_is_not_inherited(self):
+        with Agent() as a:
+            a.open('ls /proc/self/fd; readlink /proc/$$/fd/0; cat', flags=0)
+            a.task(1, 'x')
+            self.assertEqual(a.result(1).out, b'0\n1\n2\n3\n/dev/null\n')
+
+
+class Folder(unittest.TestCase):
+    def test_made(self):
+        folder = scratch() + '/a/b'
+        with Agent() as a:
+            a.open('pwd #', dir=folder)
+            a.task(1, 'x')
+            self.assertEqual(a.result(1).out.decode().strip(), os.path.realpath(folder))
+
+    def test_relative(self):
+        cwd = os.path.realpath(scratch())
+        with Agent(cwd=cwd) as a:
+            a.open('pwd #', dir='sub')
+            a.task(1, 'x')
+            self.assertEqual(a.result(1).out.decode(), cwd + '/sub\n')
+
+    def test_new(self):
+        with Agent() as a:
+            a.open('pwd; mkdir d; date > d/f #', dir='...')
+            a.task(1, 'x')
+            folder = a.result(1).out.decode().strip()
+            self.assertTrue(os.path.exists(folder + '/d/f'))
+            self.assertEqual(a.close(), 0)
+            self.assertFalse(os.path.exists(folder))
+
+    def test_impossible(self):
+        with Agent() as a:
+            a.open('pwd', dir='/dev/null/x')
+            self.assertIn('/dev/null/x', a.refused)
+            self.assertEqual(a.wait(), 255)
+
+
+class Limits(unittest.TestCase):
+    def test_jobs(self):
+        """-j as it was typed, where the cores of this machine count."""
+        with Agent() as a:
+            a.open('echo', limit=0, jobs='300%')
+            f = Fields(a.frames[0][1])
+            f.text(), f.text()
+            self.assertEqual(a.limit, 3 * f.u32())
+        with Agent() as a:
+            a.open('echo', limit=0, jobs='many')
+            self.assertIn("'many'", a.refused)
+
+    def test_long_tasks_are_not_wanted_ahead(self):
+        with Agent() as a:
+            a.open('sleep {}', limit=2)
+            a.task(1, '1.1')
+            a.result(1)
+            a.until(lambda: a.want == 2)
+
+    def test_found(self):
+        """Without a number it is measured: what waits gets more and more at once."""
+        with Agent() as a:
+            a.open('sleep 0.05 #', limit=0)
+            first, sent = a.limit, 0
+
+            def more():
+                nonlocal sent
+                out = sent - sum(t.outcome is not None for t in a.tasks.values())
+                if out < a.want:
+                    a.send(b''.join(a.task_frame(sent + i + 1, 'x') for i in range(a.want - out)))
+                    sent += a.want - out
+                return a.limit >= 4 * first
+            a.until(more, 30)
+
+
+class Signals(unittest.TestCase):
+    def test_running(self):
+        with Agent() as a:
+            a.open('trap "echo got; exit 9" TERM; echo ready; while :; do sleep 0.01; done #')
+            a.task(1, 'x')
+            a.task(2, 'x')
+            a.until(lambda: a.tasks[1].out and a.tasks[2].out)
+            a.signal(1, signal.SIGTERM)
+            self.assertEqual((a.result(1).status, a.tasks[1].out), (9, b'ready\ngot\n'))
+            a.signal(2, signal.SIGKILL)
+            self.assertEqual((a.result(2).outcome, a.tasks[2].status), (SIGNALED, 9))
+            a.signal(1, signal.SIGTERM)     # too late, and no harm
+            a.signal(77, signal.SIGTERM)
+            self.assertEqual(a.close(), 0)
+
+    def test_group_goes_along(self):
+        with Agent() as a:
+            a.open("sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & wait; #")
+            a.task(1, 'x')
+            a.until(lambda: a.tasks[1].out)
+            pid = int(a.tasks[1].out)
+            a.signal(1, signal.SIGTERM)
+            self.assertEqual(a.result(1).outcome, SIGNALED)
+            wait_gone(pid)
+
+    def test_stop_and_continue(self):
+        with Agent() as a:
+            a.open('echo $$; exec sleep 1000 #')
+            a.task(1, 'x')
+            a.until(lambda: a.tasks[1].out)
+            pid = int(a.tasks[1].out)
+            a.signal(1, signal.SIGSTOP)
+            wait_state(pid, 'T')
+            a.signal(1, signal.SIGCONT)
+            wait_state(pid, 'S')
+            a.signal(1, signal.SIGKILL)
+            a.result(1)
+
+    def test_waiting(self):
+        """What has not begun ends without having run, at once."""
+        with Agent() as a:
+            a.open('echo {}; exec sleep 1000', limit=1)
+            a.send(*[a.task_frame(i, f'{i}') for i in range(1, 101)])
+            a.until(lambda: a.tasks[1].out)
+            a.send(*[frame('S', u64(i) + u32(15)) for i in range(2, 101)])
+            for i in range(2, 101):
+                self.assertEqual((a.result(i).outcome, a.tasks[i].began), (CANCELLED, False))
+            self.assertIsNone(a.tasks[1].outcome)
+            a.signal(1, signal.SIGKILL)
+            a.result(1)
+            self.assertEqual(a.close(), 0)
+
+
+class End(unittest.TestCase):
+    """However it ends, nothing is left: kneetest's mark says so."""
+
+    def opened(self, **options):
+        a = Agent()
+        self.addCleanup(self.clean, a)
+        a.open('echo $$; setsid sleep 1000 & exec sleep 1000 #', **options)
+        a.task(1, 'x')
+        a.task(2, 'x')
+        a.until(lambda: a.tasks[1].out and a.tasks[2].out)
+        return a
+
+    def clean(self, a):
+        a.cut()
+        self.assertEqual(a.left(), [])
+
+    def gone(self, a):
+        wait_for(lambda: not a.left(), what='tasks of an agent that has ended')
+
+    def test_eof(self):
+        a = self.opened()
+        a.process.stdin.close()
+        self.assertEqual(a.wait(), 255)
+        self.assertEqual(a.err, b'')
+        self.gone(a)
+
+    def test_program_killed(self):
+        a = self.opened()
+        program = [p for p in descendants(a.process.pid) if argv_of(p)[-1:] == [b'agent']]
+        os.kill(program[0], signal.SIGKILL)
+        a.wait()
+        self.gone(a)
+
+    def test_keeper_killed(self):
+        a = self.opened()
+        a.process.kill()
+        self.gone(a)
+        a.until(lambda: a.ended)
+
+    def test_silent(self):
+        """A coordinator of which nothing is heard, though its connection stands."""
+        begin = time.monotonic()
+        a = self.opened(timeout=1.0)
+        for i in range(8):
+            a.ping(i)
+            a.until(lambda: a.frames[-1] == ('Q', u64(i)))
+            end = time.monotonic() + 0.2
+            while time.monotonic() < end:
+                a.read(0.05)
+        self.assertGreater(time.monotonic() - begin, 1.5)
+        self.assertEqual(a.wait(), 255)
+        self.assertIn(b'nothing was heard of the coordinator for 1.0 s', a.err)
+        self.gone(a)
+
+    def test_not_read(self):
+        """A coordinator that reads nothing, but says PING: the tasks wait, and nothing is lost."""
+        with Agent() as a:
+            a.open('head -c 4000000 /dev/zero; echo done >&2 #', limit=2, timeout=1.0)
+            a.task(1, 'x')
+            a.task(2, 'x')
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                a.ping()
+                time.sleep(0.1)
+            self.assertIsNone(a.process.poll())
+            with open(f'/proc/{program_of(a)}/status') as f:
+                rss = int(f.read().split('VmRSS:')[1].split()[0])
+            self.assertLess(rss, 100000)
+            for i in (1, 2):
+                self.assertEqual(len(a.result(i).out), 4000000)
+                self.assertEqual(a.tasks[i].err, b'done\n')
+            self.assertLess(sum(f[0] == 'Q' for f in a.frames), 31)
+            self.assertEqual(a.close(), 0)
+
+    def test_not_read_and_gone(self):
+        """The same, and then it is gone: a full pipe holds nothing up."""
+        a = Agent()
+        self.addCleanup(self.clean, a)
+        a.open('yes', limit=2, timeout=20.0)
+        a.task(1, 'x')
+        wait_for(lambda: pipe_is_full(a.process.stdout), what='the pipe to fill')
+        a.process.stdin.close()
+        a.wait()
+        self.gone(a)
+
+    def test_told(self):
+        """TERM, as Slurm sends it: what runs ends, what waits goes back, and the coordinator hears of each."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            with self.subTest(number), Agent() as a:
+                a.open('echo {}; exec sleep 1000', limit=2)
+                for i in range(1, 6):
+                    a.task(i, f'{i}')
+                a.until(lambda: a.tasks[1].out and a.tasks[2].out)
+                a.process.send_signal(number)
+                self.assertEqual(a.wait(), 0)
+                self.assertEqual([a.tasks[i].outcome for i in (1, 2)], [CANCELLED] * 2)
+                self.assertEqual([a.tasks[i].returned for i in (1, 2, 3, 4, 5)], [False] * 2 + [True] * 3)
+                self.assertEqual((a.bye, a.limit, a.want), (1, 0, 0))
+
+    def test_told_before_open(self):
+        with Agent() as a:
+            a.until(lambda: a.frames)
+            a.process.send_signal(signal.SIGTERM)
+            self.assertEqual(a.wait(), 255)
+            self.assertEqual(a.refused, 'told to end')
+
+
+class Nonsense(unittest.TestCase):
+    def refused(self, *frames, words, opened=True):
+        with Agent() as a:
+            if opened:
+                a.open('sleep 1000 #')
+                a.task(1, 'x')
+                a.until(lambda: a.tasks[1].began)
+            try:
+                a.send(*frames)
+            except BrokenPipeError:
+                pass
+            self.assertEqual(a.wait(), 255)
+            self.assertIn(words, a.refused or '')
+            self.assertIn(words.encode(), a.err)
+            wait_for(lambda: not a.left(), what='its tasks to be gone')
+
+    def test_bytes(self):
+        self.refused(b'some text\n' * 10, words='no frame')
+
+    def test_check(self):
+        f = bytearray(frame('P', u64(1)))
+        f[9] ^= 1
+        self.refused(bytes(f), words='no frame')
+
+    def test_size(self):
+        self.refused(struct.pack('<I', 1 << 30) + b'T\0\0\0' + b'x' * 100, words='no frame')
+
+    def test_unknown(self):
+        self.refused(frame('q', b''), words='no frame')
+
+    def test_not_for_agents(self):
+        self.refused(frame('H', b''), words="'H', which is none for an agent")
+
+    def test_short(self):
+        for kind in 'TSP':
+            self.refused(frame(kind, b'abc'), words='makes no sense')
+        self.refused(frame('X', b'abc'), words='makes no sense')
+        self.refused(frame('O', b'abc'), words='makes no sense', opened=False)
+
+    def test_twice(self):
+        self.refused(frame('O', open_payload()), words='OPEN came twice')
+        self.refused(frame('T', u64(1) + u64(1) + u32(1) + u32(0) + texts(['x']) + texts([]) + texts([])),
+                     words='TASK 1 came twice')
+
+    def test_order(self):
+        self.refused(frame('X'), words='before OPEN', opened=False)
+        self.refused(frame('M', b'abc'), frame('P', u64(1)), words='in the middle of a TASK')
+        self.refused(frame('X'), frame('T', u64(2) + u64(1) + u32(1) + u32(0) + texts(['x']) + texts([]) +
+                                       texts([])), words='after CLOSE')
+
+    def test_too_many(self):
+        more = b''.join(frame('T', u64(i) + u64(i) + u32(1) + u32(0) + texts(['x']) + texts([]) + texts([]))
+                        for i in range(2, 65538))
+        self.refused(more, words='more than 65536 tasks')
+
+    def test_too_long(self):
+        self.refused(*[frame('M', b'x' * 256 * 1024)] * 65, words='more than 16 MiB')
+
+    def test_signal(self):
+        self.refused(frame('S', u64(1) + u32(1000)), words='SIGNAL that makes no sense')
+
+    def test_version(self):
+        with Agent(greet=False) as a:
+            a.greet(protocol=2)
+            self.assertEqual(a.wait(), 255)
+            self.assertIn('speaks version 1', a.refused)
+            self.assertIn('speaks version 2', a.refused)
+
+    def test_no_coordinator(self):
+        with Agent(greet=False) as a:
+            a.send(b'GET / HTTP/1.0\r\n\r\n')
+            self.assertEqual(a.wait(), 255)
+            self.assertIn(b'no coordinator', a.err)
+
+    def test_random(self):
+        """Good frames with some bytes changed: it ends, or goes on, and leaves nothing."""
+        seed = int(os.environ.get('KNEE_SEED') or random.randrange(1 << 32))
+        rnd = random.Random(seed)
+        for _ in range(30):
+            with Agent() as a, self.subTest(seed=seed):
+                a.open('echo {}', timeout=1.0)
+                data = bytearray(b''.join([a.task_frame(1, 'x'), frame('P', u64(1)), frame('S', u64(1) + u32(9)),
+                                           frame('X')]))
+                for _ in range(rnd.randrange(1, 4)):
+                    data[rnd.randrange(len(data))] = rnd.randrange(256)
+                a.send(bytes(data))
+                self.assertIn(a.wait(), (0, 255))
+                wait_for(lambda: not a.left(), what='its tasks to be gone')
+
+    def test_by_hand(self):
+        r = knee('agent', 'x')
+        self.assertEqual((r.out, r.status), (b'', 255))
+        self.assertIn(b'not by hand', r.err)
+
+
+def program_of(a):
+    """The pid of the program that the agent's keeper keeps."""
+    return next(p for p in descendants(a.process.pid) if argv_of(p)[-1:] == [b'agent'])
+
+
+def pipe_is_full(f):
+    """As good as full: the agent writes no less at once."""
+    n = struct.unpack('i', fcntl.ioctl(f.fileno(), 0x541B, b'\0' * 4))[0]    # FIONREAD
+    return n >= 20000
 
 
 if __name__ == '__main__':

@@ -46,8 +46,7 @@ class Said(unittest.TestCase):
                      '--max-chars, --max-line-length-allowed')
 
     def test_later(self):
-        for option in ('--pipe', '-S', '-J', '--plus', '--workdir=x', '--sshlogin', '--cat',
-                       '--compress', '--pipepart', '--profile'):
+        for option in ('--pipe', '-J', '--plus', '--cat', '--compress', '--pipepart', '--profile'):
             self.refused([option, 'x'], f'{option.split("=")[0]}: not in this version')
 
     def test_lacking(self):

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""However a run over ssh ends, nothing of it goes on elsewhere; and what is lost in its middle runs on
+another machine."""
+
+import contextlib
+
+from fleetlib import *
+from sshcase import *
+
+
+class Ends(SshCase):
+    """However a run ends, nothing of it goes on elsewhere."""
+
+    HOSTS = 2
+
+    def sleeping(self, n):
+        """Wait until so many sleep 1000 run on the hosts."""
+        wait_for(lambda: sum(len(self.fleet.running(h, b'1000')) for h in self.fleet.hosts) >= n, 30,
+                 f'{n} tasks run')
+
+    def test_halt(self):
+        r = self.knee('-j4', '--halt', 'now,fail=1', 'test {} -ne 3 || { sleep 0.3; exit 7; }; sleep 1000', ':::',
+                      *numbers(20))
+        self.assertEqual(r.status, 7, r)
+        self.fleet.wait_quiet(5)
+
+    def test_timeout(self):
+        begin = time.monotonic()
+        r = self.knee('-j4', '--timeout', '1', 'test {} -ne 3 || sleep 1000; echo {}', ':::', *numbers(8))
+        self.assertEqual((r.out, r.status), (lines(w for w in numbers(8) if w != '3'), 1), r)
+        self.assertLess(time.monotonic() - begin, 15 * SLOW)
+        self.fleet.wait_quiet(5)
+
+    def test_timeout_of_a_deaf_task(self):
+        r = self.knee('--timeout', '1', '--term-seq', 'TERM,300,KILL,25', 'trap "" TERM; while : {}; do sleep 0.1; done',
+                      ':::', '1')
+        self.assertEqual(r.status, 1, r)
+        self.fleet.wait_quiet(5)
+
+    def test_interrupt(self):
+        for number in signal.SIGINT, signal.SIGTERM:
+            with self.subTest(number), self.fleet.start('-j4', 'sleep 1000; :', ':::', *numbers(20)) as p:
+                self.sleeping(8)
+                p.send_signal(number)
+                self.assertEqual(p.wait(15 * SLOW), 255)
+                self.fleet.wait_quiet(5)
+
+    def test_killed_and_resumed(self):
+        """kill -9: within the heartbeat's time nothing of it is on any host, and it can go on."""
+        inputs = numbers(300)
+        out, err, failed = self.loop(inputs)
+        args = ['--host-timeout', '4', '--retries', '2', '-j8', '--journal', os.path.join(self.cwd, 'j'), '--output',
+                os.path.join(self.cwd, 'out'), 'sleep 0.05; sh task {}']
+        Path(self.cwd, 'inputs').write_bytes(lines(inputs))
+        for n, more in enumerate(([], ['--resume'], ['--resume'])):
+            with open(os.path.join(self.cwd, 'inputs')) as stdin, \
+                    self.fleet.start(*more, *args, stdin=stdin, cwd=self.cwd) as p:
+                want = len(self.log('runs')) + 60
+                wait_for(lambda: len(self.log('runs')) >= want, 30, 'it is in the middle')
+                p.send_signal(signal.SIGKILL)
+                p.wait()
+            self.fleet.wait_quiet(6)
+        r = self.knee('--resume', *args, input=lines(inputs), timeout=120)
+        self.assertEqual((Path(self.cwd, 'out').read_bytes() == out, r.status), (True, min(failed, 101)), r)
+        runs = self.log('runs')
+        self.assertEqual(sorted(set(runs), key=int), inputs)
+
+    def test_killed_while_cut(self):
+        """Whoever hears nothing any more ends by itself."""
+        with self.fleet.start('--host-timeout', '4', '-j2', 'sleep 1000; :', ':::', *numbers(8)) as p:
+            self.sleeping(4)
+            self.fleet.cut('n1')
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+        wait_for(lambda: not self.fleet.left(), 8, 'nothing runs on n1, which is cut off, nor on n2')
+
+
+class Lost(SshCase):
+    """What is lost in the middle runs elsewhere, and nobody sees that in the output."""
+
+    HOSTS = 2
+
+    @contextlib.contextmanager
+    def middle(self, *args):
+        """A run of tasks that wait for each other; all of them have begun that may. It is to end well."""
+        inputs = numbers(24)
+        with self.fleet.start('--host-timeout', '3', '-j3', *args, self.text(WAIT), ':::', *inputs) as p:
+            self.begun(6)
+            yield p
+            self.end()
+            out, err = p.communicate(timeout=60)
+            self.assertEqual((out, p.returncode), (lines(inputs), 0), err)
+            self.err = err
+
+    def kill_one(self, pids):
+        self.assertTrue(pids)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def test_agent_killed(self):
+        with self.middle():
+            self.kill_one(self.fleet.agents('n1')[:1])
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+
+    def test_ssh_killed(self):
+        with self.middle() as p:
+            self.kill_one([pid for pid in descendants(p.pid) if command_of(pid) == 'ssh' and b'n1' in argv_of(pid)])
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+
+    def test_host_cut(self):
+        with self.middle():
+            self.fleet.cut('n1')
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+        self.assertRegex(self.err, rb'n1')
+
+    def test_host_cut_and_back(self):
+        """Its late answers count for nothing, and it gets work again."""
+        with self.middle():
+            self.fleet.cut('n1')
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+            self.fleet.heal('n1')
+
+    def test_short_cut(self):
+        """Shorter than the time-out: nothing happens."""
+        with self.middle('--host-timeout', '20'):
+            self.fleet.cut('n1')
+            time.sleep(1)       # this long; nothing is waited for
+            self.fleet.heal('n1')
+        self.assertEqual(sum(w.startswith('+') for w in self.log()), 24)
+
+    def test_host_powered_off(self):
+        with self.middle():
+            self.fleet.poweroff('n2')
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+
+    def test_host_stopped(self):
+        with self.middle():
+            self.fleet.stop('n2')
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+
+    def test_host_frozen(self):
+        with self.middle():
+            self.fleet.freeze('n2')
+            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+            self.fleet.thaw('n2')
+
+    def test_all_lost(self):
+        """The run stops, and can be resumed."""
+        args = ['--host-timeout', '3', '-j3', '--journal', os.path.join(self.cwd, 'j'), self.text(WAIT), ':::',
+                *numbers(24)]
+        with self.fleet.start(*args) as p:
+            self.begun(6)
+            self.fleet.poweroff('n1')
+            self.fleet.poweroff('n2')
+            out, err = p.communicate(timeout=90)
+            self.assertEqual((out, p.returncode), (b'', 255), err)
+        self.fleet.boot('n1')
+        self.end()
+        r = self.knee('--resume', *args)
+        self.assertEqual((r.out, r.status), (lines(numbers(24)), 0), r)
