@@ -100,6 +100,21 @@ list_of(struct kn_agents *a, const struct kn_job *j)
 	return j->pin != KN_FLEET_ANY ? &a->machines[j->pin].waiting : &a->waiting;
 }
 
+static void
+capacity_tell(struct kn_exec *e)
+{
+	struct kn_agents *a = e->state;
+	uint64_t limit, want;
+
+	kn_fleet_room(&a->fleet, &limit, &want);
+	if (limit < 1)
+		limit = 1;
+	if (limit == a->limit_told)
+		return;
+	a->limit_told = limit;
+	e->host.capacity(e->host.self, limit > UINT32_MAX ? UINT32_MAX : (unsigned)limit, NULL, 0, NULL);
+}
+
 /* Give j to a machine that has room for it. 1, 0: there is none, or -errno. */
 static int
 job_place(struct kn_exec *e, struct kn_job *j)
@@ -111,6 +126,9 @@ job_place(struct kn_exec *e, struct kn_job *j)
 	if (h == KN_FLEET_ANY)
 		return 0;
 	err = kn_agent_send(e, &a->machines[h], &j->errand);
+	/* Before the next one is handed out for it, which would wait here. */
+	if (err == 0 && a->fleet.hosts[h].full)
+		capacity_tell(e);
 	return err < 0 ? err : 1;
 }
 
@@ -689,21 +707,6 @@ links_flush(struct kn_exec *e, int64_t *next_ns)
 		a->gather_ns = e->loop->now_ns + GATHER_NS;
 	if (later != NULL && a->gather_ns < *next_ns)
 		*next_ns = a->gather_ns;
-}
-
-static void
-capacity_tell(struct kn_exec *e)
-{
-	struct kn_agents *a = e->state;
-	uint64_t limit, want;
-
-	kn_fleet_room(&a->fleet, &limit, &want);
-	if (limit < 1)
-		limit = 1;
-	if (limit == a->limit_told)
-		return;
-	a->limit_told = limit;
-	e->host.capacity(e->host.self, limit > UINT32_MAX ? UINT32_MAX : (unsigned)limit, NULL, 0, NULL);
 }
 
 /* Jobs that wait: those that are not wanted go back, the others to who has room. */
