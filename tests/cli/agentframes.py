@@ -200,11 +200,13 @@ class Agent:
         return True
 
     def parse(self):
-        if self.greeting is None:
+        while self.greeting is None:
             end = self.data.find(b'\n')
             if end < 0:
                 return
-            self.greeting = bytes(self.data[:end]).decode()
+            # What a login says before it does not count.
+            line = bytes(self.data[:end]).decode()
+            self.greeting = line if line.startswith('knee-') else None
             del self.data[:end + 1]
         while (f := take(self.data)) is not None:
             del self.data[:f[2]]
