@@ -52,12 +52,12 @@ static const char script_program[] =
     /* Where: as the rules of XDG have it; a home that is not there is not made. */
     "case ${XDG_CACHE_HOME-} in /*) d=$XDG_CACHE_HOME/knee;; *) d=;; esac; "
     "if [ -z \"$d\" ] && [ -n \"${HOME-}\" ] && [ -d \"$HOME\" ]; then d=$HOME/.cache/knee; fi; "
-    "umask 077; "
+    "k=$(umask); umask 077; "
     "if [ -z \"$d\" ]; then u=$(id -u); d=/tmp/knee-$u; mkdir \"$d\" 2>/dev/null; set -- $(ls -ldn \"$d\" "
     "2>&1); "
     "case $1/${3-} in drwx------*/$u) ;; *) fail \"$d: is not a folder of this user alone\";; esac; fi; "
     "f=$d/agent-%016" PRIx64 "%016" PRIx64 "; "
-    "if [ -x \"$f\" ]; then exec \"$f\" agent; fi; "
+    "if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
     "e=$(mkdir -p \"$d\" 2>&1) || fail \"$d: cannot be made: $e\"; "
     "t=$d/.agent-$(uname -n)-$$; "
     "e=$( { : >\"$t\"; } 2>&1 ) || fail \"$d: cannot be written to: $e\"; "
@@ -66,7 +66,7 @@ static const char script_program[] =
     "n=$(wc -c <\"$t\"); "
     "if [ \"$n\" -ne %zu ]; then fail \"the program that came is cut short: $n bytes of %zu\"; fi; "
     "e=$( { chmod 700 \"$t\" && mv -f \"$t\" \"$f\"; } 2>&1 ) || fail \"$f: $e\"; "
-    "t=; if [ -x \"$f\" ]; then exec \"$f\" agent; fi; "
+    "t=; if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
     "fail \"$f: may not be executed: its file system may be mounted noexec\"";
 
 int

@@ -13,6 +13,16 @@ _knee()
 	elif [ "$prev" = = ]; then
 		prev=${COMP_WORDS[COMP_CWORD-2]}
 	fi
+	if [ "${COMP_WORDS[1]}" = hosts ] && [ "$COMP_CWORD" -gt 1 ]; then
+		if [ "$prev" = --slf ] || [ "$prev" = --sshloginfile ]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames
+		elif [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W '--sort --json --csv --watch --interval --timeout --no-fold -j --jobs -S --sshlogin --slf --sshloginfile --ssh -h --help' -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
+		fi
+		return
+	fi
 	# Where the options end the command begins: its name, then names of files.
 	if [ "${COMP_WORDS[1]}" = run ] && [ "$COMP_CWORD" -gt 1 ]; then
 		i=2
