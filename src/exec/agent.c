@@ -899,6 +899,7 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 	int err;
 
 	a->how = how;
+	a->slots = kn_template_uses_slot(e->options->command) || e->options->slot_var != NULL;
 	a->free_id = UINT32_MAX;
 	a->machines = calloc(how->nhosts, sizeof(*a->machines));
 	if (a->machines == NULL)

@@ -98,6 +98,7 @@ struct kn_agents {
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
 	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
 	size_t sendoffs;                    /* of all machines */
+	bool slots;                         /* {%} means something: no task is handed out ahead, for each has one */
 	bool paused;                        /* links are not read */
 	bool recalls;                       /* jobs that wait are not wanted any more */
 	bool closing;

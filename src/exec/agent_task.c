@@ -308,7 +308,7 @@ credit(struct kn_remote *m, struct kn_fields *f)
 
 	if (f->bad)
 		return;
-	kn_fleet_credit(&a->fleet, m->index, limit, want);
+	kn_fleet_credit(&a->fleet, m->index, limit, a->slots ? limit : want);
 	if (why[0] == '\0')
 		return;
 	for (; *why != '\0' && n < sizeof(m->why) - 1; why++)
