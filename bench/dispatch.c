@@ -258,16 +258,15 @@ agent_new(int epoll, int listener)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = a };
 	int fds[2];
 
-	if (a == NULL)
-		fail("calloc");
+	if (a == NULL || ncome == nagents)
+		fail("agent");
 	a->child = accept(listener, NULL, NULL);
 	if (a->child < 0 || recvmsg(a->child, &m, 0) < 0 || CMSG_FIRSTHDR(&m) == NULL)
 		fail("recvmsg");
 	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fds));
 	a->in = fds[0];
 	a->out = fds[1];
-	if (ncome < nagents)
-		agents[ncome++] = a;
+	agents[ncome++] = a;
 	if (write(a->out, greeting, sizeof(greeting) - 1) < 0 ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, a->in, &ev) < 0)
 		fail("agent");
@@ -387,7 +386,7 @@ int
 main(int argc, char **argv)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	char name[64], self[4096];
+	static char name[64], self[4096]; /* as long as the hosts, which point at them */
 	int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	pid_t server;

@@ -9,6 +9,8 @@
  *
  * A machine of another kind, or a build without the program, leaves only a knee that is installed there.
  *
+ * The first line is empty, for what a login prints need not end with a newline.
+ *
  * The text stands in single quotes behind `exec sh -c`, so that csh and fish, too, hand it on as it is: it is one
  * line, and holds no single quote, backslash or exclamation mark.
  */
@@ -36,7 +38,7 @@ boot_program(size_t *ret_size)
 
 /* Tell why not, in one line, and remove what is there of the file. */
 static const char script_begin[] =
-    "set -f; t=; m=$(uname -m); "
+    "echo; set -f; t=; m=$(uname -m); "
     "fail() { if [ -n \"$t\" ]; then rm -f \"$t\"; fi; echo knee-boot failed $1; exit 255; }; "
     "trap \"fail interrupted\" HUP INT TERM PIPE; "
     "installed() { if command -v knee >/dev/null 2>&1; then exec knee agent; fi; fail \"$1\"; }; ";
@@ -52,12 +54,12 @@ static const char script_program[] =
     /* Where: as the rules of XDG have it; a home that is not there is not made. */
     "case ${XDG_CACHE_HOME-} in /*) d=$XDG_CACHE_HOME/knee;; *) d=;; esac; "
     "if [ -z \"$d\" ] && [ -n \"${HOME-}\" ] && [ -d \"$HOME\" ]; then d=$HOME/.cache/knee; fi; "
-    "umask 077; "
+    "k=$(umask); umask 077; "
     "if [ -z \"$d\" ]; then u=$(id -u); d=/tmp/knee-$u; mkdir \"$d\" 2>/dev/null; set -- $(ls -ldn \"$d\" "
     "2>&1); "
     "case $1/${3-} in drwx------*/$u) ;; *) fail \"$d: is not a folder of this user alone\";; esac; fi; "
     "f=$d/agent-%016" PRIx64 "%016" PRIx64 "; "
-    "if [ -x \"$f\" ]; then exec \"$f\" agent; fi; "
+    "if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
     "e=$(mkdir -p \"$d\" 2>&1) || fail \"$d: cannot be made: $e\"; "
     "t=$d/.agent-$(uname -n)-$$; "
     "e=$( { : >\"$t\"; } 2>&1 ) || fail \"$d: cannot be written to: $e\"; "
@@ -66,7 +68,7 @@ static const char script_program[] =
     "n=$(wc -c <\"$t\"); "
     "if [ \"$n\" -ne %zu ]; then fail \"the program that came is cut short: $n bytes of %zu\"; fi; "
     "e=$( { chmod 700 \"$t\" && mv -f \"$t\" \"$f\"; } 2>&1 ) || fail \"$f: $e\"; "
-    "t=; if [ -x \"$f\" ]; then exec \"$f\" agent; fi; "
+    "t=; if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
     "fail \"$f: may not be executed: its file system may be mounted noexec\"";
 
 int

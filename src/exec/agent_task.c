@@ -177,6 +177,7 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		m->errands->prev = r;
 	m->errands = r;
 	kn_fleet_gave(&a->fleet, m->index);
+	kn_fleet_full(&a->fleet, m->index, kn_link_pending(&m->link) > KN_PENDING_MOST);
 	m->unsent++;
 	dirty(m);
 	return 0;
@@ -307,7 +308,7 @@ credit(struct kn_remote *m, struct kn_fields *f)
 
 	if (f->bad)
 		return;
-	kn_fleet_credit(&a->fleet, m->index, limit, want);
+	kn_fleet_credit(&a->fleet, m->index, limit, a->slots ? limit : want);
 	if (why[0] == '\0')
 		return;
 	for (; *why != '\0' && n < sizeof(m->why) - 1; why++)

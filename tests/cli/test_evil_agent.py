@@ -13,7 +13,7 @@ from kneetest import *
 
 AGENT = ROOT / 'tests/cli/evilagent.py'
 TASKS = 40
-MEMORY_KIB = 128 * 1024
+MEMORY_KIB = 64 * 1024
 
 
 class Evil(unittest.TestCase):
@@ -94,14 +94,14 @@ class Memory(unittest.TestCase):
 
     def test_all_is_wanted_and_nothing_read(self):
         """Large tasks for a machine that says it wants four billion of them, and takes none."""
-        inputs = [f'{i:05}' + 'x' * 100000 for i in range(4000)]
+        inputs = [f'{i:05}' + 'x' * 100000 for i in range(800)]
         with tempfile.TemporaryDirectory() as folder:
             with open(f'{folder}/in', 'w') as f:
                 f.write('\n'.join(inputs))
             script = (f'import sys; sys.path.insert(0, {str(ROOT / "tests/cli")!r})\n'
                       'from test_evil_agent import *\n'
                       f'inputs = open({folder + "/in"!r}).read().split("\\n")\n'
-                      'Evil().run_with("credit-most", "--host-timeout", "3", inputs=inputs, timeout=100)\n'
+                      'Evil().run_with("credit-most", "--host-timeout", "2", inputs=inputs, timeout=100)\n'
                       'print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)')
             r = run([sys.executable, '-c', script], env={'KNEE': KNEE}, timeout=120)
         self.assertEqual(r.status, 0, r.err.decode()[-3000:])
