@@ -207,7 +207,7 @@ class Limit(Slurm):
         # What ends the job at once does not end the shell before knee.
         path.write_text(f'''#!/bin/sh
 trap : TERM
-{" ".join(knee_argv())} --on slurm --journal {self.fleet.common}/j $RESUME -k -a {self.fleet.common}/in \\
+{" ".join(knee_argv())} --on slurm --journal {self.fleet.common}/j $RESUME -j2 -k -a {self.fleet.common}/in \\
     --output {self.fleet.common}/out 'sleep 0.2; echo {{}}' 2>>{self.fleet.common}/err
 echo $? >>{self.fleet.common}/status
 ''')
@@ -246,7 +246,7 @@ echo $? >>{self.fleet.common}/status
 
     @unittest.skipUnless(os.environ.get('KNEE_SLURM_LIMIT'), 'takes two minutes: KNEE_SLURM_LIMIT=1')
     def test_time_limit(self):
-        self.n = 2000
+        self.n = 2400     # two minutes
         self.sh = self.script()
         self.job('-t', '1')
         self.goes_on()
