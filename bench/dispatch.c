@@ -92,13 +92,16 @@ connection_main(const char *name)
 
 /* ---- the server: all agents in one ---------------------------------------------------------- */
 
+static uint32_t want;
+static unsigned nagents;
+static struct agent **agents; /* those that have come: ncome, nopen of them said HELLO */
+static unsigned ncome, nopen;
+
 struct agent {
 	int in, out, child; /* child: to let it end */
 	struct kn_buf received, sending;
 	bool open, ending;
 };
-
-static uint32_t want;
 
 static void
 put(int err)
@@ -107,6 +110,20 @@ put(int err)
 		errno = -err;
 		fail("agent");
 	}
+}
+
+/* Write all of it; the coordinator reads while it waits. */
+static void
+agent_write(struct agent *a)
+{
+	for (size_t at = 0; at < a->sending.len;) {
+		ssize_t n = write(a->out, a->sending.data + at, a->sending.len - at);
+
+		if (n < 0 && errno != EINTR)
+			break;
+		at += n > 0 ? (size_t)n : 0;
+	}
+	a->sending.len = 0;
 }
 
 static void
@@ -124,11 +141,31 @@ opened(struct agent *a)
 	put(kn_frame_begin(to, KN_FRAME_READY, &at));
 	put(kn_put_u32(to, 0));
 	put(kn_frame_end(to, at));
+}
+
+static void
+ask(struct kn_buf *to)
+{
+	size_t at;
+
 	put(kn_frame_begin(to, KN_FRAME_CREDIT, &at));
 	put(kn_put_u32(to, want / 8 + 1));
 	put(kn_put_u32(to, want));
 	put(kn_put_text(to, ""));
 	put(kn_frame_end(to, at));
+}
+
+/* Nobody asks for tasks before all are there: to start them is not what is measured. */
+static void
+agent_open(struct agent *a)
+{
+	opened(a);
+	if (++nopen < nagents)
+		return;
+	for (unsigned i = 0; i < ncome; i++) {
+		ask(&agents[i]->sending);
+		agent_write(agents[i]);
+	}
 }
 
 static void
@@ -173,7 +210,7 @@ frames_answer(struct agent *a)
 
 		at += bytes;
 		if (frame.kind == KN_FRAME_OPEN)
-			opened(a);
+			agent_open(a);
 		else if (frame.kind == KN_FRAME_TASK)
 			answered(a, &f);
 		else if (frame.kind == KN_FRAME_PING)
@@ -182,20 +219,6 @@ frames_answer(struct agent *a)
 			a->ending = true;
 	}
 	kn_buf_drop(&a->received, at);
-}
-
-/* Write all of it; the coordinator reads while it waits. */
-static void
-agent_write(struct agent *a)
-{
-	for (size_t at = 0; at < a->sending.len;) {
-		ssize_t n = write(a->out, a->sending.data + at, a->sending.len - at);
-
-		if (n < 0 && errno != EINTR)
-			break;
-		at += n > 0 ? (size_t)n : 0;
-	}
-	a->sending.len = 0;
 }
 
 static void
@@ -235,14 +258,15 @@ agent_new(int epoll, int listener)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = a };
 	int fds[2];
 
-	if (a == NULL)
-		fail("calloc");
+	if (a == NULL || ncome == nagents)
+		fail("agent");
 	a->child = accept(listener, NULL, NULL);
 	if (a->child < 0 || recvmsg(a->child, &m, 0) < 0 || CMSG_FIRSTHDR(&m) == NULL)
 		fail("recvmsg");
 	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fds));
 	a->in = fds[0];
 	a->out = fds[1];
+	agents[ncome++] = a;
 	if (write(a->out, greeting, sizeof(greeting) - 1) < 0 ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, a->in, &ev) < 0)
 		fail("agent");
@@ -255,6 +279,9 @@ server_main(int listener)
 	int epoll = epoll_create1(0);
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	agents = calloc(nagents, sizeof(struct agent *));
+	if (agents == NULL)
+		fail("calloc");
 	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &ev) < 0)
 		fail("epoll");
 	for (;;) {
@@ -298,7 +325,7 @@ result_take(void *self, const struct knee_event *e)
 	if (e->seq != ++in->seen)
 		abort();
 	in->last = now();
-	if (in->first == 0) /* what it takes to start the children does not count */
+	if (in->first == 0)
 		in->first = in->last;
 	return 0;
 }
@@ -321,7 +348,7 @@ hosts_make(unsigned n, const char *program, const char *name)
 }
 
 static void
-coordinate(unsigned nagents, uint64_t tasks, const char *program, const char *name)
+coordinate(uint64_t tasks, const char *program, const char *name)
 {
 	static const char *const words[] = { "true", "{}" };
 	struct inputs in = { .left = tasks };
@@ -359,7 +386,7 @@ int
 main(int argc, char **argv)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	char name[64], self[4096];
+	static char name[64], self[4096]; /* as long as the hosts, which point at them */
 	int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	pid_t server;
@@ -371,10 +398,11 @@ main(int argc, char **argv)
 		return 2;
 	}
 	self[n] = '\0';
+	nagents = (unsigned)strtoul(argv[1], NULL, 10);
 	want = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 256;
 	(void)snprintf(name, sizeof(name), "knee-dispatch-%d", (int)getpid());
 	(void)snprintf(at.sun_path + 1, sizeof(at.sun_path) - 1, "%s", name);
-	if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	if (nagents == 0 || listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof(at)) < 0 ||
 	    listen(listener, 4096) < 0)
 		fail("socket");
 	server = fork();
@@ -384,7 +412,7 @@ main(int argc, char **argv)
 		server_main(listener);
 		_exit(0);
 	}
-	coordinate((unsigned)strtoul(argv[1], NULL, 10), strtoull(argv[2], NULL, 10), self, name);
+	coordinate(strtoull(argv[2], NULL, 10), self, name);
 	(void)kill(server, SIGKILL);
 	(void)waitpid(server, NULL, 0);
 	return 0;

@@ -9,6 +9,8 @@
  *
  * A machine of another kind, or a build without the program, leaves only a knee that is installed there.
  *
+ * The first line is empty, for what a login prints need not end with a newline.
+ *
  * The text stands in single quotes behind `exec sh -c`, so that csh and fish, too, hand it on as it is: it is one
  * line, and holds no single quote, backslash or exclamation mark.
  */
@@ -36,7 +38,7 @@ boot_program(size_t *ret_size)
 
 /* Tell why not, in one line, and remove what is there of the file. */
 static const char script_begin[] =
-    "set -f; t=; m=$(uname -m); "
+    "echo; set -f; t=; m=$(uname -m); "
     "fail() { if [ -n \"$t\" ]; then rm -f \"$t\"; fi; echo knee-boot failed $1; exit 255; }; "
     "trap \"fail interrupted\" HUP INT TERM PIPE; "
     "installed() { if command -v knee >/dev/null 2>&1; then exec knee agent; fi; fail \"$1\"; }; ";

@@ -108,14 +108,15 @@ host_output(struct survey *m, struct hosts_host *h, const struct knee_event *e)
 	h->heard_ns = clock_ns(CLOCK_MONOTONIC);
 	if (hosts_answer_put(&h->answer, e->data, e->size) == 0 || h->ending)
 		return;
+	/* A place is free, or the first picture can be drawn. */
+	if (h->state != HOSTS_UP)
+		knee_wake(m->knee);
 	if (h->answer.samples < wanted) {
 		h->state = HOSTS_ANSWERING;
 	} else {
 		h->state = HOSTS_UP;
 		h->failures = 0;
 	}
-	if (h->answer.samples == 1)
-		knee_wake(m->knee);
 }
 
 /* Its command has ended. */

@@ -279,9 +279,11 @@ name_keep(char ret[HOSTS_NAME_BYTES], const char *text)
 
 	if (n >= HOSTS_NAME_BYTES)
 		n = HOSTS_NAME_BYTES - 1;
-	for (size_t i = 0; i < n; i++)
-		ret[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+	memcpy(ret, text, n);
 	ret[n] = '\0';
+	for (char *s = ret; *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
 }
 
 static void

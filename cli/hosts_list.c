@@ -200,7 +200,9 @@ hosts_host_said(struct hosts_host *h, const char *data, size_t n)
 		memmove(h->text, h->text + len + n - most, most - n);
 		len = most - n;
 	}
-	for (size_t i = 0; i < n; i++)
-		h->text[len + i] = data[i] != '\0' ? data[i] : ' ';
+	memcpy(h->text + len, data, n);
 	h->text[len + n] = '\0';
+	for (size_t i = 0; i < n; i++)
+		if (h->text[len + i] == '\0')
+			h->text[len + i] = ' ';
 }

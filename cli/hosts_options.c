@@ -72,9 +72,7 @@ hosts_help(FILE *out)
 			(void)snprintf(names + at, sizeof(names) - at, "[=%s", o->value + 1);
 		else if (o->value != NULL)
 			(void)snprintf(names + at, sizeof(names) - at, " %s", o->value);
-		/* One that is too long has a line of its own. */
-		fprintf(out, strlen(names) > 25 ? "  %s\n%28s%s\n" : "  %-26s%s%s\n", names,
-		    strlen(names) > 25 ? "" : o->help, strlen(names) > 25 ? o->help : "");
+		fprintf(out, "  %-28s%s\n", names, o->help);
 	}
 	fputs("\n"
 	      "The status is the number of machines that did not answer, 101 at most.\n"

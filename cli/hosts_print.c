@@ -78,10 +78,10 @@ static void
 cell_put(const struct column *c, const struct hosts_figures *f, char ret[CELL_BYTES])
 {
 	double n = value_of(c, f);
-	char text[LOG_CELL_BYTES] = "-";
+	char text[LOG_CELL_BYTES];
 
 	if (!(n >= 0))
-		n = -1;
+		(void)snprintf(text, sizeof(text), "-");
 	else if (c->type == TYPE_LOAD)
 		(void)snprintf(text, sizeof(text), n < 99.5 ? "%.2f" : "%.0f", fmin(n, 1e12));
 	else if (c->type == TYPE_COUNT)
@@ -92,7 +92,7 @@ cell_put(const struct column *c, const struct hosts_figures *f, char ret[CELL_BY
 		log_put_bytes(text, (int64_t)fmin(n, 9e18));
 	else
 		progress_duration(text, sizeof(text), (uint64_t)fmin(n, 1e15));
-	(void)snprintf(ret, CELL_BYTES, "%s", text);
+	(void)snprintf(ret, CELL_BYTES, "%.*s", CELL_BYTES - 1, text);
 }
 
 /* ---- rows -------------------------------------------------------------------------- */

@@ -162,10 +162,10 @@ login_add(struct logins *l, const struct part *p, const char *host)
 	size_t *at;
 
 	login.host = keep(l, "%s", host);
-	login.text = keep(l, "%s%s%s%s%s%s%s%s%s", p->command != NULL ? p->command : "",
-	    p->command != NULL ? " " : "", p->user != NULL ? p->user : "", p->user != NULL ? "@" : "",
-	    brackets ? "[" : "", host, brackets ? "]" : "", p->port != NULL ? ":" : "",
-	    p->port != NULL ? p->port : "");
+	login.text =
+	    keep(l, "%s%s%s%s%s%s%s%s%s", p->command != NULL ? p->command : "", p->command != NULL ? " " : "",
+		p->user != NULL ? p->user : "", p->user != NULL ? "@" : "", brackets ? "[" : "", host,
+		brackets ? "]" : "", p->port != NULL ? ":" : "", p->port != NULL ? p->port : "");
 	if (login.host == NULL || login.text == NULL)
 		return out_of_memory();
 	if (l->n == l->cap && list_grow(l) < 0)
@@ -229,7 +229,8 @@ limit_take(const struct place *p, const char **at, const char *part, unsigned *r
 		return bad(p, part, "%.*s tasks at once are too many", (int)size, *at);
 	*ret = (unsigned)strtoul(*at, NULL, 10);
 	if (*ret == 0)
-		return bad(p, part, "with 0 tasks at once nothing would run there: leave 0/ out to let knee find the number");
+		return bad(p, part,
+		    "with 0 tasks at once nothing would run there: leave 0/ out to let knee find the number");
 	*at += size + 1;
 	return 0;
 }
@@ -283,7 +284,9 @@ target_take(const struct place *p, char *text, const char *part, struct part *re
 		if (*ret->user == '\0')
 			return bad(p, part, "there is no user before @");
 		if (strchr(ret->user, ':') != NULL)
-			return bad(p, part, "passwords are not for command lines: ssh-keygen, ssh-copy-id and ssh-agent make them needless");
+			return bad(p, part,
+			    "passwords are not for command lines: ssh-keygen, ssh-copy-id and ssh-agent make "
+			    "them needless");
 	}
 	if (*text == '\0' || *text == '-')
 		return bad(p, part, "there is no machine in it");
@@ -299,7 +302,8 @@ hosts_add(struct logins *l, const struct place *p, const char *part, const struc
 	int err;
 
 	if (strchr(ret->host, ':') != NULL) {
-		if (strcmp(ret->host, ":") == 0 && (ret->user != NULL || ret->port != NULL || ret->command != NULL))
+		if (strcmp(ret->host, ":") == 0 &&
+		    (ret->user != NULL || ret->port != NULL || ret->command != NULL))
 			return bad(p, part, ": is this machine: there is no login to it");
 		return login_add(l, ret, ret->host);
 	}
@@ -331,8 +335,8 @@ part_read(struct logins *l, const struct place *p, const char *part, char *text)
 			return out_of_memory();
 		at += size + 1;
 		if (*at == '\0') {
-			l->groups = keep(l, "%s%s", l->groups != NULL ? l->groups : "",
-			    ret.groups + (l->groups != NULL));
+			l->groups = keep(
+			    l, "%s%s", l->groups != NULL ? l->groups : "", ret.groups + (l->groups != NULL));
 			return l->groups != NULL ? 0 : out_of_memory();
 		}
 		at++;
@@ -527,8 +531,8 @@ logins_add_file(struct logins *l, const char *option, const char *name)
 	if (got == 0)
 		got = home_read(l, option, ".config/knee", name);
 	if (got == 0)
-		return say_error(ENOENT, "%s: %s: %s: not here, nor in ~/.parallel or ~/.config/knee", option, name,
-		    strerror(ENOENT));
+		return say_error(ENOENT, "%s: %s: %s: not here, nor in ~/.parallel or ~/.config/knee", option,
+		    name, strerror(ENOENT));
 	return got < 0 ? got : 0;
 }
 

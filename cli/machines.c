@@ -29,15 +29,23 @@
 extern char **environ;
 
 static const char *const ssh_options[] = {
-	"-T",                             /* no terminal there: bytes go as they are */
-	"-x", "-a",                       /* nothing but the agent's frames: no display, no keys */
-	"-o", "BatchMode=yes",            /* no questions */
-	"-o", "ConnectTimeout=10",        /* s */
-	"-o", "ServerAliveInterval=15",   /* its own look whether the far end is there, behind ours */
-	"-o", "ServerAliveCountMax=3",
-	"-o", "ControlMaster=no",         /* a connection that is there may be used, none stays behind */
-	"-o", "ClearAllForwardings=yes",  /* ports that the user's other sessions have */
-	"-o", "RemoteCommand=none",
+	"-T", /* no terminal there: bytes go as they are */
+	"-x",
+	"-a", /* nothing but the agent's frames: no display, no keys */
+	"-o",
+	"BatchMode=yes", /* no questions */
+	"-o",
+	"ConnectTimeout=10", /* s */
+	"-o",
+	"ServerAliveInterval=15", /* its own look whether the far end is there, behind ours */
+	"-o",
+	"ServerAliveCountMax=3",
+	"-o",
+	"ControlMaster=no", /* a connection that is there may be used, none stays behind */
+	"-o",
+	"ClearAllForwardings=yes", /* ports that the user's other sessions have */
+	"-o",
+	"RemoteCommand=none",
 };
 #define NOPTIONS (sizeof(ssh_options) / sizeof(*ssh_options))
 
@@ -50,7 +58,7 @@ struct machines {
 	char *script, *self; /* owned: what is run there; the path of this program */
 	char **env;          /* owned: nenv of them */
 	size_t nenv;
-	char *dir;        /* owned, or NULL */
+	char *dir; /* owned, or NULL */
 	struct transfer transfer;
 	struct knee_machines told;
 };
@@ -76,7 +84,8 @@ check_alone(const struct cli_options *o)
 	if (o->each_host)
 		return say_error(EINVAL, "--onall, --nonall: on all of which machines? Add -S LOGINS");
 	if (o->workdir != NULL)
-		return say_error(EINVAL, "--wd: is about other machines, and there are none: add -S LOGINS, or use cd");
+		return say_error(
+		    EINVAL, "--wd: is about other machines, and there are none: add -S LOGINS, or use cd");
 	if (!o->silent && (o->transfers.n > 0 || o->returns.n > 0 || o->basefiles.n > 0))
 		say("--transferfile, --return, --basefile: there are no other machines: nothing is copied");
 	return 0;
@@ -88,18 +97,22 @@ machines_check(const struct cli_options *o)
 	if (!machines_wanted(o))
 		return check_alone(o);
 	if (o->on != NULL && (o->logins.n > 0 || o->login_files.n > 0))
-		return say_error(EINVAL, "--on: names the machines, and so does -S: leave out one of the two");
+		return say_error(
+		    EINVAL, "--on: names the machines, and so does -S: leave out one of the two");
 	if (o->plugin != NULL)
-		return say_error(EINVAL, "--plugin: functions run on this machine alone: leave out -S and --on");
+		return say_error(
+		    EINVAL, "--plugin: functions run on this machine alone: leave out -S and --on");
 	if (o->jobs_file != NULL)
 		return say_error(EINVAL,
-		    "-j %s: a file whose number may change is for this machine alone: give a number, for each "
+		    "-j %s: a file whose number may change is for this machine alone: give a number, for "
+		    "each "
 		    "machine",
 		    o->jobs_file);
 	if (o->each_host && o->speculate)
-		return say_error(EINVAL, "--speculate: with --onall a task belongs to one machine: leave out one of the two");
-	if (o->cleanup && o->transfers.n == 0 && o->returns.n == 0 && o->basefiles.n == 0 && o->workdir == NULL &&
-	    !o->silent)
+		return say_error(EINVAL,
+		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");
+	if (o->cleanup && o->transfers.n == 0 && o->returns.n == 0 && o->basefiles.n == 0 &&
+	    o->workdir == NULL && !o->silent)
 		say("--cleanup: nothing is copied that could be removed");
 	return 0;
 }
@@ -319,7 +332,8 @@ logins_read(struct machines *m)
 		err = logins_settle(&m->logins, o->logins.n > 0 ? "-S" : "--slf");
 	if (err == 0 && m->logins.took_stdin && stdin_has_inputs(o))
 		err = say_error(EINVAL,
-		    "%s -: standard input has the logins: give the inputs by ::: or -a FILE", o->logins.n > 0 ? "-S" : "--slf");
+		    "%s -: standard input has the logins: give the inputs by ::: or -a FILE",
+		    o->logins.n > 0 ? "-S" : "--slf");
 	return err;
 }
 

@@ -42,7 +42,8 @@ usage_print(FILE *out, const char *face)
 		fprintf(out,
 		    "       knee run [OPTION]... COMMAND [WORD]...   for any command's name\n"
 		    "       knee profile [OPTION]... COMMAND...      what a task needs, how many\n"
-		    "       knee log [OPTION]... JOURNAL             what happened in a run\n");
+		    "       knee log [OPTION]... JOURNAL             what happened in a run\n"
+		    "       knee hosts [OPTION]... NODESET...        how other machines are\n");
 	fprintf(out,
 	    "\n"
 	    "Run COMMAND for every input, many at once. Inputs are the lines of stdin or of\n"

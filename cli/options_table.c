@@ -200,7 +200,7 @@ static const struct option options[] = {
 	    AT(cleanup) },
 	{ "trc", "", "PATH", "as --transfer --return PATH --cleanup", OPTION_MACHINES,
 	    .set = options_set_trc },
-	{ "basefile", "bf", "PATH", "copy PATH to each machine once", OPTION_MACHINES,
+	{ "basefile bf", "", "PATH", "copy PATH to each machine once", OPTION_MACHINES,
 	    .set = options_set_list, AT(basefiles), .to = 1 },
 	{ "host-timeout", "", "TIME", "a machine silent for so long is lost; 20 s", OPTION_MACHINES,
 	    .set = options_set_host_timeout },

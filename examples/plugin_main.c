@@ -6,8 +6,8 @@
  *
  * Functions in a shared object stay on one machine; a command can run on many:
  *
- *	knee -S web[1-3] csv2avro {} ::: *.csv                        they share the files
- *	knee -S web[1-3] --trc {.}.avro csv2avro {} ::: *.csv         each gets its file, and sends back what it made
+ *	knee -S 'web[1-3]' --wd . csv2avro {} ::: *.csv               which share this folder
+ *	knee -S 'web[1-3]' --trc {.}.avro csv2avro {} ::: *.csv       each gets its file, and sends back what it made
  *
  * The plugin is linked in. What its task writes goes to stdout and stderr; its part of a whole is left out,
  * as one task has nothing to put together.

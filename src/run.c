@@ -763,6 +763,9 @@ start_some(struct knee *k)
 	if (k->exec.ops->limit != NULL)
 		most = ahead_tell(k);
 	for (unsigned i = 0; i < most && wants_start(k); i++) {
+		/* What it was given may have filled it up. */
+		if (i % STARTS_PER_TURN == STARTS_PER_TURN - 1 && k->exec.ops->limit != NULL)
+			(void)ahead_tell(k);
 		key = pick_or_read(k);
 		/* Only now for the delay: the end of the input does not wait for it. */
 		if (key < 0 || start_wait_ns(k) > 0 || !may_start(k))

@@ -440,12 +440,21 @@ static int
 dial(struct kn_serve *s)
 {
 	const struct kn_open *o = &s->open;
-	int fd;
+	int fd, other;
 
 	if (o->ndial == 0 || kn_dial(o->dial, o->ndial, o->token, DIAL_NS, &fd) < 0)
 		return 0;
+	/* Both are watched, so they need numbers of their own. */
+	other = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (other < 0) {
+		int err = -errno;
+
+		close(fd);
+		return kn_serve_fail(s, err, "%s", strerror(-err));
+	}
 	s->life = s->in;
-	s->in = s->out = fd;
+	s->in = fd;
+	s->out = other;
 	s->dialled = true;
 	return 0;
 }
@@ -469,6 +478,7 @@ hang_up(struct kn_serve *s)
 		n = read(s->in, rest, sizeof(rest));
 	}
 	kn_fd_close(&s->in);
+	kn_fd_close(&s->out);
 }
 
 /* ---- the run ------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make completions/knee.bash and completions/_knee from the text of knee --help.
+"""Make completions/knee.bash and completions/_knee from the text of knee --help and knee hosts --help.
 
     tools/completions.py KNEE           write both files
     tools/completions.py --check KNEE   say which one is out of date; status 1 then
@@ -40,7 +40,7 @@ def options(text):
     return found
 
 
-def bash(table):
+def bash(table, hosts):
     takes = [n for names, value, optional, _ in table if value and not optional for n in names]
     every = [n for names, *_ in table for n in names]
     cases = []
@@ -68,6 +68,16 @@ _knee()
 		cur='' equals=yes
 	elif [ "$prev" = = ]; then
 		prev=${{COMP_WORDS[COMP_CWORD-2]}}
+	fi
+	if [ "${{COMP_WORDS[1]}}" = hosts ] && [ "$COMP_CWORD" -gt 1 ]; then
+		if [ "$prev" = --slf ] || [ "$prev" = --sshloginfile ]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames
+		elif [[ $cur == -* ]]; then
+			mapfile -t COMPREPLY < <(compgen -W '{" ".join(n for names, *_ in hosts for n in names)}' -- "$cur")
+		else
+			mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
+		fi
+		return
 	fi
 	# Where the options end the command begins: its name, then names of files.
 	if [ "${{COMP_WORDS[1]}}" = run ] && [ "$COMP_CWORD" -gt 1 ]; then
@@ -123,12 +133,21 @@ def zsh_spec(names, value, optional, about):
     return f"'({' '.join(names)})'{{{','.join(shown)}}}'[{about}]{behind}'"
 
 
-def zsh(table):
+def zsh(table, hosts):
     specs = ' \\\n\t'.join(zsh_spec(*option) for option in table)
+    hosts_specs = ' \\\n\t\t'.join(zsh_spec(*option) for option in hosts)
     return f'''#compdef knee
 # SPDX-License-Identifier: MIT
 # Completion of knee for zsh. Made by tools/completions.py from the text of knee --help.
 
+if (( CURRENT > 2 )) && [[ $words[2] == hosts ]]; then
+	shift words
+	(( CURRENT-- ))
+	_arguments -s \\
+		{hosts_specs} \\
+		'*:host:_hosts'
+	return
+fi
 _arguments -s -S \\
 	{specs} \\
 	'(-)1:command: _command_names -e' \\
@@ -144,8 +163,10 @@ def main(args):
         return 2
     text = subprocess.run([args[0], '--help'], capture_output=True, text=True, check=True).stdout
     table = options(text)
+    text = subprocess.run([args[0], 'hosts', '--help'], capture_output=True, text=True, check=True).stdout
+    hosts = options(text)
     status = 0
-    for name, content in ('knee.bash', bash(table)), ('_knee', zsh(table)):
+    for name, content in ('knee.bash', bash(table, hosts)), ('_knee', zsh(table, hosts)):
         path = FOLDER / name
         if not check:
             path.write_text(content)

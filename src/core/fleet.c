@@ -85,7 +85,8 @@ has_room(const struct kn_fleet *f, uint32_t h)
 {
 	const struct kn_fleet_host *host = &f->hosts[h];
 
-	return host->state == KN_HOST_UP && host->out < host->want && !host->odd && !host->held;
+	return host->state == KN_HOST_UP && host->out < host->want && !host->full && !host->odd &&
+	    !host->held;
 }
 
 static void
@@ -359,6 +360,21 @@ kn_fleet_heard(struct kn_fleet *f, uint32_t h, int64_t now_ns)
 }
 
 void
+kn_fleet_full(struct kn_fleet *f, uint32_t h, bool full)
+{
+	struct kn_fleet_host *host = &f->hosts[h];
+
+	if (host->full == full)
+		return;
+	host->full = full;
+	if (full)
+		f->nfull++;
+	else
+		f->nfull--;
+	ring_look(f, h);
+}
+
+void
 kn_fleet_listen(struct kn_fleet *f, int64_t now_ns)
 {
 	for (uint32_t h = 0; h < f->n; h++)
@@ -464,7 +480,7 @@ wait_ns(struct kn_fleet *f, unsigned tries)
 
 /* Leave what its state counts in. */
 static void
-leave(struct kn_fleet *f, struct kn_fleet_host *host, int64_t now_ns)
+leave(struct kn_fleet *f, struct kn_fleet_host *host)
 {
 	switch (host->state) {
 	case KN_HOST_IDLE:
@@ -478,8 +494,8 @@ leave(struct kn_fleet *f, struct kn_fleet_host *host, int64_t now_ns)
 		f->limit -= host->limit;
 		f->want -= host->want;
 		f->out -= host->out;
-		/* One that ends as soon as it was begun is no better than one that cannot be reached. */
-		if (host->served || now_ns - host->up_ns >= f->rules.timeout_ns)
+		/* One that ends, or falls silent, as soon as it was begun is no better than one that cannot be reached. */
+		if (host->served || host->heard_ns - host->up_ns >= f->rules.timeout_ns)
 			host->tries = 0;
 		break;
 	case KN_HOST_ASIDE:
@@ -502,7 +518,8 @@ kn_fleet_lost(struct kn_fleet *f, uint32_t h, bool for_good, int64_t now_ns)
 	if (host->state == KN_HOST_GONE)
 		return;
 	sound_sub(f, host);
-	leave(f, host, now_ns);
+	leave(f, host);
+	kn_fleet_full(f, h, false);
 	host->lost += host->state == KN_HOST_UP || aside;
 	host->limit = host->want = 0;
 	host->odd = false;
@@ -562,6 +579,23 @@ kn_fleet_pick(const struct kn_fleet *f, uint32_t pin, uint32_t avoid)
 			break;
 	}
 	return best;
+}
+
+void
+kn_fleet_room(const struct kn_fleet *f, uint64_t *ret_limit, uint64_t *ret_want)
+{
+	uint64_t limit = f->limit, want = f->want;
+
+	for (uint32_t h = 0; h < f->n && f->nfull > 0; h++) {
+		const struct kn_fleet_host *host = &f->hosts[h];
+
+		if (host->state != KN_HOST_UP || !host->full)
+			continue;
+		limit -= host->limit > host->out ? host->limit - host->out : 0;
+		want -= host->want > host->out ? host->want - host->out : 0;
+	}
+	*ret_limit = limit;
+	*ret_want = want;
 }
 
 static enum kn_fleet_do

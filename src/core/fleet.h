@@ -48,6 +48,7 @@ struct kn_fleet_host {
 	struct kn_heap_node due;    /* IDLE: in fleet.idle; what has a deadline: in fleet.timers */
 	int64_t up_ns;              /* since when it is UP */
 	bool served;                /* it has given a result since then */
+	bool full;                  /* its connection takes no more for now */
 	bool odd;                   /* it is to be set aside */
 	bool held;                  /* it gets nothing until the others have shown more, */
 	int64_t held_ns;            /* or until then */
@@ -68,8 +69,9 @@ struct kn_fleet {
 	struct kn_fleet_host *hosts;    /* owned */
 	uint32_t n;
 	struct kn_fleet_rules rules;
-	uint64_t limit, want, out;  /* sums over those that are up */
+	uint64_t limit, want, out;  /* sums over those that are up; see kn_fleet_room */
 	uint32_t up, connecting;
+	uint32_t nfull;
 	uint64_t done, failed;      /* sums */
 	uint32_t first;             /* of the ring of those with room; KN_FLEET_ANY: none */
 	uint64_t random;            /* state of the jitter */
@@ -95,6 +97,8 @@ void kn_fleet_connecting(struct kn_fleet *f, uint32_t h, int64_t now_ns);
 void kn_fleet_up(struct kn_fleet *f, uint32_t h, int64_t now_ns);
 void kn_fleet_credit(struct kn_fleet *f, uint32_t h, uint32_t limit, uint32_t want);
 void kn_fleet_heard(struct kn_fleet *f, uint32_t h, int64_t now_ns);
+/* So much waits to be written to it that it gets nothing more, until that is less. */
+void kn_fleet_full(struct kn_fleet *f, uint32_t h, bool full);
 /* Nothing could be heard meanwhile, for want of reading: silence begins now. */
 void kn_fleet_listen(struct kn_fleet *f, int64_t now_ns);
 /* It has one task more; one less, for whatever reason. */
@@ -110,6 +114,10 @@ void kn_fleet_lost(struct kn_fleet *f, uint32_t h, bool for_good, int64_t now_ns
 /* Who gets the next task: one that is up and has room; pin: that one or none; avoid: another one if there is any with
  * room, KN_FLEET_ANY: none to avoid. KN_FLEET_ANY: nobody has room. */
 uint32_t kn_fleet_pick(const struct kn_fleet *f, uint32_t pin, uint32_t avoid);
+
+/* How many may run at once and are wanted, all together: what f.limit and f.want say, but of those whose connection is full no
+ * more than they have. */
+void kn_fleet_room(const struct kn_fleet *f, uint64_t *ret_limit, uint64_t *ret_want);
 
 enum kn_fleet_do {
 	KN_FLEET_NOTHING,

@@ -474,3 +474,13 @@ knee_quote(const char *s, char **ret)
 		*ret = text.data;
 	return err;
 }
+
+bool
+kn_template_uses_slot(const struct knee_template *t)
+{
+	bool uses = false;
+
+	for (size_t i = 0; t != NULL && i < t->nparts; i++)
+		uses = uses || t->parts[i].kind == KN_PART_SLOT;
+	return uses;
+}

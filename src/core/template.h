@@ -41,4 +41,7 @@ int kn_template_script(const struct knee_template *t, const struct kn_fill *fill
 
 void kn_command_done(struct kn_command *c);
 
+/* Does it hold {%}? t may be NULL. */
+bool kn_template_uses_slot(const struct knee_template *t);
+
 #endif

@@ -100,6 +100,21 @@ list_of(struct kn_agents *a, const struct kn_job *j)
 	return j->pin != KN_FLEET_ANY ? &a->machines[j->pin].waiting : &a->waiting;
 }
 
+static void
+capacity_tell(struct kn_exec *e)
+{
+	struct kn_agents *a = e->state;
+	uint64_t limit, want;
+
+	kn_fleet_room(&a->fleet, &limit, &want);
+	if (limit < 1)
+		limit = 1;
+	if (limit == a->limit_told)
+		return;
+	a->limit_told = limit;
+	e->host.capacity(e->host.self, limit > UINT32_MAX ? UINT32_MAX : (unsigned)limit, NULL, 0, NULL);
+}
+
 /* Give j to a machine that has room for it. 1, 0: there is none, or -errno. */
 static int
 job_place(struct kn_exec *e, struct kn_job *j)
@@ -111,6 +126,9 @@ job_place(struct kn_exec *e, struct kn_job *j)
 	if (h == KN_FLEET_ANY)
 		return 0;
 	err = kn_agent_send(e, &a->machines[h], &j->errand);
+	/* Before the next one is handed out for it, which would wait here. */
+	if (err == 0 && a->fleet.hosts[h].full)
+		capacity_tell(e);
 	return err < 0 ? err : 1;
 }
 
@@ -657,6 +675,15 @@ may_wait(const struct kn_agents *a, const struct kn_remote *m)
 	    kn_link_pending(&m->link) < GATHER_BYTES;
 }
 
+/* Who takes again what is written to it gets tasks again. */
+static void
+links_look(struct kn_agents *a)
+{
+	for (uint32_t i = 0; i < a->how->nhosts && a->fleet.nfull > 0; i++)
+		if (a->fleet.hosts[i].full && kn_link_pending(&a->machines[i].link) <= KN_PENDING_MOST / 2)
+			kn_fleet_full(&a->fleet, i, false);
+}
+
 static void
 links_flush(struct kn_exec *e, int64_t *next_ns)
 {
@@ -680,18 +707,6 @@ links_flush(struct kn_exec *e, int64_t *next_ns)
 		a->gather_ns = e->loop->now_ns + GATHER_NS;
 	if (later != NULL && a->gather_ns < *next_ns)
 		*next_ns = a->gather_ns;
-}
-
-static void
-capacity_tell(struct kn_exec *e)
-{
-	struct kn_agents *a = e->state;
-	uint64_t limit = a->fleet.limit > 0 ? a->fleet.limit : 1;
-
-	if (limit == a->limit_told)
-		return;
-	a->limit_told = limit;
-	e->host.capacity(e->host.self, limit > UINT32_MAX ? UINT32_MAX : (unsigned)limit, NULL, 0, NULL);
 }
 
 /* Jobs that wait: those that are not wanted go back, the others to who has room. */
@@ -794,6 +809,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 	if (err < 0)
 		return err;
 	killed_give_up(e);
+	links_look(a);
 	waiting_tend(e);
 	copies_make(e, next_ns);
 	for (const struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
@@ -834,7 +850,10 @@ static unsigned
 agent_limit(struct kn_exec *e, unsigned limit)
 {
 	const struct kn_agents *a = e->state;
-	uint64_t ahead = a->fleet.want > limit ? a->fleet.want - limit : 0;
+	uint64_t room, want, ahead;
+
+	kn_fleet_room(&a->fleet, &room, &want);
+	ahead = want > limit ? want - limit : 0;
 
 	if (a->how->pin != NULL)
 		ahead += PINNED_AHEAD;
@@ -880,6 +899,7 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 	int err;
 
 	a->how = how;
+	a->slots = kn_template_uses_slot(e->options->command) || e->options->slot_var != NULL;
 	a->free_id = UINT32_MAX;
 	a->machines = calloc(how->nhosts, sizeof(*a->machines));
 	if (a->machines == NULL)

@@ -98,6 +98,7 @@ struct kn_agents {
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
 	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
 	size_t sendoffs;                    /* of all machines */
+	bool slots;                         /* {%} means something: no task is handed out ahead, for each has one */
 	bool paused;                        /* links are not read */
 	bool recalls;                       /* jobs that wait are not wanted any more */
 	bool closing;
@@ -139,6 +140,8 @@ void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
 void kn_agent_files_lost(struct kn_remote *m);
 
 /* agent.c */
+/* A machine that has not read so much gets no more tasks. */
+#define KN_PENDING_MOST ((size_t)512 * 1024)
 /* A copy's output is held up to so many bytes; one that prints more is ended. */
 #define KN_TWIN_OUTPUT_MOST ((size_t)1024 * 1024)
 /* Errand r has its result; or it did not run, and goes back: by_machine: that one is better avoided. Both may free r. */

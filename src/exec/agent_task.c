@@ -177,6 +177,7 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		m->errands->prev = r;
 	m->errands = r;
 	kn_fleet_gave(&a->fleet, m->index);
+	kn_fleet_full(&a->fleet, m->index, kn_link_pending(&m->link) > KN_PENDING_MOST);
 	m->unsent++;
 	dirty(m);
 	return 0;
@@ -307,7 +308,7 @@ credit(struct kn_remote *m, struct kn_fields *f)
 
 	if (f->bad)
 		return;
-	kn_fleet_credit(&a->fleet, m->index, limit, want);
+	kn_fleet_credit(&a->fleet, m->index, limit, a->slots ? limit : want);
 	if (why[0] == '\0')
 		return;
 	for (; *why != '\0' && n < sizeof(m->why) - 1; why++)
@@ -325,6 +326,16 @@ returned(struct kn_remote *m, struct kn_fields *f)
 
 	if (!f->bad && r != NULL)
 		kn_errand_back(m->exec, r, true);
+}
+
+/* It cannot go on, and says why; of what happened in the middle of a run another try may be free. */
+static void
+refused(struct kn_remote *m, struct kn_fields *f, bool for_good)
+{
+	char why[NOTE_BYTES];
+
+	(void)snprintf(why, sizeof(why), "%s", kn_get_text(f));
+	kn_remote_lost(m, why, for_good);
 }
 
 /* Frames of a machine that is up; of kinds that an agent does not send, none. */
@@ -379,8 +390,10 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 	case KN_FRAME_CLOSE:
 	case KN_FRAME_HELLO:
 	case KN_FRAME_READY:
-	case KN_FRAME_REFUSED:
 		break;
+	case KN_FRAME_REFUSED:
+		refused(m, f, false);
+		return;
 	}
 	kn_remote_lost(m, "it sends what no agent sends now", true);
 }
@@ -389,11 +402,9 @@ static void
 frame_early(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 {
 	struct kn_agents *a = m->exec->state;
-	char why[NOTE_BYTES];
 
 	if (frame->kind == KN_FRAME_REFUSED) {
-		(void)snprintf(why, sizeof(why), "%s", kn_get_text(f));
-		kn_remote_lost(m, why, true);
+		refused(m, f, true);
 	} else if (frame->kind == KN_FRAME_HELLO && m->stage == KN_REMOTE_HELLO) {
 		m->stage = KN_REMOTE_READY;
 	} else if (frame->kind == KN_FRAME_READY && (m->stage == KN_REMOTE_READY || m->link.life_fd >= 0)) {

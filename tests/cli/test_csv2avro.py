@@ -19,6 +19,7 @@ from kneetest import *
 
 BUILD = Path(os.environ.get('KNEE_BUILD') or ROOT / 'build').resolve()
 PLUGIN = BUILD / 'examples/csv2avro.so'
+COMMAND = BUILD / 'examples/csv2avro'
 READER = BUILD / 'tests/avro'
 
 
@@ -566,6 +567,29 @@ class Files(Conversion):
             self.assertEqual(r.status, 1, r)
             self.assertIn(b'No space left on device', r.err)
             self.assertEqual(os.listdir(folder), ['filler'])
+
+    def test_command(self):
+        write(self.folder, {'a.csv': b'a,b\n1,x\n2,\n', 'b.csv': b''})
+        os.mkdir(self.path('out'))
+        r = knee(COMMAND, '--out', self.path('out'), '{}', ':::', self.path('a.csv'), self.path('b.csv'))
+        self.assertEqual((r.out, r.err, r.status),
+                         (f"{self.path('a.csv')}\t{self.path('out')}/a.avro\t2\t0\n".encode(),
+                          f"csv2avro: {self.path('b.csv')}: empty\n".encode(), 1))
+        self.assertEqual(os.listdir(self.path('out')), ['a.avro'])
+        plugin(':::', self.path('a.csv'))
+        mine, theirs = (Path(self.path(name)).read_bytes() for name in ('out/a.avro', 'a.avro'))
+        # All but the marker of blocks, which is chosen anew each time.
+        self.assertEqual(mine.replace(mine[-16:], b''), theirs.replace(theirs[-16:], b''))
+
+    def test_command_refuses(self):
+        for words, why in ([], b'usage: csv2avro [OPTIONS] FILE\n'), \
+                (['--codec', 'gold', 'a.csv'], b"csv2avro: codec 'gold': neither null nor deflate\n"):
+            r = run([COMMAND, *words])
+            self.assertEqual((r.out, r.err, r.status), (b'', why, 2))
+        write(self.folder, {'a.csv': b'a\n1\n'})
+        with open('/dev/full', 'wb') as full:
+            r = subprocess.run([COMMAND, self.path('a.csv')], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual((r.stderr, r.returncode), (b'csv2avro: No space left on device\n', 1))
 
     @unittest.skipUnless(shutil.which('cc'), 'no compiler is installed')
     def test_built_elsewhere(self):

@@ -391,7 +391,7 @@ class Documents(unittest.TestCase):
                 pass
         os.mkdir(os.path.join(self.folder, 'odd'))
         self.assertEqual(self.complete('--t'), {'--trim', '--tag', '--tagstring', '--tmpdir', '--timeout',
-                                                '--term-seq'})
+                                                '--term-seq', '--transfer', '--transferfile', '--trc'})
         self.assertEqual(self.complete('--trim', ''), {'n', 'l', 'r', 'lr'})
         self.assertEqual(self.complete('--trim', '=', 'l'), {'l', 'lr'})
         self.assertEqual(self.complete('--color', '='), {'always', 'auto', 'never'})

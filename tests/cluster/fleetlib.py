@@ -340,9 +340,8 @@ class FleetCase(unittest.TestCase):
         self.addCleanup(self._quiet)
 
     def _quiet(self):
-        if self.fleet.faulty:
-            for host in sorted(self.fleet.faulty):
-                if self.fleet.init(host) is not None:
-                    self.fleet.command('thaw', host)
-                    self.fleet.command('heal', host)
+        for host in sorted(self.fleet.faulty):
+            if self.fleet.init(host) is not None:
+                self.fleet.command('thaw', host)
+                self.fleet.command('heal', host)
         self.fleet.wait_quiet(self.QUIET_SECONDS)

@@ -3,6 +3,7 @@
 see, and a case that makes these ready. What runs on the hosts is what knee brings along."""
 
 import contextlib
+import re
 from pathlib import Path
 
 from fleetlib import *
@@ -72,8 +73,27 @@ class SshCase(FleetCase):
     def end(self):
         (self.common / 'end').touch()
 
-    def all_right(self, r, inputs, says=()):
-        """The rest of the run went on: all outputs, status 0; and these words stand in stderr."""
-        self.assertEqual((r.out, r.status), (lines(inputs), 0), r)
-        for word in says:
-            self.assertRegex(r.err, word)
+    def goes_on(self, says, *args, inputs=8, argv=None, timeout=30, **more):
+        """A run whose tasks wait until these words (patterns) stand in stderr: it goes on and ends well
+        with the machines that are left. Its stderr."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.common / 'end').unlink()
+        path = os.path.join(self.cwd, 'goes-on.err')
+        words = [*args, self.text('until test -e C/end; do sleep 0.02; done; echo {}'), ':::', *numbers(inputs)]
+        with open(path, 'wb') as err, \
+                (start(*argv, *words, stderr=err, cwd=self.cwd) if argv else
+                 self.fleet.start(*words, stderr=err, cwd=self.cwd, **more)) as p:
+            try:
+                for word in says:
+                    wait_for(lambda: re.search(word, Path(path).read_bytes()) or p.poll() is not None, timeout, word)
+                    self.assertRegex(Path(path).read_bytes(), word)
+            finally:
+                self.end()
+            out, _ = p.communicate(timeout=60)
+            err = Path(path).read_bytes()
+            self.assertEqual((out, p.returncode), (lines(numbers(inputs)), 0), err)
+        return err
+
+    def all_right(self, r, inputs):
+        """All outputs in order, nothing in stderr, status 0."""
+        self.assertEqual((r.out, r.err, r.status), (lines(inputs), b'', 0))

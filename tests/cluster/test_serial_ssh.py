@@ -13,6 +13,10 @@ class Same(SshCase):
 
     HOSTS = 3
 
+    def all_there(self, *hosts):
+        """The beginning of a task that goes on when each of these hosts has one."""
+        return self.text(f': >C/$(hostname); for h in {" ".join(hosts)}; do until test -e C/$h; do sleep 0.02; done; done; ')
+
     def test_same_as_the_loop(self):
         inputs = numbers(2000)
         out, err, failed = self.loop(inputs)
@@ -40,14 +44,15 @@ class Same(SshCase):
             self.assertTrue(1 <= slot <= 6, r.out)
 
     def test_every_host_has_a_part(self):
-        r = self.knee('-j', '2', 'sleep 0.05; echo $(hostname) $PARALLEL_SSHHOST $PARALLEL_SSHLOGIN; : {}', ':::',
-                      *numbers(60))
+        r = self.knee('-j', '2', self.all_there('n1', 'n2', 'n3') +
+                      'echo $(hostname) $PARALLEL_SSHHOST $PARALLEL_SSHLOGIN; : {}', ':::', *numbers(60))
         self.assertEqual((r.err, r.status), (b'', 0))
         self.assertEqual({tuple(line.split()) for line in r.out.splitlines()},
                          {(h, h, h) for h in (b'n1', b'n2', b'n3')})
 
     def test_node_set_and_login(self):
-        r = self.knee('-j1', 'echo $(hostname) $(id -un); sleep 0.1; : {}', ':::', *numbers(12), hosts='knee@n[1-2],n3')
+        r = self.knee('-j1', self.all_there('n1', 'n2', 'n3') + 'echo $(hostname) $(id -un); : {}', ':::', *numbers(12),
+                      hosts='knee@n[1-2],n3')
         self.assertEqual((r.err, r.status), (b'', 0))
         self.assertEqual(set(r.out.splitlines()), {b'n1 knee', b'n2 knee', b'n3 root'})
 
@@ -73,7 +78,8 @@ class Same(SshCase):
         self.assertEqual((r.out, r.err, r.status), (b'/tmp/made/here\n', b'', 0))
 
     def test_this_machine_too(self):
-        r = self.knee('-j1', 'echo $(hostname) $(pwd); sleep 0.05; : {}', ':::', *numbers(20), hosts=':,n1')
+        r = self.knee('-j1', self.all_there('n1') + 'echo $(hostname) $(pwd); : {}', ':::', *numbers(20),
+                      hosts=':,n1')
         self.assertEqual((r.err, r.status), (b'', 0))
         here = f'{os.uname().nodename} {self.cwd}'.encode()
         self.assertEqual(set(r.out.splitlines()), {here, b'n1 ' + os.path.expanduser('~root').encode()})

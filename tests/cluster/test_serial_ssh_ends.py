@@ -76,83 +76,108 @@ class Ends(SshCase):
 
 
 class Lost(SshCase):
-    """What is lost in the middle runs elsewhere, and nobody sees that in the output."""
+    """What is lost in the middle runs elsewhere, and nobody sees that in the output.
 
-    HOSTS = 2
+    There is room for all tasks on any two hosts, so that those of a lost one begin again at once."""
+
+    HOSTS = 3
+    TASKS = 6
 
     @contextlib.contextmanager
     def middle(self, *args):
-        """A run of tasks that wait for each other; all of them have begun that may. It is to end well."""
-        inputs = numbers(24)
+        """A run whose tasks have all begun, and go on until the block is over; it is to end well. Gives the
+        Popen, with the name of a host that has tasks as its victim."""
+        inputs = numbers(self.TASKS)
         with self.fleet.start('--host-timeout', '3', '-j3', *args, self.text(WAIT), ':::', *inputs) as p:
-            self.begun(6)
+            self.begun(self.TASKS)
+            p.victim = self.log()[-1].split()[1]
             yield p
             self.end()
             out, err = p.communicate(timeout=60)
             self.assertEqual((out, p.returncode), (lines(inputs), 0), err)
-            self.err = err
+            self.err = err.decode()
 
-    def kill_one(self, pids):
-        self.assertTrue(pids)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    def again(self):
+        """Wait until a task has begun again."""
+        self.begun(self.TASKS + 1)
 
     def test_agent_killed(self):
-        with self.middle():
-            self.kill_one(self.fleet.agents('n1')[:1])
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+        """By kill -9 of it or of its keeper."""
+        for which in 0, 1:
+            with self.subTest(which):
+                (self.common / 'end').unlink(missing_ok=True)
+                (self.common / 'log').unlink(missing_ok=True)
+                with self.middle() as p:
+                    agents = sorted(self.fleet.agents(p.victim))
+                    self.assertEqual(len(agents), 2)
+                    os.kill(agents[which], signal.SIGKILL)
+                    self.again()
+                self.fleet.wait_quiet(5)
 
     def test_ssh_killed(self):
         with self.middle() as p:
-            self.kill_one([pid for pid in descendants(p.pid) if command_of(pid) == 'ssh' and b'n1' in argv_of(pid)])
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+            ssh = [d for d in descendants(p.pid) if command_of(d) == 'ssh' and p.victim.encode() in argv_of(d)]
+            os.kill(ssh[0], signal.SIGKILL)
+            self.again()
 
     def test_host_cut(self):
-        with self.middle():
-            self.fleet.cut('n1')
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
-        self.assertRegex(self.err, rb'n1')
+        with self.middle() as p:
+            self.fleet.cut(p.victim)
+            self.again()
+        self.assertIn(p.victim, self.err)
+        # It has ended all that it had by itself, cut off as it is.
+        wait_for(lambda: not self.fleet.left(), 8, 'nothing runs on it')
 
     def test_host_cut_and_back(self):
-        """Its late answers count for nothing, and it gets work again."""
-        with self.middle():
-            self.fleet.cut('n1')
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
-            self.fleet.heal('n1')
+        """Its late answers count for nothing."""
+        with self.middle() as p:
+            self.fleet.cut(p.victim)
+            self.again()
+            self.fleet.heal(p.victim)
 
     def test_short_cut(self):
         """Shorter than the time-out: nothing happens."""
-        with self.middle('--host-timeout', '20'):
-            self.fleet.cut('n1')
+        with self.middle('--host-timeout', '20') as p:
+            self.fleet.cut(p.victim)
             time.sleep(1)       # this long; nothing is waited for
-            self.fleet.heal('n1')
-        self.assertEqual(sum(w.startswith('+') for w in self.log()), 24)
+            self.fleet.heal(p.victim)
+        self.assertEqual((sum(w.startswith('+') for w in self.log()), self.err), (self.TASKS, ''))
 
     def test_host_powered_off(self):
-        with self.middle():
-            self.fleet.poweroff('n2')
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+        with self.middle() as p:
+            self.fleet.poweroff(p.victim)
+            self.again()
 
     def test_host_stopped(self):
-        with self.middle():
-            self.fleet.stop('n2')
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
+        with self.middle() as p:
+            self.fleet.stop(p.victim)
+            self.again()
 
     def test_host_frozen(self):
-        with self.middle():
-            self.fleet.freeze('n2')
-            wait_for(lambda: len(self.log()) >= 9, 20, 'its tasks have begun again')
-            self.fleet.thaw('n2')
+        with self.middle() as p:
+            self.fleet.freeze(p.victim)
+            self.again()
+            self.fleet.thaw(p.victim)
+
+    def test_host_rebooted(self):
+        """It comes back, and gets work."""
+        with self.fleet.start('--host-timeout', '3', '-j1', self.text(WAIT), ':::', *numbers(6)) as p:
+            self.begun(3)
+            self.fleet.poweroff('n2')
+            self.fleet.boot('n2')
+            wait_for(lambda: sum('n2' in w for w in self.log()) >= 2, 40, 'n2 has work again')
+            self.end()
+            out, err = p.communicate(timeout=60)
+            self.assertEqual((out, p.returncode), (lines(numbers(6)), 0), err)
 
     def test_all_lost(self):
         """The run stops, and can be resumed."""
         args = ['--host-timeout', '3', '-j3', '--journal', os.path.join(self.cwd, 'j'), self.text(WAIT), ':::',
                 *numbers(24)]
         with self.fleet.start(*args) as p:
-            self.begun(6)
-            self.fleet.poweroff('n1')
-            self.fleet.poweroff('n2')
+            self.begun(9)
+            for host in self.fleet.hosts:
+                self.fleet.poweroff(host)
             out, err = p.communicate(timeout=90)
             self.assertEqual((out, p.returncode), (b'', 255), err)
         self.fleet.boot('n1')

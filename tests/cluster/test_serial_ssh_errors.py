@@ -20,13 +20,21 @@ class Program(SshCase):
                 found[name] = (s.st_ino, s.st_ctime_ns, s.st_size)
         return found
 
+    def all_there(self):
+        """A run in which each host has a task."""
+        r = self.knee('-j1', self.text(': >C/$(hostname); until test -e C/n1 -a -e C/n2; do sleep 0.02; done; echo {}'),
+                      ':::', *numbers(8))
+        self.all_right(r, numbers(8))
+        for h in self.fleet.hosts:
+            (self.common / h).unlink()
+
     def test_comes_once(self):
-        self.all_right(self.knee('echo', ':::', *numbers(8)), numbers(8))
+        self.all_there()
         before = {h: self.cached(h) for h in self.fleet.hosts}
         for h in self.fleet.hosts:
             self.assertEqual([n for n in before[h] if n.startswith('agent-')], [*before[h]][:1], before)
             self.assertEqual(len(before[h]), 1, before)
-        self.all_right(self.knee('echo', ':::', *numbers(8)), numbers(8))
+        self.all_there()
         self.assertEqual({h: self.cached(h) for h in self.fleet.hosts}, before)
 
     def test_several_at_once(self):
@@ -36,19 +44,20 @@ class Program(SshCase):
                 out, err = p.communicate(timeout=60)
                 self.assertEqual((out, err, p.returncode), (lines(numbers(8)), b'', 0))
         for h in self.fleet.hosts:
-            self.assertEqual(len(self.cached(h)), 1)
+            self.assertLessEqual(len(self.cached(h)), 1)
 
     def test_noisy_login(self):
         for noise in ('echo Welcome; echo knee-agents are not meant; echo knee-boot hello', 'printf "no newline"',
                       r'printf "\033]0;title\007"', 'head -c 100000 /dev/urandom', 'echo to stderr >&2'):
             with self.subTest(noise):
                 self.fleet.write('.bashrc', noise + '\n')
-                self.all_right(self.knee('echo', ':::', *numbers(8)), numbers(8))
+                r = self.knee('echo', ':::', *numbers(8), hosts='n1')
+                self.assertEqual((r.out, r.status), (lines(numbers(8)), 0), r)
 
     def test_login_that_ends(self):
         """A .bashrc that execs something else or exits: an error with the host's name."""
         self.fleet.write('.bashrc', 'echo sorry, no >&2; exit 3\n', ['n2'])
-        self.all_right(self.knee('echo', ':::', *numbers(8)), numbers(8), [rb'n2.*', rb'sorry, no'])
+        self.goes_on([rb'n2', rb'sorry, no'])
 
     def test_full_disk(self):
         cache = os.path.join(os.path.expanduser('~root'), '.cache')
@@ -56,7 +65,7 @@ class Program(SshCase):
         r = self.fleet.run('n2', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', cache)
         self.assertEqual(r.returncode, 0, r)
         self.addCleanup(self.fleet.run, 'n2', 'umount', cache)
-        self.all_right(self.knee('echo', ':::', *numbers(8)), numbers(8), [rb'n2.*(No space left|full)'])
+        self.goes_on([rb'n2.*No space left'])
         self.assertEqual(self.fleet.run('n2', 'find', cache, '-type', 'f').stdout, b'')
 
     def test_no_home(self):
@@ -82,14 +91,12 @@ class Program(SshCase):
                            ('echo knee-boot want sparc64 1000; exec cat >/dev/null', rb'n2.*sparc64'),
                            ('exec head -c 10000000 /dev/zero', rb'n2')):
             with self.subTest(body):
-                r = knee(*self.wrapper(body), 'echo', ':::', *numbers(8), cwd=self.cwd)
-                self.all_right(r, numbers(8), [says])
+                self.goes_on([says], argv=self.wrapper(body))
 
     def test_silent_login(self):
         """One that connects and says nothing holds nobody up."""
         begin = time.monotonic()
-        r = knee(*self.wrapper('exec sleep 1000'), 'echo', ':::', *numbers(8), cwd=self.cwd)
-        self.all_right(r, numbers(8))
+        self.all_right(knee(*self.wrapper('exec sleep 1000'), 'echo', ':::', *numbers(8), cwd=self.cwd), numbers(8))
         self.assertLess(time.monotonic() - begin, 25 * SLOW)
 
 
@@ -100,21 +107,18 @@ class Errors(SshCase):
 
     def test_not_in_known_hosts(self):
         config = self.fleet.ssh_config('Host n2\n  UserKnownHostsFile /dev/null')
-        self.all_right(self.knee('echo', ':::', *numbers(20), config=config), numbers(20),
-                       [rb'n2', rb'Host key verification failed'])
+        self.goes_on([rb'n2', rb'Host key verification failed'], config=config)
 
     def test_wrong_key(self):
         self.fleet.sshd('n2', 'AuthorizedKeysFile=none')
-        self.all_right(self.knee('echo', ':::', *numbers(20)), numbers(20), [rb'n2', rb'Permission denied'])
+        self.goes_on([rb'n2', rb'Permission denied'])
 
     def test_unknown_name(self):
-        self.all_right(self.knee('echo', ':::', *numbers(20), hosts='n1,n2,no-such-host.invalid'), numbers(20),
-                       [rb'no-such-host\.invalid'])
+        self.goes_on([rb'no-such-host\.invalid'], hosts='n1,n2,no-such-host.invalid')
 
     def test_no_sshd(self):
         config = self.fleet.ssh_config('Host n2\n  Port 9')
-        self.all_right(self.knee('echo', ':::', *numbers(20), config=config), numbers(20),
-                       [rb'n2', rb'Connection refused'])
+        self.goes_on([rb'n2', rb'Connection refused'], config=config)
 
     def test_silent_host(self):
         """No answer at all: the others do not wait for it."""
@@ -134,8 +138,7 @@ class Errors(SshCase):
                 self.assertEqual((out, p.returncode), (lines(numbers(20)), 0), err)
 
     def test_ssh_is_missing(self):
-        r = knee('-S', 'n1,:', '--ssh', '/no/such/ssh', 'echo', ':::', *numbers(8), cwd=self.cwd)
-        self.all_right(r, numbers(8), [rb'/no/such/ssh', rb'No such file'])
+        self.goes_on([rb'/no/such/ssh', rb'No such file'], argv=['-S', 'n1,:', '--ssh', '/no/such/ssh'])
 
     def test_all_wrong(self):
         for h in self.fleet.hosts:

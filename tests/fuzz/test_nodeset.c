@@ -35,7 +35,8 @@ check_fold(const struct kn_nodeset *set)
 	qsort(set->names, set->n, sizeof(*set->names), compare);
 	qsort(again.names, again.n, sizeof(*again.names), compare);
 	for (size_t i = 0; i < set->n; i++) {
-		HOLDS(strcmp(set->names[i], again.names[i]) == 0, "%s became %s", set->names[i], again.names[i]);
+		HOLDS(strcmp(set->names[i], again.names[i]) == 0, "%s became %s", set->names[i],
+		    again.names[i]);
 		HOLDS(i == 0 || strcmp(set->names[i - 1], set->names[i]) != 0, "%s twice", set->names[i]);
 	}
 	free(fold);
@@ -76,7 +77,8 @@ check_logins(const char *text)
 			const struct login *login = &l.list[i];
 
 			HOLDS(*login->host != '\0' && *login->host != '-', "host %s", login->host);
-			HOLDS(login->user == NULL || (*login->user != '\0' && *login->user != '-'), "user %s", login->user);
+			HOLDS(login->user == NULL || (*login->user != '\0' && *login->user != '-'), "user %s",
+			    login->user);
 			HOLDS(login->here == (strcmp(login->host, ":") == 0), "host %s", login->host);
 		}
 	}

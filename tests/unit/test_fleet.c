@@ -200,9 +200,16 @@ test_short_lives(void)
 	f = fleet(1, &plain);
 	for (unsigned i = 0; i < 20; i++) {
 		up(&f, 0, 1, 1, i * 100 * SECOND);
-		kn_fleet_lost(&f, 0, false, (i * 100 + 50) * SECOND);
+		kn_fleet_heard(&f, 0, (i * 100 + 50) * SECOND);
+		kn_fleet_lost(&f, 0, false, (i * 100 + 58) * SECOND);
 	}
 	is_int(f.hosts[0].state, KN_HOST_WAITING, "one that was up for long is tried again");
+	for (unsigned i = 20; i < 22; i++) {
+		up(&f, 0, 1, 1, i * 100 * SECOND);
+		kn_fleet_heard(&f, 0, (i * 100 + 1) * SECOND);
+		kn_fleet_lost(&f, 0, false, (i * 100 + 9) * SECOND);
+	}
+	is_int(f.hosts[0].state, KN_HOST_GONE, "one that falls silent each time is not");
 	kn_fleet_done(&f);
 }
 
@@ -239,6 +246,7 @@ test_pick(void)
 {
 	struct kn_fleet f = fleet(3, &plain);
 	unsigned given[3] = { 0 };
+	uint64_t room, wanted;
 	uint32_t h;
 
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, KN_FLEET_ANY), KN_FLEET_ANY, "nobody is up");
@@ -267,6 +275,13 @@ test_pick(void)
 	kn_fleet_took(&f, 2);
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 0), 2, "avoided");
 	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 2), 0, "avoided");
+	kn_fleet_full(&f, 2, true);
+	kn_fleet_room(&f, &room, &wanted);
+	is_int(room, 2 + 16 + 15, "nothing more may run there,");
+	is_int(wanted, 3 + 16 + 15, "nor is wanted");
+	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 0), 0, "its connection is full");
+	kn_fleet_full(&f, 2, false);
+	is_int(kn_fleet_pick(&f, KN_FLEET_ANY, 0), 2, "and no more");
 	kn_fleet_credit(&f, 0, 1, 1);
 	is_int(f.want, 33, "less is wanted than is out");
 	kn_fleet_credit(&f, 1, 5, UINT32_MAX);
@@ -533,7 +548,7 @@ check(struct chaos *c)
 			sound += host->late_done;
 			sound_out += is_up ? host->out : 0;
 		}
-		room += is_up && host->out < host->want && !host->odd && !host->held;
+		room += is_up && host->out < host->want && !host->full && !host->odd && !host->held;
 	}
 	h = f->first;
 	while (h != KN_FLEET_ANY && ring <= f->n) {
@@ -634,8 +649,10 @@ something(struct chaos *c)
 		kn_fleet_up(&c->f, h, c->now);
 	} else if (what < 32) {
 		kn_fleet_credit(&c->f, h, rnd_below(&c->rnd, 8), rnd_below(&c->rnd, 12));
-	} else if (what < 38) {
+	} else if (what < 37) {
 		kn_fleet_heard(&c->f, h, c->now);
+	} else if (what < 38) {
+		kn_fleet_full(&c->f, h, rnd_below(&c->rnd, 2) == 0 && c->f.hosts[h].state == KN_HOST_UP);
 	} else if (rnd_below(&c->rnd, 50) == 0) {
 		lose(c, h, rnd_below(&c->rnd, 30) == 0);
 	}

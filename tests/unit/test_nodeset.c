@@ -100,7 +100,8 @@ test_errors(void)
 		{ "n[1-1000001]", "ERROR: 'n[1-1000001]': more than 1000000 names" },
 		{ "n[1-2000][1-2000]", "ERROR: 'n[1-2000][1-2000]': more than 1000000 names" },
 		{ "n[1-600000],m[1-600000]", "ERROR: 'm[1-600000]': more than 1000000 names" },
-		{ "n[1000000000000000]", "ERROR: 'n[1000000000000000]': 1000000000000000: too large a number" },
+		{ "n[1000000000000000]",
+		    "ERROR: 'n[1000000000000000]': 1000000000000000: too large a number" },
 		{ "[1][1][1][1][1][1][1][1][1]", "ERROR: '[1][1][1][1][1][1][1][1][1]': more than 8 []" },
 	};
 	char longest[400];
@@ -113,7 +114,8 @@ test_errors(void)
 	}
 	memset(longest, 'a', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
-	is_int(kn_nodeset_parse(longest, &(struct kn_nodeset){ 0 }, NULL, 0), -EINVAL, "a name that is too long");
+	is_int(kn_nodeset_parse(longest, &(struct kn_nodeset){ 0 }, NULL, 0), -EINVAL,
+	    "a name that is too long");
 }
 
 /* All names of s, folded. malloc. */
@@ -210,10 +212,12 @@ test_both_ways(void)
 
 		(void)kn_buf_addc(&text, 'x');
 		random_names(&seed, &text);
-		if (kn_nodeset_parse(text.data, &set, NULL, 0) < 0 || kn_nodeset_fold(set.names, set.n, &fold) < 0 ||
+		if (kn_nodeset_parse(text.data, &set, NULL, 0) < 0 ||
+		    kn_nodeset_fold(set.names, set.n, &fold) < 0 ||
 		    kn_nodeset_parse(fold, &again, NULL, 0) < 0 || !same(&set, &again)) {
 			wrong++;
-			diag("SEED=%llu: %s became %s", (unsigned long long)first, text.data, fold != NULL ? fold : "nothing");
+			diag("SEED=%llu: %s became %s", (unsigned long long)first, text.data,
+			    fold != NULL ? fold : "nothing");
 		}
 		free(fold);
 		kn_buf_done(&text);
@@ -229,11 +233,11 @@ test_many(void)
 	struct kn_nodeset set = { 0 };
 	char *fold = NULL;
 
-	is_int(kn_nodeset_parse("rack[001-100]n[0001-9999]", &set, NULL, 0), 0, "999,900 names");
-	is_int(set.n, 999900, "all of them");
-	is_str(set.names[999899], "rack100n9999", "the last one");
+	is_int(kn_nodeset_parse("rack[001-020]n[0001-9999]", &set, NULL, 0), 0, "199,980 names");
+	is_int(set.n, 199980, "all of them");
+	is_str(set.names[199979], "rack020n9999", "the last one");
 	is_int(kn_nodeset_fold(set.names, set.n, &fold), 0, "folded");
-	is_str(fold, "rack[001-100]n[0001-9999]", "to what they came from");
+	is_str(fold, "rack[001-020]n[0001-9999]", "to what they came from");
 	free(fold);
 	kn_nodeset_done(&set);
 }

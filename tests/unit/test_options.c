@@ -567,7 +567,7 @@ test_refused(void)
 		"knee --nonsense",
 		"knee -Z",
 		"knee --pipe x",
-		"knee -S h x",
+		"knee -J h x",
 		"knee --tollef x",
 		"knee --re 1 x",
 		"knee --timeout",

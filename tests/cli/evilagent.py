@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: MIT
+"""A login command for tests: it leads to a good agent, or to one that is broken in the way that its name says.
+
+    knee --ssh 'python3 evilagent.py' -S good,evil-flood ...
+
+The good one waits until the evil one has done its worst ($EVIL_DONE exists), or the run would be over before.
+"""
+
+import os
+import struct
+import sys
+import time
+
+os.environ['KNEE'] = os.environ['EVIL_KNEE']
+# What is loaded makes folders of its own.
+os.environ['TMPDIR'] = os.path.dirname(os.environ['EVIL_DONE']) + '/tmp'
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from agentframes import Fields, frame, take, text, u32, u64  # noqa: E402
+
+MOST32, MOST64 = 2 ** 32 - 1, 2 ** 64 - 1
+ESCAPE = '\x1b[2J\x1b]0;title\x07'
+# Names that tasks of the other machine may have.
+GUESSES = [generation << 32 | i for generation in (1, 2, 3) for i in range(1, 41)]
+out = sys.stdout.buffer
+
+
+def say(*data):
+    out.write(b''.join(data))
+    out.flush()
+
+
+def result(id, outcome=0, status=0, error=0, rest=0):
+    return frame('R', u64(id) + struct.pack('<15q', outcome, status, error, *[rest] * 12))
+
+
+def credit(limit, want, why=''):
+    return frame('C', u32(limit) + u32(want) + text(why))
+
+
+def done():
+    open(os.environ['EVIL_DONE'], 'w').close()
+
+
+def greet(protocol=1):
+    say(b'knee-agent %d 0.0.evil\n' % protocol)
+
+
+def hello():
+    greet()
+    say(frame('H', text('evil') + text('x86_64') + u32(1) + u64(1)), frame('Y', u32(0)))
+
+
+def hang():
+    """Until the other side closes, or kills us."""
+    while os.read(0, 65536):
+        pass
+
+
+def deaf():
+    """Nothing is read."""
+    time.sleep(600)
+
+
+def frames():
+    """What comes, one by one."""
+    data = bytearray()
+    while True:
+        got = os.read(0, 1 << 20)
+        if not got:
+            return
+        data += got
+        if data.startswith(b'knee-coordinator'):
+            if b'\n' not in data:
+                continue
+            del data[:data.index(b'\n') + 1]
+        while (f := take(data)) is not None:
+            del data[:f[2]]
+            yield f[0], Fields(f[1])
+
+
+def serve(each, limit=4, want=8):
+    """An honest agent of `echo`, but for what each(id, output) sends instead of a task's output and result."""
+    say(credit(limit, want))
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            id = f.u64()
+            f.u64(), f.u32(), f.u32()
+            args = [f.text() for _ in range(f.u32())]
+            each(id, ' '.join(args).encode() + b'\n')
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+
+
+def honest(id, output):
+    say(frame('B', u64(id) + u64(0)), frame('o', u64(id) + output), result(id))
+
+
+# ---- before the greeting
+
+def noise():
+    while True:
+        say(b'Welcome to evil\n' * 4096)
+
+
+def noise_line():
+    while True:
+        say(b'a' * 65536)
+
+
+def greeting_long():
+    say(b'knee-agent 1 ' + b'a' * (1 << 20))
+    hang()
+
+
+def greeting_bad():
+    say(b'knee-agent one two\n')
+    hang()
+
+
+def greeting_other():
+    greet(2)
+    hang()
+
+
+def boot_want():
+    for _ in range(10000):
+        say(b'knee-boot want %s 1000\nknee-boot want x86_64 99999999999999999999\n' % os.uname().machine.encode())
+    hang()
+
+
+def boot_failed():
+    say(b'knee-boot failed ' + ESCAPE.encode() + b'\n' + b'knee-boot failed again and again\n' * 10000)
+
+
+def stderr_flood():
+    for _ in range(2000):
+        os.write(2, (ESCAPE + 'a line of its own\n').encode() * 1000)
+
+
+def stderr_line():
+    for _ in range(500):
+        os.write(2, b'b' * 65536)
+
+
+def silent():
+    deaf()
+
+
+# ---- before it is up
+
+def refused():
+    greet()
+    say(frame('J', text('no ' + ESCAPE + 'way' * 10000)))
+    hang()
+
+
+def hello_twice():
+    hello()
+    say(frame('H', text('evil') + text('x86_64') + u32(1) + u64(1)))
+    hang()
+
+
+def result_early():
+    greet()
+    say(*map(result, GUESSES))
+    hang()
+
+
+def hello_only():
+    greet()
+    say(frame('H', text('evil') + text('x86_64') + u32(1) + u64(1)))
+    hang()
+
+
+# ---- no frames
+
+def size_most():
+    hello()
+    say(b'\xff\xff\xff\xffo\0\0\0\0\0\0\0' + b'x' * (1 << 20))
+    hang()
+
+
+def check_bad():
+    hello()
+    say(bytes([*frame('Q', u64(1))[:-1], 7]))
+    hang()
+
+
+def fields_short():
+    hello()
+    say(frame('R', b'abc'))
+    hang()
+
+
+def texts_bad():
+    hello()
+    say(frame('C', u32(1) + u32(1) + u32(MOST32) + b'x\0'))
+    hang()
+
+
+def kinds_other():
+    hello()
+    say(frame('O', b''), frame('T', u64(1)), frame('X'))
+    hang()
+
+
+def file_unasked():
+    hello()
+    for path in ('../evil-file', '/tmp/evil-file', 'evil-file'):
+        say(frame('F', u64(GUESSES[0]) + u32(0o644) + u64(0) + u64(3) + text(path) + u32(0)), frame('D', b'abc'))
+    hang()
+
+
+def file_most():
+    hello()
+    say(frame('F', u64(GUESSES[0]) + u32(0o4777) + u64(0) + u64(MOST64) + text('') + u32(MOST32)),
+        *[frame('D', b'x' * 100000)] * 200)
+    hang()
+
+
+# ---- frames that are right, and lies
+
+def credit_most():
+    """All is wanted, nothing is read."""
+    hello()
+    say(credit(MOST32, MOST32))
+    deaf()
+
+
+def mute():
+    """Tasks are taken, and that is the last that is heard."""
+    hello()
+    say(credit(4, 8))
+    hang()
+
+
+def credit_flood():
+    hello()
+    for i in range(50000):
+        say(credit(i % 7, i % 11, f'{ESCAPE} {i}' * 5))
+    done()
+    serve(honest)
+
+
+def others_tasks():
+    """Results, output and ends of tasks that another machine has."""
+    hello()
+    say(credit(1, 1))
+    done()
+    for _ in range(40):
+        for id in GUESSES:
+            say(frame('B', u64(id) + u64(MOST64)), frame('o', u64(id) + b'evil\n'), frame('G', u64(id)),
+                result(id, status=3))
+        time.sleep(0.005)
+    serve(honest)
+
+
+def others_flood():
+    hello()
+    for i in range(2000):
+        say(frame('o', u64(MOST64 - i) + b'x' * 100000))
+    done()
+    serve(honest)
+
+
+def twice():
+    def each(id, output):
+        honest(id, output)
+        honest(id, b'evil\n')
+        say(frame('G', u64(id)), frame('e', u64(id) + b'evil\n'), result(id, status=9))
+    hello()
+    serve(each)
+
+
+def notes():
+    hello()
+    for i in range(50000):
+        say(frame('N', u64(i) + text(f'{ESCAPE} {i}' + 'n' * 1000)))
+    done()
+    serve(honest)
+
+
+def numbers_most():
+    def each(id, output):
+        say(frame('B', u64(id) + u64(MOST64)), frame('o', u64(id) + output), result(id, rest=2 ** 63 - 1))
+    hello()
+    serve(each)
+
+
+def numbers_half():
+    def each(id, output):
+        say(frame('B', u64(id) + u64(2 ** 62 - 2)), frame('o', u64(id) + output), result(id, rest=2 ** 62))
+    hello()
+    serve(each)
+
+
+def returned_all():
+    """All is given back, again and again."""
+    hello()
+    serve(lambda id, output: say(frame('G', u64(id))))
+
+
+def results_bad():
+    hello()
+    serve(lambda id, output: say(result(id, outcome=77, status=-5)))
+
+
+def not_started():
+    """Each task could not be started, for a reason that does not exist."""
+    hello()
+    serve(lambda id, output: say(frame('o', u64(id) + output), result(id, error=-4095)))
+
+
+def bye_early():
+    hello()
+    say(credit(4, 8), frame('Z', u32(0)), credit(9, 9), *map(result, GUESSES))
+    hang()
+
+
+def pongs():
+    hello()
+    for i in range(100000):
+        say(frame('Q', u64(i)))
+    done()
+    serve(honest)
+
+
+# They say when they have done it.
+LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs']
+
+
+def main():
+    name = next(w for w in sys.argv[1:] if w == 'good' or w.startswith('evil-'))
+    if name == 'good':
+        end = time.monotonic() + 20
+        while not os.path.exists(os.environ['EVIL_DONE']) and time.monotonic() < end:
+            time.sleep(0.01)
+        os.execv(os.environ['EVIL_KNEE'], [os.environ['EVIL_KNEE'], 'agent'])
+    # Most are killed for the first thing that they say.
+    if name not in LATE:
+        done()
+    try:
+        globals()[name[len('evil-'):].replace('-', '_')]()
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    finally:
+        # Nobody hears it any more.
+        os._exit(1)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""-S and its kin, with a stand-in for ssh that runs the far end on this machine."""
+
+import sys
+
+from kneetest import *
+
+sys.dont_write_bytecode = True
+
+# The last word is for a shell, the one before it is the host. Hosts named down are not there.
+SSH = '''#!/bin/sh
+for last; do :; done
+n=$(($# - 1))
+eval "host=\\${$n}"
+case $host in *down*) echo "no way to $host" >&2; exit 255 ;; esac
+printf '%s\\n' "$*" >>"$(dirname "$0")/calls"
+cd "$(dirname "$0")/there" && exec sh -c "$last"
+'''
+
+
+class Machines(unittest.TestCase):
+    def setUp(self):
+        self.folder = scratch()
+        self.ssh = os.path.join(self.folder, 'login')
+        os.mkdir(os.path.join(self.folder, 'there'))
+        with open(self.ssh, 'w') as f:
+            f.write(SSH)
+        os.chmod(self.ssh, 0o755)
+
+    def run_on(self, logins, *args, **more):
+        env = {'HOME': self.folder, **more.pop('env', {})}
+        return knee('--ssh', self.ssh, '-S', logins, *args, env=env, **more)
+
+    def test_order_and_names(self):
+        r = self.run_on('w[1-3]', 'echo {} $PARALLEL_SSHHOST', ':::', *map(str, range(30)))
+        lines = [line.split() for line in r.out.decode().splitlines()]
+        self.assertEqual([line[0] for line in lines], [str(i) for i in range(30)])
+        self.assertLessEqual({line[1] for line in lines}, {'w1', 'w2', 'w3'})
+        self.assertEqual(r.status, 0)
+
+    def test_status_is_the_number_of_failures(self):
+        r = self.run_on('w[1-2]', 'exit {}', ':::', '0', '3', '0', '4')
+        self.assertEqual(r.status, 2)
+
+    def test_this_machine(self):
+        r = knee('-S', ':', 'echo {} $PARALLEL_SSHHOST; pwd', ':::', 'a', cwd=self.folder)
+        self.assertEqual(r.out.decode().splitlines(), ['a :', os.path.realpath(self.folder)])
+
+    def test_onall(self):
+        r = self.run_on('w[1-2]', '--onall', '--tag', 'echo {} $PARALLEL_SSHLOGIN', ':::', 'a', 'b')
+        self.assertEqual(r.out.decode().splitlines(),
+                         ['w1\ta w1', 'w2\ta w2', 'w1\tb w1', 'w2\tb w2'])
+
+    def test_nonall(self):
+        r = self.run_on('w1,3/me@w2', '--nonall', '--tag', 'echo $PARALLEL_SSHLOGIN')
+        self.assertEqual((r.out, r.status), (b'w1\tw1\nw2\tme@w2\n', 0))
+
+    def test_nonall_without_a_host(self):
+        r = self.run_on('w1,down', '--nonall', '--tag', 'echo')
+        self.assertEqual((r.out, r.status), (b'w1\t\n', 1))
+        self.assertIn(b'no way to down', r.err)
+
+    def test_env(self):
+        r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
+                        env={'GIVEN': 'a  b'})
+        self.assertEqual(r.out, b'a b 1\n')
+        self.assertIn(b'--env MISSING: there is no such variable here', r.err)
+
+    def test_workdir(self):
+        there = os.path.realpath(os.path.join(self.folder, 'there'))
+        for _ in range(2):          # made, then there
+            r = self.run_on('w1', '--wd', 'deep/er', '-n0', 'pwd', ':::', '1')
+            self.assertEqual(r.out.decode(), there + '/deep/er\n')
+
+    def test_ssh_words(self):
+        self.run_on('me@w[1-2]:2200,[::1]:22,!w2', '-n0', 'true', ':::', '1')
+        with open(os.path.join(self.folder, 'calls')) as f:
+            calls = f.read()
+        self.assertIn('-p 2200 me@w1 ', calls)
+        self.assertIn('-p 22 ::1 ', calls)
+        self.assertNotIn('w2', calls)
+
+    def test_joblog_and_journal_have_the_host(self):
+        log, journal = (os.path.join(self.folder, name) for name in ('log', 'journal'))
+        self.run_on('w1', '--joblog', log, '--journal', journal, '-n0', 'true', ':::', '1')
+        with open(log) as f:
+            self.assertEqual(f.read().splitlines()[1].split('\t')[1], 'w1')
+        self.assertIn(b' w1 ', knee('log', journal).out)
+
+    def test_files_of_logins(self):
+        name = os.path.join(self.folder, 'mine')
+        with open(name, 'w') as f:
+            f.write('# all of them\n@front+x/w[1-2]   # rack 3\n\n@back/w3, w4\n')
+        env = {'HOME': self.folder}
+        r = knee('--ssh', self.ssh, '--slf', name, '-S', '@front', '--nonall', '-k', 'echo $PARALLEL_SSHHOST', env=env)
+        self.assertEqual(r.out, b'w1\nw2\n')
+        r = knee('--ssh', self.ssh, '--slf', '-', '--nonall', 'echo $PARALLEL_SSHHOST', env=env,
+                 input=b'w9\n')
+        self.assertEqual(r.out, b'w9\n')
+
+
+class Refused(unittest.TestCase):
+    def refused(self, message, *args):
+        r = knee(*args, ':::', '1')
+        self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {message}\n', 255))
+
+    def test_logins(self):
+        for login, why in (('web[3-1]', "'web[3-1]': 3-1: a range rises"),
+                           ('web[1', "'web[1': [ without ]"),
+                           ('0/a', "'0/a': with 0 tasks at once nothing would run there: leave 0/ out to let "
+                            'knee find the number'),
+                           ('a:b@c', "'a:b@c': passwords are not for command lines: ssh-keygen, ssh-copy-id and "
+                            'ssh-agent make them needless'),
+                           ('-oProxyCommand=x@h', "'-oProxyCommand=x@h': a login does not begin with -"),
+                           ('me@-h', "'me@-h': there is no machine in it"),
+                           ('h:port', "'h:port': port is no port"),
+                           ('me@:', "'me@:': : is this machine: there is no login to it"),
+                           (',', 'there is no login in it')):
+            self.refused(f'-S: {why}', '-S', login, 'echo')
+
+    def test_what_does_not_go_together(self):
+        self.refused('--onall, --nonall: on all of which machines? Add -S LOGINS', '--onall', 'echo')
+        self.refused('--on: names the machines, and so does -S: leave out one of the two', '--on', 'slurm',
+                     '-S', 'a', 'echo')
+        self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
+        self.refused('--plugin: functions run on this machine alone: leave out -S and --on', '-S', 'a',
+                     '--plugin', 'x.so')
+        self.refused("--host-timeout: '100ms' is too short: 1 s at least", '--host-timeout', '100ms', 'echo')
+        self.refused("--env: '_' (all variables): knee takes names alone, an --env for each", '--env', '_',
+                     'echo')
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""--on slurm on a real Slurm: inside a job and outside, jobs that are given back whatever ends knee, nodes that
+are lost, jobs that end before the work is done, and a way for output that is not srun's.
+
+KNEE_SLURM_LIMIT=1 also runs the one that waits for the time limit of a job, which is a minute at least.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from fleetlib import *
+
+# What the loop would print of these.
+TASK = 'echo {}; sleep 0.05; echo e{} >&2'
+
+
+def numbers(n):
+    return ''.join(f'{i}\n' for i in range(1, n + 1)).encode()
+
+
+class Slurm(FleetCase):
+    HOSTS = 3
+    SLURM = True
+    QUIET_SECONDS = 20      # Slurm's KillWait is in it
+
+    def setUp(self):
+        super().setUp()
+        self.env = {'SLURM_CONF': self.fleet.slurm_conf}
+        self.fleet.command('slurm')     # waits until the nodes are idle
+        self.addCleanup(self.no_jobs)
+
+    def slurm(self, *argv):
+        """What a command of Slurm's prints."""
+        r = subprocess.run(argv, env=clean_env(self.env), capture_output=True, text=True, check=True)
+        return r.stdout
+
+    def jobs(self):
+        return self.slurm('squeue', '-h', '-o', '%i %t').split('\n')[:-1]
+
+    def no_jobs(self):
+        """No job may be left; CG: it is being cleaned up, which is all that Slurm has to do."""
+        try:
+            wait_for(lambda: all(j.endswith(' CG') for j in self.jobs()), 20, 'no job is left')
+        finally:
+            for job in self.jobs():
+                self.slurm('scancel', job.split()[0])
+
+    def inside(self, options, *args, **more):
+        """knee in a job that salloc gives."""
+        return run(['salloc', '-Q', *options, *knee_argv('--on', 'slurm', *args)], env=self.env,
+                   cwd=self.fleet.common, **more)
+
+    def outside(self, options, *args, **more):
+        return knee('--on', f'slurm:{options}', *args, env={**self.env, **more.pop('env', {})},
+                    cwd=self.fleet.common, **more)
+
+
+class Jobs(Slurm):
+    def test_inside(self):
+        r = self.inside(['-N3', '-n6'], '-k', TASK, input=numbers(60))
+        self.assertEqual((r.out, r.status), (numbers(60), 0))
+        self.assertEqual(sorted(r.err.split()), sorted(b'e%d' % i for i in range(1, 61)))
+
+    def test_all_nodes(self):
+        r = self.inside(['-N3'], '--nonall', 'hostname; pwd; echo $SLURM_JOB_NUM_NODES')
+        folder = self.fleet.common
+        self.assertEqual(sorted(r.out.decode().split()), sorted(['n1', 'n2', 'n3', folder, folder, folder, *'333']))
+        self.assertEqual((r.err, r.status), (b'', 0))
+
+    def test_outside(self):
+        r = self.outside('-N2 -n4 -t 5', '-k', 'echo {} ${SLURM_JOB_ID:+in a job}; exit {}', ':::', '0', '1')
+        self.assertEqual((r.out, r.err, r.status), (b'0 in a job\n1 in a job\n', b'', 1))
+        self.no_jobs()
+
+    def test_environment(self):
+        """What the user has goes along; what would make another step of an agent's does not."""
+        r = self.outside('-N1 -n2', 'echo $MINE {}', ':::', 'x',
+                         env={'MINE': 'yes', 'SLURM_CPUS_PER_TASK': '9', 'SLURM_EXACT': '1',
+                              'SLURM_STDOUTMODE': '/dev/null', 'SLURM_LABELIO': '1'})
+        self.assertEqual((r.out, r.err, r.status), (b'yes x\n', b'', 0))
+
+
+class Errors(Slurm):
+    def refused(self, r, text):
+        self.assertIn(text, r.err)
+        self.assertEqual((r.out, r.status), (b'', 255))
+
+    def test_no_job(self):
+        self.refused(knee('--on', 'slurm', 'echo', ':::', '1', env=self.env), b'this is no job of Slurm')
+
+    def test_not_installed(self):
+        self.refused(knee('--on', 'slurm:-N1', 'echo', ':::', '1', env={'PATH': scratch()}),
+                     b'there is no salloc in PATH')
+        self.refused(knee('--on', 'slurm', 'echo', ':::', '1',
+                          env={'PATH': scratch(), 'SLURM_JOB_ID': '1', 'SLURM_JOB_NODELIST': 'n1'}),
+                     b'there is no srun in PATH')
+
+    def test_salloc_refuses(self):
+        self.refused(self.outside('-N1 -p nowhere', 'echo', ':::', '1'), b'invalid partition')
+        self.refused(self.outside('hostname', 'echo', ':::', '1'), b'only its options may stand behind slurm:')
+        self.refused(self.outside('-N1 --no-shell', 'echo', ':::', '1'), b'--no-shell')
+
+    def test_a_job_that_is_over(self):
+        r = knee('--on', 'slurm', 'echo', ':::', '1',
+                 env={**self.env, 'SLURM_JOB_ID': '99999', 'SLURM_JOB_NODELIST': 'n[1-2]'})
+        self.refused(r, b'Invalid job id')
+
+    def test_no_job_for_a_dry_run(self):
+        r = self.outside('-N9', '--dry-run', 'echo', ':::', '1')
+        self.assertEqual((r.out, r.err, r.status), (b'echo 1\n', b'', 0))
+
+
+class Ends(Slurm):
+    """However knee ends, its job is given back and nothing is left on the nodes."""
+
+    def started(self, *options):
+        return start('--on', 'slurm:-N2 -n4 -t 5', *options, 'echo {}; exec sleep 1234', ':::', '1', '2', '3', '4',
+                     env=self.env, cwd=self.fleet.common, may_leave=True)
+
+    def wait_running(self):
+        wait_for(lambda: len(self.fleet.running('n1', b'1234') + self.fleet.running('n2', b'1234')) >= 2, 30,
+                 'tasks run')
+
+    def wait_over(self):
+        self.no_jobs()
+        self.fleet.wait_quiet(self.QUIET_SECONDS)
+
+    def test_term(self):
+        with self.started() as p:
+            self.wait_running()
+            p.terminate()
+            p.wait(20 * SLOW)
+            self.assertEqual(p.returncode, 255)
+            self.assertIn(b'with --journal FILE a later run could go on', p.stderr.read())
+            self.wait_over()
+
+    def test_kill_keeper(self):
+        with self.started() as p:
+            self.wait_running()
+            p.kill()
+            self.wait_over()
+
+    def test_kill_program(self):
+        with self.started() as p:
+            self.wait_running()
+            os.kill(children(p.pid)[0], signal.SIGKILL)
+            self.wait_over()
+
+    def test_kill_both(self):
+        with self.started() as p:
+            self.wait_running()
+            program = children(p.pid)[0]
+            p.send_signal(signal.SIGSTOP)
+            os.kill(program, signal.SIGKILL)
+            p.kill()
+            self.wait_over()
+
+    def test_queue(self):
+        """Whoever waits for a job and is ended leaves none in the queue."""
+        self.slurm('sbatch', '-N3', '--exclusive', '-o', '/dev/null', '--wrap', 'sleep 1000')
+        wait_for(lambda: any(j.endswith(' R') for j in self.jobs()), 10, 'the nodes are taken')
+        for sig in (signal.SIGINT, signal.SIGKILL):
+            with start('--on', 'slurm:-N3', 'echo', ':::', '1', env=self.env, may_leave=True) as p:
+                said = b''
+                while b'waiting for a job' not in said:
+                    more = os.read(p.stderr.fileno(), 4096)
+                    self.assertTrue(more, said)
+                    said += more
+                self.assertIn(b'salloc: Pending job allocation', said)
+                p.send_signal(sig)
+                p.wait(10 * SLOW)
+                wait_for(lambda: len(self.jobs()) == 1, 10, 'its job is out of the queue')
+        for job in self.jobs():
+            self.slurm('scancel', job.split()[0])
+
+
+class Loss(Slurm):
+    def test_node_lost(self):
+        """One of three goes off in the middle: its tasks run elsewhere, and nobody sees it in the output."""
+        journal = os.path.join(scratch(), 'j')
+        with start(argv=['salloc', '-Q', '--no-kill', '-N3', '-n6', *knee_argv(
+                '--on', 'slurm', '--host-timeout', '3', '--journal', journal, '-k', 'sleep 0.1; echo {}')],
+                env=self.env, cwd=self.fleet.common, stdin=subprocess.PIPE) as p:
+            p.stdin.write(numbers(300))
+            p.stdin.close()
+            said = os.read(p.stdout.fileno(), 4096)
+            self.fleet.poweroff('n2')
+            while more := p.stdout.read(65536):
+                said += more
+            err = p.stderr.read()
+            self.assertEqual(p.wait(60 * SLOW), 0, err)
+        self.assertEqual(said, numbers(300))
+        self.assertIn(b'n2: lost', err)
+
+
+class Limit(Slurm):
+    """A job that ends before the work is done: another one goes on, and together they print what one would have."""
+
+    def script(self):
+        path = Path(self.fleet.common, 'job.sh')
+        # What ends the job at once does not end the shell before knee.
+        path.write_text(f'''#!/bin/sh
+trap : TERM
+{" ".join(knee_argv())} --on slurm --journal {self.fleet.common}/j $RESUME -k -a {self.fleet.common}/in \\
+    --output {self.fleet.common}/out 'sleep 0.2; echo {{}}' 2>>{self.fleet.common}/err
+echo $? >>{self.fleet.common}/status
+''')
+        path.chmod(0o755)
+        Path(self.fleet.common, 'in').write_bytes(numbers(self.n))
+        return str(path)
+
+    def read(self, name):
+        path = Path(self.fleet.common, name)
+        return path.read_bytes() if path.exists() else b''
+
+    def job(self, *options, resume=''):
+        self.env['RESUME'] = resume
+        return self.slurm('sbatch', '--parsable', '-N2', '-n4', '-o', '/dev/null', *options, self.sh).strip()
+
+    def goes_on(self):
+        wait_for(lambda: self.read('status'), 150, 'the first has ended')
+        self.assertEqual(self.read('status'), b'255\n')
+        self.assertIn(b'the same command with --resume goes on', self.read('err'))
+        done = self.read('out').count(b'\n')
+        self.assertLess(done, self.n)
+        self.no_jobs()
+        self.job(resume='--resume')
+        wait_for(lambda: self.read('status').count(b'\n') == 2, 120, 'the second has ended')
+        self.assertEqual(self.read('status'), b'255\n0\n', self.read('err'))
+        self.assertEqual(self.read('out'), numbers(self.n))
+
+    def test_cancelled(self):
+        """scancel and preemption do what the time limit does: SIGTERM, and SIGKILL after a while."""
+        self.n = 200
+        self.sh = self.script()
+        job = self.job()
+        wait_for(lambda: self.read('out').count(b'\n') > 8, 30, 'some tasks have ended')
+        self.slurm('scancel', '--full', '--signal=TERM', job)
+        self.goes_on()
+
+    @unittest.skipUnless(os.environ.get('KNEE_SLURM_LIMIT'), 'takes two minutes: KNEE_SLURM_LIMIT=1')
+    def test_time_limit(self):
+        self.n = 2000
+        self.sh = self.script()
+        self.job('-t', '1')
+        self.goes_on()
+
+    def test_requeued(self):
+        """A job that Slurm starts again runs the same line, and goes on."""
+        args = ['--journal', f'{self.fleet.common}/j', '-k', 'echo {}', ':::', '1', '2']
+        r = self.inside(['-N1'], *args)
+        self.assertEqual((r.out, r.err, r.status), (b'1\n2\n', b'', 0))
+        self.env['SLURM_RESTART_COUNT'] = '1'
+        r = self.inside(['-N1'], *args, '3')
+        self.assertEqual((r.out, r.status), (b'3\n', 0))
+        self.assertEqual(r.err, b'knee: --on slurm: Slurm has started this job again: as with --resume\n')
+
+
+class Rate(Slurm):
+    def test_output_does_not_go_through_srun(self):
+        """While a task prints, knee has a TCP connection that is none of srun's; bench/slurm has the figures."""
+        folder = self.fleet.common
+        wait = f'echo begun; until [ -e {folder}/go ]; do sleep 0.1; done; : {{}}'
+        with start('--on', 'slurm:-N1 -n2', '-u', wait, ':::', '1', env=self.env, cwd=folder) as p:
+            self.assertEqual(p.stdout.readline(), b'begun\n')
+            program = children(p.pid)[0]
+            sockets = [os.readlink(f'/proc/{program}/fd/{fd}') for fd in open_fds(program)]
+            inodes = {s[8:-1] for s in sockets if s.startswith('socket:')}
+            tcp = [line.split() for line in Path('/proc/net/tcp').read_text().splitlines()[1:]]
+            self.assertEqual(sum(1 for t in tcp if t[3] == '01' and t[9] in inodes), 1)
+            Path(folder, 'go').touch()
+            self.assertEqual(p.wait(20 * SLOW), 0)
+
+
+def children(pid):
+    """The program of a keeper, which is the keeper's only child beside what stands for the job."""
+    return [c for c in descendants(pid) if command_of(c) != 'kn-slurm' and
+            int(Path(f'/proc/{c}/stat').read_text().rsplit(')', 1)[1].split()[1]) == pid]
+
+
+if __name__ == '__main__':
+    unittest.main()
