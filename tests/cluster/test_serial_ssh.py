@@ -84,6 +84,15 @@ class Same(SshCase):
         here = f'{os.uname().nodename} {self.cwd}'.encode()
         self.assertEqual(set(r.out.splitlines()), {here, b'n1 ' + os.path.expanduser('~root').encode()})
 
+    def test_nobody_waits_for_a_busy_host(self):
+        """Three tasks and three hosts with room for one each: they run at the same time, though one host was
+        there before the others and could have had more."""
+        with self.fleet.start('-j1', self.text(WAIT), ':::', *numbers(3)) as p:
+            self.begun(3)
+            self.end()
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((out, err, p.returncode), (lines(numbers(3)), b'', 0))
+
     def test_limits_of_hosts(self):
         with self.fleet.start('-j1', self.text(WAIT), ':::', *numbers(30), hosts='3/n1,n2,2/n3') as p:
             self.begun(6)

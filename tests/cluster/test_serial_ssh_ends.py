@@ -78,7 +78,7 @@ class Ends(SshCase):
 class Lost(SshCase):
     """What is lost in the middle runs elsewhere, and nobody sees that in the output.
 
-    There is room for all tasks on any two hosts, so that those of a lost one begin again at once."""
+    Each host has room for all tasks, so that those of a lost one begin again at once."""
 
     HOSTS = 3
     TASKS = 6
@@ -88,7 +88,7 @@ class Lost(SshCase):
         """A run whose tasks have all begun, and go on until the block is over; it is to end well. Gives the
         Popen, with the name of a host that has tasks as its victim."""
         inputs = numbers(self.TASKS)
-        with self.fleet.start('--host-timeout', '3', '-j3', *args, self.text(WAIT), ':::', *inputs) as p:
+        with self.fleet.start('--host-timeout', '3', '-j6', *args, self.text(WAIT), ':::', *inputs) as p:
             self.begun(self.TASKS)
             p.victim = self.log()[-1].split()[1]
             yield p
