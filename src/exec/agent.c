@@ -839,7 +839,9 @@ agent_start(struct kn_exec *e, struct kn_task *t)
 		j->errand.job = j;
 	}
 	a->started_ns = e->loop->now_ns;
-	n = job_place(e, j);
+	/* Those that wait already go first. */
+	waiting_place(e, list_of(a, j));
+	n = list_of(a, j)->len == 0 ? job_place(e, j) : 0;
 	if (n == 0)
 		list_append(list_of(a, j), j);
 	return n < 0 ? n : 0;
