@@ -336,7 +336,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 		if (err == 0)
 			free(path);
 	}
-	err = kn_courier_keep(&m->courier, r->id, text, sizeof(text));
+	(void)kn_courier_keep(&m->courier, r->id, text, sizeof(text));
 	if (text[0] == '\0')
 		return;
 	kn_remote_note(m, t, "%s", text);

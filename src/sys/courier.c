@@ -597,7 +597,7 @@ folder_transferred(struct kn_courier *c, struct kn_item *item)
 		return -ENOMEM;
 	item->path = path;
 	there = stat(path, &st) == 0;
-	strcpy(path + n, "/.");
+	memcpy(path + n, "/.", 3);
 	err = parents_make(c, path);
 	if (err == 0 && !there && chmod(path, (c->file.mode & KN_FILE_PERMISSIONS) | S_IRWXU) < 0)
 		err = -errno;

@@ -6,6 +6,7 @@
  */
 #include "courier.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -147,6 +148,7 @@ file_announce(struct kn_dispatch *d, struct kn_buf *to)
 	size_t len = to->len;
 	int err = announce(d, to);
 
+	assert(d->path != NULL);
 	if (err == 0 && d->list)
 		err = kn_buf_add(&d->sent, d->path, strlen(d->path) + 1);
 	if (err < 0)

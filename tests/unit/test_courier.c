@@ -310,8 +310,7 @@ test_hostile(void)
 	one(&c, 50, "link", 0, "new", "out");
 	is_int(kn_courier_keep(&c, 50, err, sizeof(err)), 0, "a link itself is replaced");
 	is_int(system("test -f out/link -a ! -L out/link"), 0, "and not what it leads to");
-	is_int(system("find outside | grep -c . | grep -qx 2"), 0,
-	    "nothing lies outside");
+	is_int(system("find outside | grep -c . | grep -qx 2"), 0, "nothing lies outside");
 	is_int(kn_courier_data(&c, "x", 1), -EBADMSG, "bytes of no file");
 	f = (struct kn_file){ .id = 60, .mode = 0644, .size = 3, .path = "" };
 	is_int(kn_courier_begin(&c, &f, "sized"), 0, "a file of three bytes");
