@@ -48,19 +48,22 @@ static const char script_none[] = "installed \"knee is not installed there, and 
 
 /* %s: our machine; %016 twice: the digest; %zu twice: bytes. */
 static const char script_program[] =
-    "if [ \"$m\" = %s ]; then :; else installed \"this machine is $m, and the knee that could be sent to it is for "
+    "if [ \"$m\" = %s ]; then :; else installed \"this machine is $m, and the knee that could be sent to it "
+    "is for "
     "%s: "
     "install knee there\"; fi; "
     /* Where: as the rules of XDG have it; a home that is not there is not made. */
     "case ${XDG_CACHE_HOME-} in /*) d=$XDG_CACHE_HOME/knee;; *) d=;; esac; "
     "if [ -z \"$d\" ] && [ -n \"${HOME-}\" ] && [ -d \"$HOME\" ]; then d=$HOME/.cache/knee; fi; "
-    "k=$(umask); umask 077; "
+    "k=$(umask); umask 077; a=agent-%016" PRIx64 "%016" PRIx64 "; "
+    /* A home that cannot be written to is as good as none. */
+    "if [ -n \"$d\" ] && [ ! -x \"$d/$a\" ]; then "
+    "mkdir -p \"$d\" 2>/dev/null && [ -w \"$d\" ] || d=; fi; "
     "if [ -z \"$d\" ]; then u=$(id -u); d=/tmp/knee-$u; mkdir \"$d\" 2>/dev/null; set -- $(ls -ldn \"$d\" "
     "2>&1); "
     "case $1/${3-} in drwx------*/$u) ;; *) fail \"$d: is not a folder of this user alone\";; esac; fi; "
-    "f=$d/agent-%016" PRIx64 "%016" PRIx64 "; "
+    "f=$d/$a; "
     "if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
-    "e=$(mkdir -p \"$d\" 2>&1) || fail \"$d: cannot be made: $e\"; "
     "t=$d/.agent-$(uname -n)-$$; "
     "e=$( { : >\"$t\"; } 2>&1 ) || fail \"$d: cannot be written to: $e\"; "
     "echo knee-boot want $m %zu; "

@@ -142,11 +142,12 @@ signal_frame(struct kn_serve *s, struct kn_fields *f)
 	uint32_t sig = kn_get_u32(f);
 	const struct kn_serve_task *t = kn_serve_find(s, id);
 
-	if (f->bad || f->left > 0 || sig == 0 || sig >= NSIG)
+	if (f->bad || f->left > 0 || sig >= NSIG)
 		return kn_serve_fail(s, -EBADMSG, "a SIGNAL that makes no sense");
 	/* It may have ended, and its RESULT is on its way. */
-	if (t != NULL)
-		(void)knee_task_signal(s->k, t->number, (int)sig);
+	if (t == NULL || (sig == 0 && t->began))
+		return 0;
+	(void)knee_task_signal(s->k, t->number, sig == 0 ? SIGTERM : (int)sig);
 	return 0;
 }
 

@@ -195,11 +195,12 @@ on_text(void *self, const struct knee_event *ev)
 static int
 began(struct kn_serve *s, const struct knee_event *ev)
 {
-	const struct kn_serve_task *t = ev->input_data;
+	struct kn_serve_task *t = ev->input_data;
 	int64_t ago_ns = kn_loop_time_ns() - ev->result->start_time_ns;
 	size_t at;
 	int err = kn_frame_begin(&s->send, KN_FRAME_BEGAN, &at);
 
+	t->began = true;
 	if (err == 0)
 		err = kn_put_u64(&s->send, t->id);
 	if (err == 0)

@@ -49,7 +49,7 @@
  *	          sys/courier.h), mtime i64 (ns since the Epoch), size u64, path text, index u32 (0): begins a file,
  *	          whose bytes follow
  *	DATA      rest: bytes of the file that was begun, in order, as many as it is large
- *	SIGNAL    id u64, signal u32
+ *	SIGNAL    id u64, signal u32; 0: only when it has not begun: then it is not wanted there any more
  *	PING      stamp u64: PONG it
  *	CLOSE     no more tasks will come: end when all are done, and say BYE
  *

@@ -20,7 +20,7 @@ numbers_put(struct kn_buf *to, const struct kn_open *o)
 	if (err == 0)
 		err = kn_put_u32(to, o->kind);
 	if (err == 0)
-		err = kn_put_u64(to, (uint64_t)(o->load_max * MILLION));
+		err = kn_put_u64(to, (uint64_t)(o->load_max * MILLION + 0.5));
 	if (err == 0)
 		err = kn_put_u64(to, o->memfree_bytes);
 	if (err == 0)

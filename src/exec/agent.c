@@ -39,10 +39,14 @@
 #define PINNED_AHEAD 65536
 /* Lines that were said before it was up. */
 #define WORDS_BYTES 4000
+/* A task that so many machines were lost with is believed to be the reason. */
+#define LOSSES_MOST 5
 /* Tasks for a machine that has enough to do are gathered for so long, or up to so many bytes. */
 #define GATHER_NS ((int64_t)1000000)
 #define GATHER_BYTES 8192
 
+/* So often it is asked whether machines are idle while tasks wait elsewhere. */
+#define IDLE_EVERY_NS (SECOND_NS / 10)
 /* --speculate: so long after the last start, so often, tasks that took so many times as long as others do, and at least so
  * long, get a copy. */
 #define COPY_AFTER_NS (SECOND_NS / 5)
@@ -361,6 +365,22 @@ hopeless(const char *why)
 	return false;
 }
 
+/* r's machine is lost. A task that ran whenever one was is most likely why, and is not given to all of them. */
+static void
+errand_lost(struct kn_remote *m, struct kn_errand *r)
+{
+	const struct knee_result res = { .outcome = KNEE_SIGNALED, .status = SIGKILL };
+	struct kn_job *j = r->job;
+
+	if (!r->began || r == j->twin || j->twin != NULL || ++j->losses < LOSSES_MOST) {
+		kn_errand_back(m->exec, r, true);
+		return;
+	}
+	kn_remote_note(
+	    m, j->task, "the %uth machine that was lost while it ran: it is not tried again", j->losses);
+	kn_errand_end(m->exec, r, &res);
+}
+
 void
 kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 {
@@ -373,7 +393,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	kn_link_close(&m->link, SIGKILL);
 	while (m->errands != NULL) {
 		tasks++;
-		kn_errand_back(e, m->errands, true);
+		errand_lost(m, m->errands);
 	}
 	kn_agent_files_lost(m);
 	m->lost_tasks += tasks;
@@ -732,6 +752,53 @@ waiting_tend(struct kn_exec *e)
 	}
 }
 
+/* ---- tasks that wait while others are idle ------------------------------------------------ */
+
+/* How many more tasks could run at once on machines that have none to begin with. */
+static uint64_t
+idle_slots(const struct kn_agents *a)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < a->how->nhosts; i++) {
+		const struct kn_fleet_host *h = &a->fleet.hosts[i];
+
+		if (h->state == KN_HOST_UP && h->out < h->limit)
+			n += h->limit - h->out;
+	}
+	return n;
+}
+
+/* Tasks that a machine has had for a while, and that wait there for others to end, go where there is room. They come
+ * back by RETURNED, unless they began meanwhile. */
+static void
+waiting_move(struct kn_exec *e, int64_t *next_ns)
+{
+	struct kn_agents *a = e->state;
+	int64_t now_ns = e->loop->now_ns;
+	uint64_t slots;
+
+	if (a->how->pin != NULL || a->fleet.up < 2 || a->fleet.out == 0)
+		return;
+	if (now_ns >= a->idle_ns) {
+		a->idle_ns = now_ns + IDLE_EVERY_NS;
+		/* While there are new ones they go there by themselves. */
+		slots = now_ns - a->started_ns < IDLE_EVERY_NS || a->waiting.len > 0 ? 0 : idle_slots(a);
+		for (size_t i = 0; i < a->how->nhosts && slots > 0; i++)
+			for (struct kn_errand *r = a->machines[i].errands; r != NULL && slots > 0;
+			     r = r->next) {
+				if (r->began || r->asked || r->job->killed ||
+				    now_ns - r->since_ns < IDLE_EVERY_NS)
+					continue;
+				r->asked = true;
+				kn_agent_signal(e, r, 0);
+				slots--;
+			}
+	}
+	if (a->idle_ns < *next_ns)
+		*next_ns = a->idle_ns;
+}
+
 /* ---- copies of slow tasks ---------------------------------------------------------------- */
 
 /* The task that runs longest of those that may have a copy; NULL: none runs long. */
@@ -811,6 +878,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 	killed_give_up(e);
 	links_look(a);
 	waiting_tend(e);
+	waiting_move(e, next_ns);
 	copies_make(e, next_ns);
 	for (const struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
 		if (j->given_up_ns < *next_ns)

@@ -17,7 +17,8 @@ struct kn_errand {
 	uint64_t id;                /* on the wire; 0: no machine has it */
 	uint32_t host;              /* who has it */
 	bool began;
-	int64_t since_ns;           /* when it began */
+	bool asked;                 /* it is to be given back, if it has not begun */
+	int64_t since_ns;           /* when it began; before that, when it was sent */
 	struct kn_errand *next, *prev;  /* of the same machine */
 };
 
@@ -28,6 +29,7 @@ struct kn_job {
 	struct kn_errand *twin;     /* owned: a copy that runs elsewhere, or NULL */
 	struct kn_buf twin_output;  /* what that has printed: frames OUT and ERR */
 	uint32_t pin, avoid;        /* the machine that it must run on, where it failed last; KN_FLEET_ANY: none */
+	unsigned losses;            /* machines that were lost while it ran there */
 	bool recalled;              /* waits for a machine, and is not wanted any more */
 	int64_t given_up_ns;        /* it was sent SIGKILL: when it ends, whatever its machine says; 0: it was not */
 	struct kn_job *next, *prev; /* in the list of those that wait for a machine */
@@ -96,6 +98,7 @@ struct kn_agents {
 	int64_t gather_ns;                  /* when tasks that are gathered go out at the latest */
 	int64_t started_ns;                 /* when the last task was given to us */
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
+	int64_t idle_ns;                    /* when to look for tasks that wait while other machines are idle */
 	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
 	size_t sendoffs;                    /* of all machines */
 	bool slots;                         /* {%} means something: no task is handed out ahead, for each has one */

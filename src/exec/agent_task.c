@@ -170,7 +170,8 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		return err;
 	}
 	r->host = m->index;
-	r->began = false;
+	r->began = r->asked = false;
+	r->since_ns = e->loop->now_ns;
 	r->prev = NULL;
 	r->next = m->errands;
 	if (m->errands != NULL)
@@ -342,6 +343,8 @@ refused(struct kn_remote *m, struct kn_fields *f, bool for_good)
 static void
 frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 {
+	const struct kn_agents *a = m->exec->state;
+
 	switch (frame->kind) {
 	case KN_FRAME_CREDIT:
 		credit(m, f);
@@ -371,6 +374,8 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 		return;
 	case KN_FRAME_BYE:
 		m->stage = KN_REMOTE_BYE;
+		if (!a->closing)
+			kn_remote_lost(m, "its agent has ended", false);
 		return;
 	case KN_FRAME_FILE:
 	case KN_FRAME_DATA: {
