@@ -57,8 +57,7 @@ static const char script_program[] =
     "if [ -z \"$d\" ] && [ -n \"${HOME-}\" ] && [ -d \"$HOME\" ]; then d=$HOME/.cache/knee; fi; "
     "k=$(umask); umask 077; a=agent-%016" PRIx64 "%016" PRIx64 "; "
     /* A home that cannot be written to is as good as none. */
-    "if [ -n \"$d\" ] && [ ! -x \"$d/$a\" ]; then "
-    "mkdir -p \"$d\" 2>/dev/null && [ -w \"$d\" ] || d=; fi; "
+    "if [ -n \"$d\" ]; then [ -x \"$d/$a\" ] || { mkdir -p \"$d\" 2>/dev/null && [ -w \"$d\" ]; } || d=; fi; "
     "if [ -z \"$d\" ]; then u=$(id -u); d=/tmp/knee-$u; mkdir \"$d\" 2>/dev/null; set -- $(ls -ldn \"$d\" "
     "2>&1); "
     "case $1/${3-} in drwx------*/$u) ;; *) fail \"$d: is not a folder of this user alone\";; esac; fi; "
