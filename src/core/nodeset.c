@@ -173,11 +173,8 @@ err_put(const struct parse *p, size_t *n, const char *text, size_t size)
 {
 	if (p->errsize == 0)
 		return;
-	size = strnlen(text, size);
-	if (size > p->errsize - 1 - *n)
-		size = p->errsize - 1 - *n;
-	memcpy(p->err + *n, text, size);
-	*n += size;
+	for (size_t i = 0; i < size && text[i] != '\0' && *n < p->errsize - 1; i++)
+		p->err[(*n)++] = text[i];
 	p->err[*n] = '\0';
 }
 
