@@ -680,6 +680,8 @@ machines_due(struct kn_exec *e, int64_t *next_ns)
 			(void)snprintf(why, sizeof(why), "no answer in %.0f s",
 			    (double)a->fleet.rules.connect_ns / (double)SECOND_NS);
 			kn_remote_lost(m, why, false);
+			if (a->fleet.hosts[h].state != KN_HOST_GONE)
+				kn_remote_note(m, NULL, "%s; it is tried again", why);
 			break;
 		case KN_FLEET_SILENT:
 			(void)snprintf(why, sizeof(why), "nothing was heard of it for %.1f s",
