@@ -189,10 +189,10 @@ bad_part(const struct parse *p, const char *what, size_t size, const char *why)
 
 	err_put(p, &n, "'", 1);
 	err_put(p, &n, p->term, term < SHOWN_BYTES ? term : SHOWN_BYTES);
-	err_put(p, &n, term > SHOWN_BYTES ? "...': " : "': ", SIZE_MAX);
+	err_put(p, &n, term > SHOWN_BYTES ? "...': " : "': ", SHOWN_BYTES);
 	err_put(p, &n, what, size < SHOWN_BYTES ? size : SHOWN_BYTES);
-	err_put(p, &n, size > SHOWN_BYTES ? "...: " : ": ", size > 0 ? SIZE_MAX : 0);
-	err_put(p, &n, why, SIZE_MAX);
+	err_put(p, &n, size > SHOWN_BYTES ? "...: " : ": ", size > 0 ? SHOWN_BYTES : 0);
+	err_put(p, &n, why, strlen(why));
 	return -EINVAL;
 }
 
@@ -239,7 +239,7 @@ range_read(const struct parse *p, const char **at, struct range *ret)
 {
 	const char *first = *at, *last;
 	struct range r = { .step = 1 };
-	size_t size, size_last;
+	size_t size = 0, size_last = 0;
 	int err = number(p, at, &r.first, &size);
 
 	if (err < 0)

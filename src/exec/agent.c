@@ -822,6 +822,26 @@ idle_slots(const struct kn_agents *a)
 	return n;
 }
 
+/* Ask for at most so many tasks back that wait there for others to end; how many. Where there is room they wait for
+ * nobody: their files are on their way. */
+static uint64_t
+ask_back(struct kn_exec *e, struct kn_remote *m, uint64_t most)
+{
+	struct kn_agents *a = e->state;
+	uint64_t n = 0;
+
+	if (m->running < a->fleet.hosts[m->index].limit)
+		return 0;
+	for (struct kn_errand *r = m->errands; r != NULL && n < most; r = r->next) {
+		if (r->began || r->asked || r->job->killed || e->loop->now_ns - r->since_ns < IDLE_EVERY_NS)
+			continue;
+		r->asked = true;
+		kn_agent_signal(e, r, 0);
+		n++;
+	}
+	return n;
+}
+
 /* Tasks that a machine has had for a while, and that wait there for others to end, go where there is room. They come
  * back by RETURNED, unless they began meanwhile. */
 static void
@@ -838,15 +858,7 @@ waiting_move(struct kn_exec *e, int64_t *next_ns)
 		/* While there are new ones they go there by themselves. */
 		slots = now_ns - a->started_ns < IDLE_EVERY_NS || a->waiting.len > 0 ? 0 : idle_slots(a);
 		for (size_t i = 0; i < a->how->nhosts && slots > 0; i++)
-			for (struct kn_errand *r = a->machines[i].errands; r != NULL && slots > 0;
-			     r = r->next) {
-				if (r->began || r->asked || r->job->killed ||
-				    now_ns - r->since_ns < IDLE_EVERY_NS)
-					continue;
-				r->asked = true;
-				kn_agent_signal(e, r, 0);
-				slots--;
-			}
+			slots -= ask_back(e, &a->machines[i], slots);
 	}
 	if (a->idle_ns < *next_ns)
 		*next_ns = a->idle_ns;

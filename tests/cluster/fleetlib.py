@@ -63,10 +63,12 @@ def _claim():
         fd = os.open(f'/tmp/knee-fleet{number}.claim', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            continue
-        return number, fd
+            # Who had it before may have removed the file meanwhile: then it is nobody's lock any more.
+            if os.path.samestat(os.stat(fd), os.stat(f'/tmp/knee-fleet{number}.claim')):
+                return number, fd
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(fd)
     raise unittest.SkipTest('all FLEET_IDs are taken')
 
 
@@ -97,7 +99,8 @@ class Fleet:
         self.env.update(FLEET_ID=str(self.id), FLEET_ROOT='/tmp', FLEET_SHOW=':'.join(sorted(show)))
         self.kept = {os.path.basename(self.dir), *(Path(p).parts[2] for p in show if len(Path(p).parts) > 2)}
         # It holds the claim too, until nothing of the fleet is left.
-        self.guard = subprocess.Popen(['sh', '-c', 'cat >/dev/null; exec "$0" down', FLEET],
+        self.guard = subprocess.Popen(['sh', '-c', 'cat >/dev/null; "$0" down; rm -f "$1"', FLEET,
+                                       f'/tmp/knee-fleet{self.id}.claim'],
                                       env=self.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                       stderr=subprocess.DEVNULL, start_new_session=True,
                                       pass_fds=(self.claim,))
