@@ -31,6 +31,8 @@
 #define CONNECT_NS (30 * SECOND_NS)
 #define CONNECT_MOST 32
 #define TRIES 4
+/* A way that carries less in a second is too slow to send the program. */
+#define SLOW_BYTES 32768
 /* What was sent SIGKILL, and is not heard of any more, has ended then. */
 #define KILLED_NS (2 * SECOND_NS)
 /* At the end machines have so long to say goodbye. */
@@ -546,6 +548,7 @@ link_wanted(struct kn_link *l, const char *machine, uint64_t size)
 {
 	struct kn_remote *m = machine_of(l);
 	const struct knee_machines *how = m->exec->options->machines;
+	struct kn_agents *a = m->exec->state;
 	struct utsname here;
 	char why[200];
 
@@ -557,7 +560,11 @@ link_wanted(struct kn_link *l, const char *machine, uint64_t size)
 		kn_remote_lost(m, why, true);
 	} else if (how->program == NULL || size != how->program_bytes) {
 		kn_remote_lost(m, "this knee was built without a program that could be sent there", true);
-	} else {
+	} else if (!m->got_program) {
+		m->got_program = true;
+		kn_fleet_patience(&a->fleet, m->index,
+		    a->fleet.rules.connect_ns + (int64_t)(size / SLOW_BYTES) * SECOND_NS,
+		    m->exec->loop->now_ns);
 		kn_link_program(l, how->program, how->program_bytes);
 	}
 }
@@ -634,6 +641,7 @@ machine_connect(struct kn_remote *m)
 	m->stage = KN_REMOTE_GREETING;
 	m->words.len = 0;
 	m->notes = 0;
+	m->got_program = false;
 	kn_fleet_connecting(&a->fleet, m->index, e->loop->now_ns);
 	if (o->environ_base != NULL)
 		memcpy(&env, &o->environ_base, sizeof(env));

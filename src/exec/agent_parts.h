@@ -64,6 +64,7 @@ struct kn_remote {
 	bool refused;               /* there is no use in trying again */
 	bool told;                  /* its end was told of */
 	bool was_up;
+	bool got_program;           /* over this connection */
 	struct kn_remote *next_dirty;
 	struct kn_errand *errands;
 	struct kn_sendoff *sendoffs, *sendoff_last;     /* owned list: tasks whose files go ahead of them */
