@@ -111,7 +111,7 @@ int kn_serve_frames(struct kn_serve *s);
 /* serve_out.c */
 
 void kn_serve_sinks(struct kn_serve *s);
-/* The RESULT of t, which is forgotten. 0 or -ENOMEM. */
+/* The RESULT of t, which is forgotten; RETURNED, when it was ended only because the agent ends. 0 or -ENOMEM. */
 int kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r);
 /* Something for the user to read, of the task with that id; 0: of none. */
 int kn_serve_note(struct kn_serve *s, uint64_t id, const char *text);

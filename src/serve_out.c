@@ -148,6 +148,13 @@ kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_r
 	int err;
 
 	kn_serve_files_clean(s, t);
+	/* Nothing but the end of this agent cancels what runs: that says nothing of the task. */
+	if (t->began && r->outcome == KNEE_CANCELLED) {
+		err = kn_frame_u64(&s->send, KN_FRAME_RETURNED, t->id);
+		if (err == 0)
+			kn_serve_forget(s, t);
+		return err;
+	}
 	err = kn_frame_begin(&s->send, KN_FRAME_RESULT, &at);
 	if (err == 0)
 		err = kn_put_u64(&s->send, t->id);
