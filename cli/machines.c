@@ -30,8 +30,10 @@ extern char **environ;
 
 static const char *const ssh_options[] = {
 	"-T", /* no terminal there: bytes go as they are */
-	"-x",
-	"-a", /* nothing but the agent's frames: no display, no keys */
+	"-o",
+	"ForwardX11=no",
+	"-o",
+	"ForwardAgent=no", /* nothing but the agent's frames: no display, no keys */
 	"-o",
 	"BatchMode=yes", /* no questions */
 	"-o",

@@ -79,6 +79,7 @@ kn_serve_add(struct kn_serve *s, struct kn_serve_task *t)
 	t->next = *at;
 	*at = t;
 	s->ntasks++;
+	s->bytes += t->size;
 }
 
 void
@@ -99,18 +100,21 @@ kn_serve_forget(struct kn_serve *s, struct kn_serve_task *t)
 		at = &(*at)->next;
 	*at = t->next;
 	s->ntasks--;
+	s->bytes -= t->size;
 	kn_serve_task_free(t);
 }
 
 /* ---- while there is no engine ------------------------------------------------------ */
 
-/* Wait until something comes (or may be written), or the program is told to end. 0, -ETIMEDOUT, -EINTR: that. */
+/* Wait until something comes (POLLIN) or may be written (POLLOUT), or the program is told to end. 0, -ETIMEDOUT,
+ * -EINTR: that. */
 static int
-wait_for(struct kn_serve *s, int64_t until_ns, bool to_write)
+wait_for(struct kn_serve *s, int64_t until_ns, int events)
 {
 	const struct knee_agent_options *o = s->o;
-	struct pollfd p[3] = { { .fd = s->in, .events = POLLIN }, { .fd = o->stop_fd, .events = POLLIN },
-		{ .fd = to_write ? s->out : -1, .events = POLLOUT } };
+	struct pollfd p[3] = { { .fd = (events & POLLIN) != 0 ? s->in : -1, .events = POLLIN },
+		{ .fd = o->stop_fd, .events = POLLIN },
+		{ .fd = (events & POLLOUT) != 0 ? s->out : -1, .events = POLLOUT } };
 	int64_t left_ns = until_ns - clock_ns();
 	int n = left_ns > 0 ? poll(p, 3, (int)(left_ns / MS) + 1) : 0;
 
@@ -123,14 +127,14 @@ wait_for(struct kn_serve *s, int64_t until_ns, bool to_write)
 	return 0;
 }
 
-/* Write all of it, while what comes is read and counts as a sign of life. */
+/* Write all of it; what comes meanwhile lies where it is. */
 static int
 write_all(struct kn_serve *s, int64_t until_ns)
 {
 	int err = kn_serve_write(s);
 
 	while (err == 0 && s->sent < s->send.len) {
-		err = wait_for(s, until_ns, true);
+		err = wait_for(s, until_ns, POLLOUT);
 		if (err == -EINTR)
 			err = 0;
 		if (err == 0)
@@ -146,7 +150,7 @@ write_rest(struct kn_serve *s, int64_t patience_ns)
 	int err = kn_serve_write(s);
 
 	while (err == 0 && s->sent < s->send.len) {
-		err = wait_for(s, s->heard_ns + patience_ns, true);
+		err = wait_for(s, s->heard_ns + patience_ns, POLLIN | POLLOUT);
 		if (err == -EINTR)
 			break;
 		if (err == 0)
@@ -199,7 +203,7 @@ read_until(struct kn_serve *s, int64_t until_ns, int (*done)(struct kn_serve *s)
 	int n = done(s);
 
 	while (n == 0) {
-		int err = wait_for(s, until_ns, false);
+		int err = wait_for(s, until_ns, POLLIN);
 
 		if (err == -ETIMEDOUT)
 			return kn_serve_fail(s, err, "the coordinator does not say what it wants");

@@ -25,6 +25,9 @@
 /* Tasks that an agent has at most, running and waiting. */
 #define KN_SERVE_TASKS_MOST 65536
 #define KN_SERVE_BUCKETS 4096
+/* Of their arguments, in all: so much, and for each that was said to be able to run what a command line may have. */
+#define KN_SERVE_BYTES_MOST ((uint64_t)256 * 1024 * 1024)
+#define KN_SERVE_LINE_BYTES ((uint64_t)2 * 1024 * 1024)
 
 /* A task that has no RESULT yet. Owned by the table. */
 struct kn_serve_task {
@@ -38,6 +41,7 @@ struct kn_serve_task {
 	const char **clean;         /* owned array of nclean, the same: what is removed when it has ended */
 	size_t nclean;
 	char *bytes;                /* owned: of the frame, when it has any of these; else NULL */
+	size_t size;                /* of its TASK */
 };
 
 struct kn_serve {
@@ -60,6 +64,8 @@ struct kn_serve {
 	/* tasks */
 	struct kn_serve_task *buckets[KN_SERVE_BUCKETS];
 	size_t ntasks;
+	uint64_t bytes;             /* sum of their sizes */
+	size_t longest;             /* of all TASKs that came */
 	uint64_t submitted;
 
 	/* out */
@@ -70,6 +76,7 @@ struct kn_serve {
 	bool pong;                  /* pong_stamp is to be sent when there is room */
 	uint64_t pong_stamp;
 	uint32_t limit, want;       /* as was said last */
+	uint32_t limit_most;        /* that was ever said */
 	double length_ns;           /* of tasks, the last ones counting most; 0: none has ended */
 	char why[160], why_told[160];
 
@@ -111,7 +118,7 @@ int kn_serve_frames(struct kn_serve *s);
 /* serve_out.c */
 
 void kn_serve_sinks(struct kn_serve *s);
-/* The RESULT of t, which is forgotten. 0 or -ENOMEM. */
+/* The RESULT of t, which is forgotten; RETURNED, when it was ended only because the agent ends. 0 or -ENOMEM. */
 int kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r);
 /* Something for the user to read, of the task with that id; 0: of none. */
 int kn_serve_note(struct kn_serve *s, uint64_t id, const char *text);

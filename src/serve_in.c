@@ -76,6 +76,9 @@ task_take(struct kn_serve *s, const char *payload, size_t size)
 
 	if (t == NULL)
 		return kn_serve_fail(s, -ENOMEM, "%s", strerror(ENOMEM));
+	t->size = size;
+	if (size > s->longest)
+		s->longest = size;
 	broken = task_parse(s, &f, t, &args, &nargs);
 	free(t->returns);
 	free(t->clean);
@@ -105,6 +108,8 @@ task_take(struct kn_serve *s, const char *payload, size_t size)
 static int
 task_frame(struct kn_serve *s, const struct kn_frame *f)
 {
+	uint64_t size = s->more.len + f->size;
+	uint64_t most = KN_SERVE_BYTES_MOST + s->limit_most * KN_SERVE_LINE_BYTES;
 	int err;
 
 	if (s->closed)
@@ -112,6 +117,9 @@ task_frame(struct kn_serve *s, const struct kn_frame *f)
 	if (s->ntasks >= KN_SERVE_TASKS_MOST)
 		return kn_serve_fail(
 		    s, -EBADMSG, "more than %d tasks, far more than were asked for", KN_SERVE_TASKS_MOST);
+	if (s->bytes + size > most)
+		return kn_serve_fail(s, -EBADMSG, "%zu tasks with more than %" PRIu64 " MiB of arguments in all",
+		    s->ntasks + 1, most >> 20);
 	if (s->more.len == 0)
 		return task_take(s, f->payload, f->size);
 	err = kn_buf_add(&s->more, f->payload, f->size);

@@ -20,10 +20,14 @@
 /* Tasks that end within this time are asked for ahead: more than a round trip takes. */
 #define AHEAD_NS ((double)50e6)
 #define AHEAD_MOST 4096
+/* Long ones may be so long together. */
+#define AHEAD_BYTES ((double)(32 * 1024 * 1024))
 /* Of tasks that take so long none is: at the end another machine may have it sooner. */
 #define LONG_NS ((double)1e9)
 /* How much a task counts in the mean of their lengths. */
 #define LENGTH_SHARE 16
+/* Of a NOTE: what is said of a name is not as long as that may be. */
+#define NOTE_BYTES 1024
 
 bool
 kn_serve_blocked(const struct kn_serve *s)
@@ -64,6 +68,8 @@ ahead(const struct kn_serve *s, uint32_t limit)
 	if (s->length_ns >= LONG_NS)
 		return 0;
 	n = (double)limit * AHEAD_NS / s->length_ns;
+	if (n * (double)s->longest > AHEAD_BYTES)
+		n = AHEAD_BYTES / (double)s->longest;
 	return n < 1 ? 1 : n > AHEAD_MOST ? AHEAD_MOST : (uint32_t)n;
 }
 
@@ -93,6 +99,8 @@ credit_put(struct kn_serve *s, uint32_t limit, uint32_t want)
 	if (err < 0)
 		return err;
 	s->limit = limit;
+	if (limit > s->limit_most)
+		s->limit_most = limit;
 	s->want = want;
 	memcpy(s->why_told, s->why, sizeof(s->why));
 	return 0;
@@ -148,6 +156,13 @@ kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_r
 	int err;
 
 	kn_serve_files_clean(s, t);
+	/* Nothing but the end of this agent cancels what runs: that says nothing of the task. */
+	if (t->began && r->outcome == KNEE_CANCELLED) {
+		err = kn_frame_u64(&s->send, KN_FRAME_RETURNED, t->id);
+		if (err == 0)
+			kn_serve_forget(s, t);
+		return err;
+	}
 	err = kn_frame_begin(&s->send, KN_FRAME_RESULT, &at);
 	if (err == 0)
 		err = kn_put_u64(&s->send, t->id);
@@ -211,13 +226,15 @@ began(struct kn_serve *s, const struct knee_event *ev)
 int
 kn_serve_note(struct kn_serve *s, uint64_t id, const char *text)
 {
+	char cut[NOTE_BYTES];
 	size_t at;
 	int err = kn_frame_begin(&s->send, KN_FRAME_NOTE, &at);
 
+	(void)snprintf(cut, sizeof(cut), "%s", text);
 	if (err == 0)
 		err = kn_put_u64(&s->send, id);
 	if (err == 0)
-		err = kn_put_text(&s->send, text);
+		err = kn_put_text(&s->send, cut);
 	return err == 0 ? kn_frame_end(&s->send, at) : err;
 }
 

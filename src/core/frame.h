@@ -64,7 +64,7 @@
  *	          a folder, what lies below that; id is never 0
  *	NOTE      id u64 (0: of no task), text for the user
  *	RESULT    id u64, struct knee_result: exactly one for each TASK that was not given back
- *	RETURNED  id u64: it did not run and will not: the agent is ending
+ *	RETURNED  id u64: it has no result, as the agent is ending
  *	PONG      stamp u64
  *	REFUSED   text: the run cannot be carried out here, and why; nothing follows
  *	BYE       status u32; nothing follows. Only this proves a good end.

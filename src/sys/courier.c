@@ -552,8 +552,6 @@ at_hand_whole(struct kn_courier *c)
 			err = entry_make(c, item);
 		if (err == 0 && !c->hold)
 			err = temporary_rename(item);
-	} else if (owned_find(&c->owned, item->path) != NULL) {
-		err = entry_make(c, item); /* it is as it was sent for another task */
 	}
 	if (err < 0) {
 		if (item->entry != NULL && --item->entry->parcels == 0)
@@ -664,6 +662,8 @@ kn_courier_begin(struct kn_courier *c, const struct kn_file *f, const char *root
 			return folder_begin(c);
 		if (c->hold || !same_file(c->item->path, f))
 			err = temporary_open(c, c->item);
+		else if (owned_find(&c->owned, c->item->path) != NULL)
+			err = entry_make(c, c->item); /* as it was sent for another task, which may end now */
 		else
 			err = 0;
 		if (err < 0)
@@ -716,6 +716,17 @@ kn_courier_came(const struct kn_courier *c, uint64_t id, uint32_t index)
 	return p != NULL && p->error != NULL && p->error_index == index;
 }
 
+/* One task less has it. */
+static void
+entry_leave(struct kn_courier *c, struct kn_owned *entry)
+{
+	if (entry == NULL || --entry->parcels > 0)
+		return;
+	if (entry->clean)
+		kn_courier_remove(c, entry->path);
+	owned_free(&c->owned, entry);
+}
+
 /* Take the parcel out; what is at hand for it is passed over. */
 static void
 parcel_free(struct kn_courier *c, struct kn_parcel *p)
@@ -725,8 +736,10 @@ parcel_free(struct kn_courier *c, struct kn_parcel *p)
 
 		kn_fd_close(&fd);
 		c->fd_plus1 = 0;
-		if (c->item != NULL)
+		if (c->item != NULL) {
 			temporary_remove(c->item);
+			entry_leave(c, c->item->entry);
+		}
 		item_free(c->item);
 		c->item = NULL;
 		c->parcel = NULL;
@@ -797,15 +810,8 @@ kn_courier_clean(struct kn_courier *c, uint64_t id)
 
 	if (p == NULL)
 		return;
-	for (size_t i = p->n; i-- > 0;) {
-		struct kn_owned *entry = p->items[i]->entry;
-
-		if (entry == NULL || --entry->parcels > 0)
-			continue;
-		if (entry->clean)
-			kn_courier_remove(c, entry->path);
-		owned_free(&c->owned, entry);
-	}
+	for (size_t i = p->n; i-- > 0;)
+		entry_leave(c, p->items[i]->entry);
 	parcel_free(c, p);
 }
 

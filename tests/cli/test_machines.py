@@ -49,6 +49,12 @@ class Machines(Case):
         r = knee('-S', ':', 'echo {} $PARALLEL_SSHHOST; pwd', ':::', 'a', cwd=self.folder)
         self.assertEqual(r.out.decode().splitlines(), ['a :', os.path.realpath(self.folder)])
 
+    def test_machine_told_to_end(self):
+        """TERM to an agent, as when its machine goes down: what ran there runs again, and nothing is lost."""
+        r = self.run_on('1/w[1-2]', '-k', f'echo {{}}; mkdir {self.folder}/once 2>/dev/null && '
+                        '{ kill -TERM $PPID; sleep 1000; }; true', ':::', '1', '2', '3')
+        self.assertEqual((r.out, r.status), (b'1\n2\n3\n', 0), r.err)
+
     def test_onall(self):
         r = self.run_on('w[1-2]', '--onall', '--tag', 'echo {} $PARALLEL_SSHLOGIN', ':::', 'a', 'b')
         self.assertEqual(r.out.decode().splitlines(),

@@ -446,6 +446,31 @@ test_clean(void)
 	clear();
 }
 
+/* A task ends while what it has comes once more, for another one. */
+static void
+test_clean_meanwhile(void)
+{
+	const struct kn_file f = {
+		.id = 2, .mode = 0644 | KN_FILE_CLEAN, .mtime_ns = 100123456789, .size = 4, .path = "d/common"
+	};
+	struct kn_courier c = { 0 };
+
+	put("src", "text", 0644, 100);
+	carry(&c, 1, "src", "d/common", KN_FILE_CLEAN, NULL);
+	is_int(kn_courier_begin(&c, &f, NULL), 0, "a file begins that is there for another task");
+	is_int(kn_courier_data(&c, "te", 2), 0, "half of it comes");
+	kn_courier_clean(&c, 1);
+	ok(there("d/common"), "it stays when that task ends");
+	is_int(kn_courier_data(&c, "xt", 2), 0, "all of it comes");
+	ok(there("d/common"), "it is there for the second one");
+	is_int(kn_courier_begin(&c, &f, NULL), 0, "it begins again");
+	kn_courier_clean(&c, 2);
+	ok(!there("d"), "whose end removes it, also in the middle of the same file");
+	is_int(kn_courier_data(&c, "text", 4), 0, "the rest is passed over");
+	kn_courier_done(&c);
+	clear();
+}
+
 static void
 test_full(void)
 {
@@ -563,6 +588,7 @@ main(void)
 	test_broken();
 	test_missing();
 	test_clean();
+	test_clean_meanwhile();
 	test_full();
 	test_memory();
 	is_int(rmdir(folder), 0, "nothing is left");
