@@ -148,9 +148,16 @@ void kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct 
 void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
 void kn_agent_files_lost(struct kn_remote *m);
 
-/* agent.c */
-/* A machine that has not read so much gets no more tasks. */
-#define KN_PENDING_MOST ((size_t)512 * 1024)
+/* agent_jobs.c: tasks that wait for a machine */
+/* Give j to one, or let it wait. 0, or -errno: it cannot be sent. */
+int kn_jobs_start(struct kn_exec *e, struct kn_job *j);
+/* Those that wait here: who is not wanted any more goes back, the others to who has room. */
+void kn_jobs_tend(struct kn_exec *e);
+/* Tasks that a machine has had for a while, and that wait there for others to end, go where there is room. They come
+ * back by RETURNED, unless they began meanwhile. */
+void kn_jobs_move(struct kn_exec *e, int64_t *next_ns);
+
+/* agent_errand.c: the end of what machines have, and copies */
 /* A copy's output is held up to so many bytes; one that prints more is ended. */
 #define KN_TWIN_OUTPUT_MOST ((size_t)1024 * 1024)
 /* Errand r has its result; or it did not run, and goes back: by_machine: that one is better avoided. Both may free r. */
@@ -158,11 +165,26 @@ void kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_res
 void kn_errand_back(struct kn_exec *e, struct kn_errand *r, bool by_machine);
 /* The copy of j is not wanted any more. */
 void kn_twin_end(struct kn_exec *e, struct kn_job *j);
+/* Those that were sent SIGKILL and are not heard of: whatever their machine does, the run goes on. */
+void kn_killed_give_up(struct kn_exec *e, int64_t *next_ns);
+/* --speculate: when nothing new has come for a while, and there is room: the end of the input, most likely. */
+void kn_copies_make(struct kn_exec *e, int64_t *next_ns);
+
+/* agent_remote.c: machines */
+extern const struct kn_link_host kn_remote_link;
+/* kn_dial: from now on fd is the way to that machine's agent. */
+void kn_remote_dialled(void *self, uint32_t host, int fd);
+/* All that is due with the machines. 0, or -errno: the run is at its end. */
+int kn_remotes_due(struct kn_exec *e, int64_t *next_ns);
 /* The connection is of no use any more: its tasks go back. for_good: do not try again. */
 void kn_remote_lost(struct kn_remote *m, const char *why, bool for_good);
 void kn_remote_note(struct kn_remote *m, const struct kn_task *t, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* OPEN, behind the greeting. 0 or -errno. */
-int kn_remote_open_put(struct kn_remote *m);
+
+/* agent.c */
+/* A machine that has not read so much gets no more tasks. */
+#define KN_PENDING_MOST ((size_t)512 * 1024)
+/* Tell the run how many may be out now, if that has changed. */
+void kn_agent_capacity(struct kn_exec *e);
 
 #endif
