@@ -927,10 +927,28 @@ earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
+/* Results of other machines wait behind output that nobody takes. So as not to end what has long ended, no task's time
+ * passes meanwhile; unless all shall end. */
+static bool
+unheard(const struct knee *k)
+{
+	return k->unheard_ns != 0 && !k->sched.cancelling;
+}
+
+static void
+unheard_look(struct knee *k)
+{
+	if (k->options.executor != KNEE_EXEC_AGENT || k->slow == (k->unheard_ns != 0))
+		return;
+	if (!k->slow && unheard(k))
+		kn_sched_shift(&k->sched, k->loop.now_ns - k->unheard_ns);
+	k->unheard_ns = k->slow ? k->loop.now_ns : 0;
+}
+
 static int64_t
 turn_deadline(struct knee *k)
 {
-	int64_t at = kn_sched_next_ns(&k->sched);
+	int64_t at = unheard(k) ? INT64_MAX : kn_sched_next_ns(&k->sched);
 	int64_t wait_ns = start_wait_ns(k);
 
 	if (k->exec_next_ns < at)
@@ -955,6 +973,8 @@ deadlines_pass(struct knee *k)
 	struct kn_task *t;
 	int err;
 
+	if (unheard(k))
+		return 0;
 	while ((t = kn_sched_due(&k->sched, k->loop.now_ns)) != NULL) {
 		err = task_event(k, t, KN_DEADLINE);
 		if (err < 0)
@@ -987,6 +1007,7 @@ print_some(struct knee *k)
 	if (k->exec.paused && !k->slow)
 		k->exec_next_ns = 0; /* it may go on reading at once */
 	k->exec.paused = k->slow;
+	unheard_look(k);
 	return err == -EAGAIN ? 0 : err;
 }
 

@@ -74,6 +74,7 @@ struct knee {
 	int64_t time_ns;                /* since the Epoch, of this turn */
 	int64_t told_ns;                /* the latest time that the tuner was told of */
 	int64_t last_start_ns;
+	int64_t unheard_ns;             /* since when other machines are not read from; 0: they are */
 	int64_t hold_starts_ns;         /* no start before, after a refusal */
 	int64_t put_off_ns;             /* the last pause after a start that said "not now"; 0: it did not */
 	bool locked_told;               /* that tasks wait for one another */

@@ -310,6 +310,18 @@ kn_fleet_connecting(struct kn_fleet *f, uint32_t h, int64_t now_ns)
 }
 
 void
+kn_fleet_patience(struct kn_fleet *f, uint32_t h, int64_t ns, int64_t now_ns)
+{
+	struct kn_fleet_host *host = &f->hosts[h];
+
+	time_is(f, now_ns);
+	if (host->state != KN_HOST_CONNECTING || f->rules.connect_ns <= 0 || host->at_ns >= now_ns + ns)
+		return;
+	host->at_ns = now_ns + ns;
+	due_at(&f->timers, host, host->at_ns);
+}
+
+void
 kn_fleet_up(struct kn_fleet *f, uint32_t h, int64_t now_ns)
 {
 	struct kn_fleet_host *host = &f->hosts[h];

@@ -94,6 +94,8 @@ void kn_fleet_done(struct kn_fleet *f);
 
 /* ---- what happened ----- */
 void kn_fleet_connecting(struct kn_fleet *f, uint32_t h, int64_t now_ns);
+/* It is CONNECTING, and has so long from now on, for there is much to be sent first. */
+void kn_fleet_patience(struct kn_fleet *f, uint32_t h, int64_t ns, int64_t now_ns);
 void kn_fleet_up(struct kn_fleet *f, uint32_t h, int64_t now_ns);
 void kn_fleet_credit(struct kn_fleet *f, uint32_t h, uint32_t limit, uint32_t want);
 void kn_fleet_heard(struct kn_fleet *f, uint32_t h, int64_t now_ns);

@@ -250,8 +250,10 @@ kn_frame_greeting(const char *who, const char *data, size_t size, unsigned *prot
 		const char *line = data + at, *end = memchr(line, '\n', size - at);
 		size_t n = end != NULL ? (size_t)(end - line) : size - at;
 		bool ours = n > name && memcmp(line, who, name) == 0 && line[name] == ' ';
+		/* The name alone is no noise either. */
+		bool bare = end != NULL && n == name && memcmp(line, who, name) == 0;
 
-		if (ours && n > KN_FRAME_GREETING_MOST)
+		if (bare || (ours && n > KN_FRAME_GREETING_MOST))
 			return -EBADMSG;
 		if (end == NULL)
 			break;

@@ -173,11 +173,8 @@ err_put(const struct parse *p, size_t *n, const char *text, size_t size)
 {
 	if (p->errsize == 0)
 		return;
-	size = strnlen(text, size);
-	if (size > p->errsize - 1 - *n)
-		size = p->errsize - 1 - *n;
-	memcpy(p->err + *n, text, size);
-	*n += size;
+	for (size_t i = 0; i < size && text[i] != '\0' && *n < p->errsize - 1; i++)
+		p->err[(*n)++] = text[i];
 	p->err[*n] = '\0';
 }
 
@@ -189,10 +186,10 @@ bad_part(const struct parse *p, const char *what, size_t size, const char *why)
 
 	err_put(p, &n, "'", 1);
 	err_put(p, &n, p->term, term < SHOWN_BYTES ? term : SHOWN_BYTES);
-	err_put(p, &n, term > SHOWN_BYTES ? "...': " : "': ", SIZE_MAX);
+	err_put(p, &n, term > SHOWN_BYTES ? "...': " : "': ", SHOWN_BYTES);
 	err_put(p, &n, what, size < SHOWN_BYTES ? size : SHOWN_BYTES);
-	err_put(p, &n, size > SHOWN_BYTES ? "...: " : ": ", size > 0 ? SIZE_MAX : 0);
-	err_put(p, &n, why, SIZE_MAX);
+	err_put(p, &n, size > SHOWN_BYTES ? "...: " : ": ", size > 0 ? SHOWN_BYTES : 0);
+	err_put(p, &n, why, strlen(why));
 	return -EINVAL;
 }
 
@@ -239,7 +236,7 @@ range_read(const struct parse *p, const char **at, struct range *ret)
 {
 	const char *first = *at, *last;
 	struct range r = { .step = 1 };
-	size_t size, size_last;
+	size_t size = 0, size_last = 0;
 	int err = number(p, at, &r.first, &size);
 
 	if (err < 0)

@@ -31,6 +31,8 @@
 #define CONNECT_NS (30 * SECOND_NS)
 #define CONNECT_MOST 32
 #define TRIES 4
+/* A way that carries less in a second is too slow to send the program. */
+#define SLOW_BYTES 32768
 /* What was sent SIGKILL, and is not heard of any more, has ended then. */
 #define KILLED_NS (2 * SECOND_NS)
 /* At the end machines have so long to say goodbye. */
@@ -119,6 +121,15 @@ capacity_tell(struct kn_exec *e)
 	e->host.capacity(e->host.self, limit > UINT32_MAX ? UINT32_MAX : (unsigned)limit, NULL, 0, NULL);
 }
 
+static void
+start_failed_note(struct kn_exec *e, const struct kn_job *j, int err)
+{
+	char text[80];
+
+	(void)snprintf(text, sizeof(text), "cannot be started: %s", strerror(-err));
+	e->host.note(e->host.self, j->task, text);
+}
+
 /* Give j to a machine that has room for it. 1, 0: there is none, or -errno. */
 static int
 job_place(struct kn_exec *e, struct kn_job *j)
@@ -136,15 +147,43 @@ job_place(struct kn_exec *e, struct kn_job *j)
 	return err < 0 ? err : 1;
 }
 
+/* It waits no more, and fails, without having been anywhere. */
 static void
-waiting_place(struct kn_exec *e, struct kn_job_list *l)
+waiting_end(struct kn_exec *e, struct kn_job_list *l, struct kn_job *j, enum knee_outcome outcome, int err,
+    int status)
+{
+	list_remove(l, j);
+	e->host.began(e->host.self, j->task, e->loop->now_ns);
+	j->task->result.outcome = outcome;
+	j->task->result.error = err;
+	j->task->result.status = status;
+	e->host.ended(e->host.self, j->task);
+}
+
+/* Those of l that there is room for go. 0, or -errno: the first one cannot. */
+static int
+waiting_give(struct kn_exec *e, struct kn_job_list *l)
 {
 	while (l->first != NULL) {
 		struct kn_job *j = l->first;
+		int r = job_place(e, j);
 
-		if (job_place(e, j) <= 0)
-			break;
+		if (r <= 0)
+			return r;
 		list_remove(l, j);
+	}
+	return 0;
+}
+
+/* The same; what can never be sent fails, and keeps nobody waiting behind it. */
+static void
+waiting_place(struct kn_exec *e, struct kn_job_list *l)
+{
+	int err;
+
+	while ((err = waiting_give(e, l)) < 0 && err != -ENOMEM) {
+		start_failed_note(e, l->first, err);
+		waiting_end(e, l, l->first, KNEE_NOT_STARTED, err, 126);
 	}
 }
 
@@ -159,6 +198,7 @@ waiting_recall(struct kn_exec *e, struct kn_job_list *l)
 		if (!j->recalled)
 			continue;
 		list_remove(l, j);
+		j->recalled = false;
 		e->host.returned(e->host.self, j->task);
 	}
 }
@@ -170,12 +210,8 @@ waiting_fail(struct kn_exec *e, struct kn_remote *m)
 	struct kn_job *j;
 
 	while ((j = m->waiting.first) != NULL) {
-		list_remove(&m->waiting, j);
 		j->task->host = m->spec->name;
-		e->host.began(e->host.self, j->task, e->loop->now_ns);
-		j->task->result.outcome = KNEE_EXITED;
-		j->task->result.status = 255;
-		e->host.ended(e->host.self, j->task);
+		waiting_end(e, &m->waiting, j, KNEE_EXITED, 0, 255);
 	}
 }
 
@@ -244,7 +280,7 @@ job_clear(struct kn_exec *e, struct kn_job *j)
 	kn_twin_end(e, j);
 	killed_remove(a, j);
 	j->given_up_ns = 0;
-	j->recalled = false;
+	j->recalled = j->alone = false;
 }
 
 void
@@ -512,6 +548,7 @@ link_wanted(struct kn_link *l, const char *machine, uint64_t size)
 {
 	struct kn_remote *m = machine_of(l);
 	const struct knee_machines *how = m->exec->options->machines;
+	struct kn_agents *a = m->exec->state;
 	struct utsname here;
 	char why[200];
 
@@ -523,7 +560,11 @@ link_wanted(struct kn_link *l, const char *machine, uint64_t size)
 		kn_remote_lost(m, why, true);
 	} else if (how->program == NULL || size != how->program_bytes) {
 		kn_remote_lost(m, "this knee was built without a program that could be sent there", true);
-	} else {
+	} else if (!m->got_program) {
+		m->got_program = true;
+		kn_fleet_patience(&a->fleet, m->index,
+		    a->fleet.rules.connect_ns + (int64_t)(size / SLOW_BYTES) * SECOND_NS,
+		    m->exec->loop->now_ns);
 		kn_link_program(l, how->program, how->program_bytes);
 	}
 }
@@ -563,8 +604,6 @@ dialled(void *self, uint32_t host, int fd)
 	err = kn_link_move(&m->link, fd);
 	if (err < 0)
 		kn_remote_lost(m, strerror(-err), false);
-	else if (a->paused)
-		kn_link_pause(&m->link, true);
 }
 
 static const struct kn_link_host link_host = {
@@ -602,6 +641,7 @@ machine_connect(struct kn_remote *m)
 	m->stage = KN_REMOTE_GREETING;
 	m->words.len = 0;
 	m->notes = 0;
+	m->got_program = false;
 	kn_fleet_connecting(&a->fleet, m->index, e->loop->now_ns);
 	if (o->environ_base != NULL)
 		memcpy(&env, &o->environ_base, sizeof(env));
@@ -648,6 +688,8 @@ machines_due(struct kn_exec *e, int64_t *next_ns)
 			(void)snprintf(why, sizeof(why), "no answer in %.0f s",
 			    (double)a->fleet.rules.connect_ns / (double)SECOND_NS);
 			kn_remote_lost(m, why, false);
+			if (a->fleet.hosts[h].state != KN_HOST_GONE)
+				kn_remote_note(m, NULL, "%s; it is tried again", why);
 			break;
 		case KN_FLEET_SILENT:
 			(void)snprintf(why, sizeof(why), "nothing was heard of it for %.1f s",
@@ -677,11 +719,24 @@ links_pause(struct kn_exec *e)
 	if (a->paused == e->paused)
 		return;
 	a->paused = e->paused;
+	/* What is on its way up has no output yet, and shall not be too late for that. */
 	for (size_t i = 0; i < a->how->nhosts; i++)
-		kn_link_pause(&a->machines[i].link, a->paused);
-	/* Nobody was silent: nobody was heard. */
+		if (a->machines[i].stage >= KN_REMOTE_UP)
+			kn_link_pause(&a->machines[i].link, a->paused);
 	if (!a->paused)
 		kn_fleet_listen(&a->fleet, e->loop->now_ns);
+}
+
+/* Nobody is silent who is not listened to: while links are not read, or when all this process stood still. */
+static void
+silence_look(struct kn_exec *e)
+{
+	struct kn_agents *a = e->state;
+	int64_t now_ns = e->loop->now_ns;
+
+	if (a->paused || now_ns - a->tick_ns > a->fleet.rules.timeout_ns / 2)
+		kn_fleet_listen(&a->fleet, now_ns);
+	a->tick_ns = now_ns;
 }
 
 /* It has so many tasks that those which wait here may wait a little longer, for others to go with them. */
@@ -769,6 +824,26 @@ idle_slots(const struct kn_agents *a)
 	return n;
 }
 
+/* Ask for at most so many tasks back that wait there for others to end; how many. Where there is room they wait for
+ * nobody: their files are on their way. */
+static uint64_t
+ask_back(struct kn_exec *e, struct kn_remote *m, uint64_t most)
+{
+	struct kn_agents *a = e->state;
+	uint64_t n = 0;
+
+	if (m->running < a->fleet.hosts[m->index].limit)
+		return 0;
+	for (struct kn_errand *r = m->errands; r != NULL && n < most; r = r->next) {
+		if (r->began || r->asked || r->job->killed || e->loop->now_ns - r->since_ns < IDLE_EVERY_NS)
+			continue;
+		r->asked = true;
+		kn_agent_signal(e, r, 0);
+		n++;
+	}
+	return n;
+}
+
 /* Tasks that a machine has had for a while, and that wait there for others to end, go where there is room. They come
  * back by RETURNED, unless they began meanwhile. */
 static void
@@ -785,21 +860,23 @@ waiting_move(struct kn_exec *e, int64_t *next_ns)
 		/* While there are new ones they go there by themselves. */
 		slots = now_ns - a->started_ns < IDLE_EVERY_NS || a->waiting.len > 0 ? 0 : idle_slots(a);
 		for (size_t i = 0; i < a->how->nhosts && slots > 0; i++)
-			for (struct kn_errand *r = a->machines[i].errands; r != NULL && slots > 0;
-			     r = r->next) {
-				if (r->began || r->asked || r->job->killed ||
-				    now_ns - r->since_ns < IDLE_EVERY_NS)
-					continue;
-				r->asked = true;
-				kn_agent_signal(e, r, 0);
-				slots--;
-			}
+			slots -= ask_back(e, &a->machines[i], slots);
 	}
 	if (a->idle_ns < *next_ns)
 		*next_ns = a->idle_ns;
 }
 
 /* ---- copies of slow tasks ---------------------------------------------------------------- */
+
+/* What is being ended, or stands still, is not begun anew elsewhere. */
+static bool
+may_copy(const struct kn_errand *r)
+{
+	const struct kn_job *j = r->job;
+
+	return r->began && j->twin == NULL && !j->alone && j->pin == KN_FLEET_ANY &&
+	    j->task->state == KN_RUNNING && j->task->suspended_ns == 0;
+}
 
 /* The task that runs longest of those that may have a copy; NULL: none runs long. */
 static struct kn_errand *
@@ -812,8 +889,7 @@ slowest(const struct kn_exec *e)
 
 	for (size_t i = 0; i < a->how->nhosts; i++)
 		for (struct kn_errand *r = a->machines[i].errands; r != NULL; r = r->next)
-			if (r->began && r->job->twin == NULL && r->job->pin == KN_FLEET_ANY &&
-			    !r->job->killed && (double)(e->loop->now_ns - r->since_ns) > long_ns &&
+			if (may_copy(r) && (double)(e->loop->now_ns - r->since_ns) > long_ns &&
 			    (found == NULL || r->since_ns < found->since_ns))
 				found = r;
 	return found;
@@ -872,6 +948,7 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 	int err;
 
 	links_pause(e);
+	silence_look(e);
 	err = machines_due(e, next_ns);
 	if (err < 0)
 		return err;
@@ -908,7 +985,7 @@ agent_start(struct kn_exec *e, struct kn_task *t)
 	}
 	a->started_ns = e->loop->now_ns;
 	/* Those that wait already go first. */
-	waiting_place(e, list_of(a, j));
+	(void)waiting_give(e, list_of(a, j));
 	n = list_of(a, j)->len == 0 ? job_place(e, j) : 0;
 	if (n == 0)
 		list_append(list_of(a, j), j);
@@ -935,7 +1012,7 @@ agent_signal(struct kn_exec *e, struct kn_task *t, int signal)
 {
 	struct kn_agents *a = e->state;
 	struct kn_job *j = job_of(t);
-	bool ends = signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT;
+	bool ends = kn_agent_signal_ends(signal);
 
 	if (j->errand.id == 0) {
 		j->recalled = j->recalled || ends;
@@ -969,6 +1046,7 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 	int err;
 
 	a->how = how;
+	a->tick_ns = e->loop->now_ns;
 	a->slots = kn_template_uses_slot(e->options->command) || e->options->slot_var != NULL;
 	a->free_id = UINT32_MAX;
 	a->machines = calloc(how->nhosts, sizeof(*a->machines));

@@ -477,6 +477,7 @@ kn_link_open(struct kn_link *l, struct kn_spawner *spawner, const char *path, co
 	}
 	l->child_lives = true;
 	l->phase = KN_LINK_BOOT;
+	l->sent = l->sending.len = l->received.len = 0;
 	l->nwords = 0;
 	l->last[0] = '\0';
 	l->read_bytes = l->written_bytes = 0;

@@ -17,6 +17,7 @@ struct kn_errand {
 	uint64_t id;                /* on the wire; 0: no machine has it */
 	uint32_t host;              /* who has it */
 	bool began;
+	bool signalled;             /* it was sent a signal that ends things */
 	bool asked;                 /* it is to be given back, if it has not begun */
 	int64_t since_ns;           /* when it began; before that, when it was sent */
 	struct kn_errand *next, *prev;  /* of the same machine */
@@ -31,6 +32,7 @@ struct kn_job {
 	uint32_t pin, avoid;        /* the machine that it must run on, where it failed last; KN_FLEET_ANY: none */
 	unsigned losses;            /* machines that were lost while it ran there */
 	bool recalled;              /* waits for a machine, and is not wanted any more */
+	bool alone;                 /* a copy of it could not be held: it gets no other one */
 	int64_t given_up_ns;        /* it was sent SIGKILL: when it ends, whatever its machine says; 0: it was not */
 	struct kn_job *next, *prev; /* in the list of those that wait for a machine */
 	struct kn_job *next_killed;
@@ -62,6 +64,7 @@ struct kn_remote {
 	bool refused;               /* there is no use in trying again */
 	bool told;                  /* its end was told of */
 	bool was_up;
+	bool got_program;           /* over this connection */
 	struct kn_remote *next_dirty;
 	struct kn_errand *errands;
 	struct kn_sendoff *sendoffs, *sendoff_last;     /* owned list: tasks whose files go ahead of them */
@@ -98,6 +101,7 @@ struct kn_agents {
 	int64_t gather_ns;                  /* when tasks that are gathered go out at the latest */
 	int64_t started_ns;                 /* when the last task was given to us */
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
+	int64_t tick_ns;                    /* the last one */
 	int64_t idle_ns;                    /* when to look for tasks that wait while other machines are idle */
 	double runtime_ns;                  /* of a task; follows the latest; 0: none has ended */
 	size_t sendoffs;                    /* of all machines */
@@ -110,6 +114,8 @@ struct kn_agents {
 /* agent_task.c: what is said of tasks, both ways */
 int kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r);
 void kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal);
+/* One of those that end something, or may: not those that stop and continue. */
+bool kn_agent_signal_ends(int signal);
 void kn_agent_frame(struct kn_remote *m, const struct kn_frame *f);
 /* r leaves its machine, whatever that says of it later. */
 void kn_agent_forget(struct kn_exec *e, struct kn_errand *r);

@@ -170,7 +170,7 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		return err;
 	}
 	r->host = m->index;
-	r->began = r->asked = false;
+	r->began = r->asked = r->signalled = false;
 	r->since_ns = e->loop->now_ns;
 	r->prev = NULL;
 	r->next = m->errands;
@@ -184,6 +184,12 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 	return 0;
 }
 
+bool
+kn_agent_signal_ends(int signal)
+{
+	return signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT;
+}
+
 void
 kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal)
 {
@@ -192,7 +198,11 @@ kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal)
 	size_t at;
 	int err;
 
-	if (kn_agent_files_signal(m, r, signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT))
+	/* A machine that is just being lost gives back all that it has. */
+	if (m->link.phase != KN_LINK_FRAMES)
+		return;
+	r->signalled = r->signalled || (signal != 0 && kn_agent_signal_ends(signal));
+	if (kn_agent_files_signal(m, r, kn_agent_signal_ends(signal)))
 		return;
 	err = kn_frame_begin(&m->link.sending, KN_FRAME_SIGNAL, &at);
 	if (err == 0)
@@ -209,6 +219,16 @@ kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal)
 
 /* ---- from the machine ---------------------------------------------------------------- */
 
+/* A time that m tells: nothing that it does began before it was up. */
+static int64_t
+since_up(const struct kn_remote *m, uint64_t ns)
+{
+	const struct kn_agents *a = m->exec->state;
+	uint64_t most_ns = (uint64_t)(m->exec->loop->now_ns - a->fleet.hosts[m->index].up_ns);
+
+	return (int64_t)(ns < most_ns ? ns : most_ns);
+}
+
 static void
 began(struct kn_remote *m, struct kn_errand *r, uint64_t ago_ns)
 {
@@ -219,7 +239,7 @@ began(struct kn_remote *m, struct kn_errand *r, uint64_t ago_ns)
 	if (r->began)
 		return;
 	r->began = true;
-	r->since_ns = now_ns - (ago_ns < (uint64_t)INT64_MAX / 2 ? (int64_t)ago_ns : 0);
+	r->since_ns = now_ns - since_up(m, ago_ns);
 	if (++m->running > m->peak)
 		m->peak = m->running;
 	if (t->state == KN_HANDED) {
@@ -239,6 +259,7 @@ twin_output(struct kn_remote *m, struct kn_errand *r, enum kn_frame_kind kind, c
 		return;
 	kn_agent_signal(m->exec, r, SIGKILL);
 	kn_twin_end(m->exec, j);
+	j->alone = true;
 }
 
 static void
@@ -269,12 +290,13 @@ result(struct kn_remote *m, struct kn_fields *f)
 	kn_get_result(f, &res);
 	if (f->bad || r == NULL)
 		return;
-	/* It was called back before it began. */
-	if (!r->began && res.outcome == KNEE_CANCELLED) {
-		kn_errand_back(m->exec, r, false);
+	/* It was called back before it began; or its agent is being ended, and so were its tasks: not by us. */
+	if (res.outcome == KNEE_CANCELLED && (!r->began || !r->signalled)) {
+		kn_errand_back(m->exec, r, !r->signalled);
 		return;
 	}
-	began(m, r, res.runtime_ns > 0 ? (uint64_t)res.runtime_ns : 0);
+	res.runtime_ns = since_up(m, (uint64_t)res.runtime_ns);
+	began(m, r, (uint64_t)res.runtime_ns);
 	kn_agent_files_keep(m, r, &res);
 	kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
 	kn_errand_end(m->exec, r, &res);
@@ -316,6 +338,7 @@ credit(struct kn_remote *m, struct kn_fields *f)
 		if ((unsigned char)*why >= ' ' && *why != 0x7f)
 			m->why[n++] = *why;
 	m->why[n] = '\0';
+	a->limit_told = 0; /* this is of all, be their connections full or not */
 	e->host.capacity(
 	    e->host.self, a->fleet.limit < 1 ? 1 : (unsigned)a->fleet.limit, m->spec->name, limit, m->why);
 }
@@ -418,6 +441,8 @@ frame_early(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields 
 		m->was_up = true;
 		m->words.len = 0;
 		kn_fleet_up(&a->fleet, m->index, m->exec->loop->now_ns);
+		if (a->paused)
+			kn_link_pause(&m->link, true);
 		if (kn_agent_files_base(m) < 0)
 			kn_remote_lost(m, strerror(ENOMEM), false);
 	} else {

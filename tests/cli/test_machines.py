@@ -7,18 +7,19 @@ from kneetest import *
 
 sys.dont_write_bytecode = True
 
-# The last word is for a shell, the one before it is the host. Hosts named down are not there.
+# The last word is for a shell, the one before it is the host. Hosts named down are not there, those named late soon.
 SSH = '''#!/bin/sh
 for last; do :; done
 n=$(($# - 1))
 eval "host=\\${$n}"
-case $host in *down*) echo "no way to $host" >&2; exit 255 ;; esac
+case $host in *down*) echo "no way to $host" >&2; exit 255 ;; *late*) sleep 1 ;; esac
 printf '%s\\n' "$*" >>"$(dirname "$0")/calls"
+echo $$ >"$(dirname "$0")/pid-$host"
 cd "$(dirname "$0")/there" && exec sh -c "$last"
 '''
 
 
-class Machines(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         self.folder = scratch()
         self.ssh = os.path.join(self.folder, 'login')
@@ -31,6 +32,8 @@ class Machines(unittest.TestCase):
         env = {'HOME': self.folder, **more.pop('env', {})}
         return knee('--ssh', self.ssh, '-S', logins, *args, env=env, **more)
 
+
+class Machines(Case):
     def test_order_and_names(self):
         r = self.run_on('w[1-3]', 'echo {} $PARALLEL_SSHHOST', ':::', *map(str, range(30)))
         lines = [line.split() for line in r.out.decode().splitlines()]
@@ -134,6 +137,67 @@ class Refused(unittest.TestCase):
         self.refused("--host-timeout: '100ms' is too short: 1 s at least", '--host-timeout', '100ms', 'echo')
         self.refused("--env: '_' (all variables): knee takes names alone, an --env for each", '--env', '_',
                      'echo')
+
+
+class Bad(Case):
+    """What goes wrong, or is slow."""
+
+    def start_on(self, logins, *args, **more):
+        return start('--ssh', self.ssh, '-S', logins, *args, env={'HOME': self.folder, **more})
+
+    def there(self, name):
+        return os.path.join(self.folder, 'there', name)
+
+    def test_what_cannot_be_sent_keeps_nobody_waiting(self):
+        """It waits when its machine is not up yet, and fails when it is."""
+        r = self.run_on('late', 'echo {}', input=b'a' * 17000000 + b'\nb\n')
+        self.assertEqual((r.out, r.status), (b'b\n', 1))
+        self.assertEqual(r.err, b'knee: task 1: cannot be started: Argument list too long\n')
+
+    def blocked(self, seconds, *args):
+        """Output of a run whose reader takes nothing for so long, its errors and its status."""
+        with self.start_on('w1', '-k', *args) as p:
+            wait_for(lambda: os.path.exists(self.there('began')), what='the first task')
+            time.sleep(seconds)
+            out, err = p.communicate(timeout=60)
+            return out, err, p.returncode
+
+    def test_reader_is_slow_and_nobody_silent(self):
+        out, err, status = self.blocked(2.5, '--host-timeout', '1', '-n0',
+                                        'touch began; head -c 3000000 /dev/zero', ':::', *'1234')
+        self.assertEqual((len(out), err, status), (12000000, b'', 0))
+
+    def test_reader_is_slow_and_nothing_timed_out(self):
+        """What ended in time did so, also when that is heard later."""
+        out, err, status = self.blocked(
+            2.5, '--timeout', '1.5', '-j4',
+            'case {} in 1) touch began; head -c 3000000 /dev/zero ;; *) sleep 0.4; echo {} ;; esac', ':::',
+            *'1234')
+        self.assertEqual((len(out), err, status), (3000006, b'', 0))
+
+    def test_agent_is_told_to_end(self):
+        """Its tasks run elsewhere, and none failed."""
+        with self.start_on('w1,w2', '-k', '-j1', '--joblog', self.there('log'),
+                          'touch began-$PARALLEL_SSHHOST; until test -e go; do sleep 0.02; done; echo {}',
+                          ':::', *'1234') as p:
+            wait_for(lambda: all(os.path.exists(self.there(f'began-w{i}')) for i in (1, 2)), what='both')
+            with open(os.path.join(self.folder, 'pid-w1')) as f:
+                agent = int(f.read())
+            os.kill(agent, signal.SIGTERM)
+            wait_gone([agent])
+            open(self.there('go'), 'w').close()
+            out, err = p.communicate(timeout=60)
+            self.assertEqual((out, p.returncode), (b'1\n2\n3\n4\n', 0), err)
+        with open(self.there('log')) as f:
+            self.assertEqual(len(f.readlines()), 5)
+
+    def test_copy_that_prints_much_is_not_made_again(self):
+        r = self.run_on('w1,w2', '-j1', '--speculate',
+                        'echo {} >>log; test {} != 4 || { head -c 3000000 /dev/zero; sleep 2.5; }',
+                        ':::', *'1234')
+        self.assertEqual((len(r.out), r.status), (3000000, 0))
+        with open(self.there('log')) as f:
+            self.assertLessEqual(f.read().split().count('4'), 2)
 
 
 if __name__ == '__main__':

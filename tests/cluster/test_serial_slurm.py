@@ -185,7 +185,7 @@ class Loss(Slurm):
         """One of three goes off in the middle: its tasks run elsewhere, and nobody sees it in the output."""
         journal = os.path.join(scratch(), 'j')
         with start(argv=['salloc', '-Q', '--no-kill', '-N3', '-n6', *knee_argv(
-                '--on', 'slurm', '--host-timeout', '3', '--journal', journal, '-k', 'sleep 0.1; echo {}')],
+                '--on', 'slurm', '-j2', '--host-timeout', '3', '--journal', journal, '-k', 'sleep 0.1; echo {}')],
                 env=self.env, cwd=self.fleet.common, stdin=subprocess.PIPE) as p:
             p.stdin.write(numbers(300))
             p.stdin.close()

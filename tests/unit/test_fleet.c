@@ -151,6 +151,22 @@ test_connect(void)
 }
 
 static void
+test_patience(void)
+{
+	struct kn_fleet f = fleet(1, &plain);
+
+	kn_fleet_connecting(&f, 0, 0);
+	kn_fleet_patience(&f, 0, 40 * SECOND, 10 * SECOND);
+	kn_fleet_patience(&f, 0, SECOND, 20 * SECOND);
+	due(&f, 49 * SECOND, KN_FLEET_NOTHING, 0, "it has longer than others, and less does not shorten it");
+	due(&f, 50 * SECOND, KN_FLEET_TOO_LATE, 0, "but not for ever");
+	kn_fleet_lost(&f, 0, true, 50 * SECOND);
+	kn_fleet_patience(&f, 0, 40 * SECOND, 50 * SECOND);
+	due(&f, 50 * SECOND, KN_FLEET_ALL_GONE, 0, "who is gone has none");
+	kn_fleet_done(&f);
+}
+
+static void
 test_tries(void)
 {
 	struct kn_fleet_rules rules = plain;
@@ -714,6 +730,7 @@ main(void)
 
 	test_table();
 	test_connect();
+	test_patience();
 	test_tries();
 	test_short_lives();
 	test_heartbeat();
