@@ -118,8 +118,9 @@ task_frame(struct kn_serve *s, const struct kn_frame *f)
 		return kn_serve_fail(
 		    s, -EBADMSG, "more than %d tasks, far more than were asked for", KN_SERVE_TASKS_MOST);
 	if (s->bytes + size > most)
-		return kn_serve_fail(s, -EBADMSG, "%zu tasks with more than %" PRIu64 " MiB of arguments in all",
-		    s->ntasks + 1, most >> 20);
+		return kn_serve_fail(s, -EBADMSG,
+		    "%zu tasks with more than %" PRIu64 " MiB of arguments in all", s->ntasks + 1,
+		    most >> 20);
 	if (s->more.len == 0)
 		return task_take(s, f->payload, f->size);
 	err = kn_buf_add(&s->more, f->payload, f->size);

@@ -795,8 +795,12 @@ void
 kn_courier_remove(struct kn_courier *c, const char *path)
 {
 	char *name = copy(path, strlen(path));
+	struct stat st;
 
-	if (unlink(path) < 0 && errno == EISDIR)
+	/* What never comes or goes with a task, a device for one, is not removed either. */
+	if (lstat(path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)))
+		unlink(path);
+	else
 		rmdir(path); /* if it is empty; of "folder/." that is left to what follows */
 	if (name != NULL)
 		parents_remove(c, name);

@@ -446,6 +446,28 @@ test_clean(void)
 	clear();
 }
 
+/* A name that was asked for may be that of anything. */
+static void
+test_remove(void)
+{
+	struct kn_courier c = { 0 };
+
+	if (mkfifo("pipe", 0600) < 0 || symlink("nothing", "link") < 0 || mkdir("full", 0700) < 0)
+		abort();
+	put("full/file", "text", 0600, 100);
+	kn_courier_remove(&c, "pipe");
+	kn_courier_remove(&c, "link");
+	kn_courier_remove(&c, "full");
+	ok(there("pipe"), "what is neither a file nor a folder is not removed");
+	ok(!there("link"), "a link is");
+	ok(there("full/file"), "a folder that is not empty is not");
+	kn_courier_remove(&c, "full/file");
+	kn_courier_remove(&c, "full");
+	ok(!there("full"), "an empty one is");
+	kn_courier_done(&c);
+	clear();
+}
+
 /* A task ends while what it has comes once more, for another one. */
 static void
 test_clean_meanwhile(void)
@@ -588,6 +610,7 @@ main(void)
 	test_broken();
 	test_missing();
 	test_clean();
+	test_remove();
 	test_clean_meanwhile();
 	test_full();
 	test_memory();
