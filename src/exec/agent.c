@@ -28,7 +28,7 @@
 #define CONNECT_NS (30 * SECOND_NS)
 #define CONNECT_MOST 32
 #define TRIES 4
-/* What was sent SIGKILL, and is not heard of any more, has ended then. */
+/* What was sent SIGKILL, or has not begun and is not wanted any more, and is not heard of, has ended then. */
 #define KILLED_NS (2 * SECOND_NS)
 /* At the end machines have so long to say goodbye. */
 #define BYE_NS (3 * SECOND_NS)
@@ -206,7 +206,11 @@ agent_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	kn_agent_signal(e, &j->errand, signal);
 	if (j->twin != NULL && j->twin->id != 0)
 		kn_agent_signal(e, j->twin, signal);
-	if (signal == SIGKILL && !j->killed) {
+	if (signal == SIGKILL) {
+		j->sent_kill = true;
+		j->given_up_ns = e->loop->now_ns + KILLED_NS;
+	}
+	if ((signal == SIGKILL || (ends && !j->errand.began)) && !j->killed) {
 		j->given_up_ns = e->loop->now_ns + KILLED_NS;
 		j->next_killed = a->killed;
 		a->killed = j;

@@ -82,6 +82,7 @@ job_clear(struct kn_exec *e, struct kn_job *j)
 	kn_twin_end(e, j);
 	killed_remove(a, j);
 	j->given_up_ns = 0;
+	j->sent_kill = false;
 	j->recalled = j->alone = false;
 }
 
@@ -153,7 +154,10 @@ kn_killed_give_up(struct kn_exec *e, int64_t *next_ns)
 				*next_ns = j->given_up_ns;
 			continue;
 		}
-		if (j->errand.began)
+		/* It began when it was to go back: that is what the ending sequence is for. */
+		if (j->errand.began && !j->sent_kill)
+			killed_remove(a, j);
+		else if (j->errand.began)
 			kn_errand_end(e, &j->errand, &res);
 		else
 			kn_errand_back(e, &j->errand, false);

@@ -33,7 +33,8 @@ struct kn_job {
 	unsigned losses;            /* machines that were lost while it ran there */
 	bool recalled;              /* waits for a machine, and is not wanted any more */
 	bool alone;                 /* a copy of it could not be held: it gets no other one */
-	int64_t given_up_ns;        /* it was sent SIGKILL: when it ends, whatever its machine says; 0: it was not */
+	int64_t given_up_ns;        /* it is to end: when it does so, whatever its machine says; 0: it is not */
+	bool sent_kill;             /* ... by SIGKILL; else only if it has not begun */
 	struct kn_job *next, *prev; /* in the list of those that wait for a machine */
 	struct kn_job *next_killed;
 	bool killed;                /* is in that list */

@@ -375,7 +375,10 @@ kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 			    (unsigned long long)a->fleet.hosts[h].done);
 			break;
 		case KN_FLEET_ALL_GONE:
-			return all_gone(e);
+			/* Tasks that name their machine fail, each for itself. */
+			if (a->how->pin == NULL)
+				return all_gone(e);
+			break;
 		case KN_FLEET_NOTHING:
 			break;
 		}

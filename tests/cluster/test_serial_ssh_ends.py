@@ -45,6 +45,18 @@ class Ends(SshCase):
                 self.assertEqual(p.wait(15 * SLOW), 255)
                 self.fleet.wait_quiet(5)
 
+    def test_interrupt_with_a_frozen_host(self):
+        """What it has, begun or not, is given up long before its silence tells."""
+        with self.fleet.start('--host-timeout', '60', '-j2', 'sleep 1000; :', ':::', *numbers(20)) as p:
+            self.sleeping(4)
+            self.fleet.freeze('n1')
+            begin = time.monotonic()
+            p.send_signal(signal.SIGINT)
+            self.assertEqual(p.wait(30 * SLOW), 255)
+            self.assertLess(time.monotonic() - begin, 20 * SLOW)
+            self.fleet.thaw('n1')
+            self.fleet.wait_quiet(5)
+
     def test_killed_and_resumed(self):
         """kill -9: within the heartbeat's time nothing of it is on any host, and it can go on."""
         inputs = numbers(300)
