@@ -403,7 +403,8 @@ struct knee_options {
 	size_t nprefix;
 	int first_stdin;            /* the first task's stdin; -1: /dev/null for all */
 	const char *tmpdir;         /* where held output goes when it is large; NULL: /tmp */
-	uint64_t memory_bytes;      /* of held output, before it goes there; 0: 4 MiB */
+	uint64_t memory_bytes;      /* of held output, before it goes there; 0: 4 MiB, and 64 KiB for each
+	                               machine */
 
 	/* Asked before every first attempt; 0: skip the task. May be NULL. */
 	int (*confirm)(void *self, const char *command);

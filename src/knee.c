@@ -16,6 +16,10 @@
 
 #define MS ((int64_t)1000000)
 
+/* Of output that waits for its turn, in memory: of any run, and more for each machine. */
+#define HELD_BYTES ((uint64_t)4 << 20)
+#define HELD_MACHINE_BYTES ((uint64_t)64 << 10)
+
 /* No errno of the kernel is above it. */
 #define ERRNO_MOST 4095
 
@@ -39,7 +43,10 @@ defaults_fill(struct knee_options *o)
 	if (o->tmpdir == NULL)
 		o->tmpdir = "/tmp";
 	if (o->memory_bytes == 0)
-		o->memory_bytes = 4 << 20;
+		o->memory_bytes = HELD_BYTES;
+	/* The more machines, the more tasks end out of order. */
+	if (o->executor == KNEE_EXEC_AGENT && o->machines != NULL)
+		o->memory_bytes += o->machines->nhosts * HELD_MACHINE_BYTES;
 	/* Whether threads wait for one another can be seen with a given number, too. */
 	if (o->executor == KNEE_EXEC_THREAD)
 		o->measure = 1;
