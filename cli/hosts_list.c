@@ -72,7 +72,7 @@ way_make(const struct hosts_options *o, const struct login *l, char **ret)
 	/* What the command itself says comes first, and counts. */
 	if (is_ssh(command))
 		(void)snprintf(options, sizeof(options),
-		    " -T -x -a -o BatchMode=yes -o ConnectTimeout=%lld -o ServerAliveInterval=15 -o "
+		    " -T -o ForwardX11=no -o ForwardAgent=no -o BatchMode=yes -o ConnectTimeout=%lld -o ServerAliveInterval=15 -o "
 		    "ServerAliveCountMax=3 -o ControlMaster=no -o ClearAllForwardings=yes -o "
 		    "RemoteCommand=none",
 		    connect_s);
