@@ -64,7 +64,7 @@ way_make(const struct hosts_options *o, const struct login *l, char **ret)
 	    o->ssh != NULL                       ? o->ssh :
 						   getenv("PARALLEL_SSH");
 	long long connect_s = (o->timeout_ns + SECOND_NS - 1) / SECOND_NS + 1;
-	char *target = NULL, *quoted = NULL, options[256] = "";
+	char *target = NULL, *quoted = NULL, options[320] = "";
 	int err = -ENOMEM;
 
 	if (command == NULL || command[strspn(command, " \t")] == '\0')
@@ -72,7 +72,8 @@ way_make(const struct hosts_options *o, const struct login *l, char **ret)
 	/* What the command itself says comes first, and counts. */
 	if (is_ssh(command))
 		(void)snprintf(options, sizeof(options),
-		    " -T -o ForwardX11=no -o ForwardAgent=no -o BatchMode=yes -o ConnectTimeout=%lld -o ServerAliveInterval=15 -o "
+		    " -T -o ForwardX11=no -o ForwardAgent=no -o BatchMode=yes -o ConnectTimeout=%lld -o "
+		    "ServerAliveInterval=15 -o "
 		    "ServerAliveCountMax=3 -o ControlMaster=no -o ClearAllForwardings=yes -o "
 		    "RemoteCommand=none",
 		    connect_s);
