@@ -586,13 +586,14 @@ static int
 folder_transferred(struct kn_courier *c, struct kn_item *item)
 {
 	size_t n = strlen(item->path);
-	char *path = realloc(item->path, n + 3);
+	char *path = n > 0 ? realloc(item->path, n + 3) : NULL;
 	struct stat st;
 	bool there;
 	int err;
 
+	/* With "/." behind it no name would be the root of all. */
 	if (path == NULL)
-		return -ENOMEM;
+		return n > 0 ? -ENOMEM : -ENOENT;
 	item->path = path;
 	there = stat(path, &st) == 0;
 	memcpy(path + n, "/.", 3);

@@ -525,6 +525,12 @@ test_full(void)
 	    kn_courier_error(&c, 4), "small/x: cannot be written: Not a directory", "a file is in the way");
 	one(&c, 0, "folder", 0, "x", NULL);
 	is_str(kn_courier_error(&c, 9), "folder: cannot be written: Is a directory", "for every task");
+	{
+		const struct kn_file root = { .id = 6, .mode = 0755 | KN_FILE_FOLDER, .path = "" };
+
+		is_int(kn_courier_begin(&c, &root, NULL), 0, "a folder without a name");
+		ok(kn_courier_error(&c, 6) != NULL, "is none, and not the root of all");
+	}
 	kn_courier_done(&c);
 	kn_courier_done(&hold);
 	is_int(system("find . -name '.knee-*' | grep ."), 256, "no other name is left");
