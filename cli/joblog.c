@@ -72,8 +72,8 @@ line_write(struct joblog *l, const struct knee_event *e)
 	int err;
 
 	rewind(l->gather);
-	joblog_line_put(
-	    l->gather, e->seq, e->host != NULL ? e->host : ":", e->result, e->command != NULL ? e->command : "");
+	joblog_line_put(l->gather, e->seq, e->host != NULL ? e->host : ":", e->result,
+	    e->command != NULL ? e->command : "");
 	if (fflush(l->gather) != 0 || ferror(l->gather))
 		return failed(l, -ENOMEM);
 	err = writer_put(&l->w, l->text, l->size);

@@ -39,7 +39,7 @@ extern char **environ;
 /* Everything that one run is made of, so that one function can free it. */
 struct program {
 	struct cli_options options;
-	struct plugin plugin; /* {0} without --plugin */
+	struct plugin plugin;      /* {0} without --plugin */
 	struct slurm *slurm;       /* NULL without --on */
 	struct machines *machines; /* NULL: this one alone */
 	struct each_host each_host;

@@ -189,8 +189,8 @@ static const struct option options[] = {
 	    AT(ssh), .to = 1 },
 	{ "env", "", "NAME", "give the variable NAME to tasks there, too", OPTION_MACHINES,
 	    .set = options_set_env, AT(env) },
-	{ "wd workdir", "work-dir", "DIR", "tasks there run in DIR; ... a new one; . as here", OPTION_MACHINES,
-	    .set = options_set_text, AT(workdir), .to = 1 },
+	{ "wd workdir", "work-dir", "DIR", "tasks there run in DIR; ... a new one; . as here",
+	    OPTION_MACHINES, .set = options_set_text, AT(workdir), .to = 1 },
 	{ "transferfile", "transfer-file transfer-files tf", "PATH", "copy PATH, such as {}, there first",
 	    OPTION_MACHINES, .set = options_set_list, AT(transfers), .to = 1 },
 	{ "transfer", "", NULL, "as --transferfile {}", OPTION_MACHINES, .set = options_set_transfer },
@@ -223,11 +223,10 @@ static const struct option options[] = {
 #define NOPTIONS (sizeof(options) / sizeof(*options))
 
 /* Later versions of knee have these. */
-static const char later[] =
-    "plus pipe spreadstdin pipe-part block block-size recstart recend regexp regex "
-    "remove-rec-sep rrs cat fifo round-robin round tee compress "
-    "combine hosts semaphore semaphore-name id semaphore-timeout st fg bg wait "
-    "profile J";
+static const char later[] = "plus pipe spreadstdin pipe-part block block-size recstart recend regexp regex "
+			    "remove-rec-sep rrs cat fifo round-robin round tee compress "
+			    "combine hosts semaphore semaphore-name id semaphore-timeout st fg bg wait "
+			    "profile J";
 
 /* GNU parallel has these, or had them once. */
 static const char lacking[] =

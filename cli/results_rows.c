@@ -111,8 +111,7 @@ begin_json(FILE *out, const struct knee_event *e, int exitval, int signal)
 {
 	const struct knee_result *result = e->result;
 
-	(void)fprintf(out,
-	    "{\"Seq\": %" PRIu64 ", \"Host\": ", e->seq);
+	(void)fprintf(out, "{\"Seq\": %" PRIu64 ", \"Host\": ", e->seq);
 	json_text_put(out, host_of(e), strlen(host_of(e)));
 	(void)fprintf(out,
 	    ", \"Starttime\": %.3f, \"JobRuntime\": %.3f, \"Send\": 0, "
@@ -146,9 +145,8 @@ results_row_begin(FILE *out, struct results_row *r, const struct knee_event *e)
 	}
 	(void)fprintf(out, "%" PRIu64 "%c", e->seq, s);
 	put_value(out, host_of(e));
-	(void)fprintf(out, "%c%.3f%c%.3f%c0%c%" PRIu64 "%c%d%c%d%c", s,
-	    (double)result->start_time_ns / 1e9, s, (double)result->runtime_ns / 1e9, s, s,
-	    result->output_bytes, s, exitval, s, signal, s);
+	(void)fprintf(out, "%c%.3f%c%.3f%c0%c%" PRIu64 "%c%d%c%d%c", s, (double)result->start_time_ns / 1e9,
+	    s, (double)result->runtime_ns / 1e9, s, s, result->output_bytes, s, exitval, s, signal, s);
 	put_value(out, e->command);
 	(void)putc(s, out);
 	put_inputs(out, r, e);
