@@ -6,6 +6,7 @@
 #include "agent.h"
 #include "cli.h"
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names. */
 /* SQLite could load extensions; a static program cannot, and there are none. In place of libc's (-Wl,--wrap). */
 void *__wrap_dlopen(const char *file, int mode);
 void *__wrap_dlsym(void *handle, const char *name);
@@ -40,6 +41,8 @@ __wrap_dlerror(void)
 {
 	return NULL;
 }
+
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 int
 main(int argc, char **argv)

@@ -301,6 +301,8 @@ hosts_add(struct logins *l, const struct place *p, const char *part, const struc
 	size_t n;
 	int err;
 
+	if (ret->host == NULL)
+		return bad(p, part, ": no machine is named");
 	if (strchr(ret->host, ':') != NULL) {
 		if (strcmp(ret->host, ":") == 0 &&
 		    (ret->user != NULL || ret->port != NULL || ret->command != NULL))
@@ -370,7 +372,9 @@ part_take(const char *s, char *to)
 		if (!inside && s[1] == ',' && (s[0] == ',' || s[0] == '\\'))
 			s++;
 		inside = *s == '[' || (inside && *s != ']');
-		*to++ = *s == '\t' || *s == '\r' ? ' ' : *s;
+		*to++ = *s;
+		if (*s == '\t' || *s == '\r')
+			to[-1] = ' ';
 	}
 	while (to > start && to[-1] == ' ')
 		to--;

@@ -147,7 +147,8 @@ login_words(struct machines *m, const struct login *login, struct line_words *re
 		return out_of_memory();
 	if (ret->n == 0) {
 		free(ret->words);
-		return say_error(EINVAL, "'%s': is no command that logs in", command);
+		(void)say_error(EINVAL, "'%s': is no command that logs in", command);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -189,7 +190,7 @@ ssh_argv(struct machines *m, const struct login *login, struct knee_host *ret)
 	}
 	for (size_t i = 0; i < words.n; i++)
 		argv[n++] = words.words[i];
-	for (size_t i = 0; i < NOPTIONS && is_ssh(words.words[0]); i++)
+	for (size_t i = 0; i < NOPTIONS && is_ssh(argv[0]); i++)
 		argv[n++] = ssh_options[i];
 	free(words.words);
 	if (login->port != NULL) {

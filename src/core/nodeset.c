@@ -283,7 +283,7 @@ static int
 ranges_read(struct parse *p, const char **at, struct dimension *d, uint64_t *count)
 {
 	const char *end = bracket_end(*at, p->end);
-	struct range r;
+	struct range r = { .step = 1 };
 	int err;
 
 	if (end == NULL)
@@ -352,7 +352,7 @@ pattern_read(struct parse *p, const char *s)
 		if (p->n > DIMENSIONS)
 			return bad(p, "more than " TEXT_OF(DIMENSIONS) " []");
 		err = ranges_read(p, &s, d, &count);
-		if (err == 0 && (count > KN_NODESET_MOST || all > KN_NODESET_MOST / count))
+		if (err == 0 && (count == 0 || count > KN_NODESET_MOST || all > KN_NODESET_MOST / count))
 			return too_many(p);
 		all *= count;
 	} while (err == 0 && s < p->end);
@@ -372,7 +372,8 @@ name_make(const struct parse *p, char name[NAME_BYTES])
 
 		if (n + d->size + DIGITS + 1 > NAME_BYTES)
 			return bad(p, "too long a name");
-		memcpy(name + n, d->text, d->size);
+		if (d->size > 0)
+			memcpy(name + n, d->text, d->size);
 		n += d->size;
 		if (d->nranges > 0)
 			n += number_put(name + n, d->number, p->ranges[d->range + d->at].width);
