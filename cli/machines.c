@@ -190,7 +190,7 @@ ssh_argv(struct machines *m, const struct login *login, struct knee_host *ret)
 	}
 	for (size_t i = 0; i < words.n; i++)
 		argv[n++] = words.words[i];
-	for (size_t i = 0; i < NOPTIONS && is_ssh(argv[0]); i++)
+	for (size_t i = 0; words.n > 0 && is_ssh(words.words[0]) && i < NOPTIONS; i++)
 		argv[n++] = ssh_options[i];
 	free(words.words);
 	if (login->port != NULL) {

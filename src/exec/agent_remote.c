@@ -169,7 +169,7 @@ open_put(struct kn_remote *m)
 		.timeout_ns = (uint64_t)a->fleet.rules.timeout_ns,
 	};
 	struct kn_buf *to = &m->link.sending;
-	size_t at;
+	size_t at = 0;
 	int err = kn_buf_adds(to, "knee-coordinator 1 " KNEE_VERSION "\n");
 
 	dial_offer(a, m, token, &open);
