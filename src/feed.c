@@ -32,7 +32,7 @@ kn_feed_drop(struct knee *k)
 	uint64_t seq;
 
 	while ((seq = kn_queue_drop(&k->queue)) != 0)
-		kn_merge_drop(&k->merge, seq);
+		kn_merge_gap(&k->merge, seq);
 	for (unsigned i = 0; i < kn_tuner_nkeys(k->meter.tuner); i++)
 		kn_feed_tell(k, i);
 }

@@ -63,12 +63,14 @@ entry_is_parked(uint64_t entry)
 
 /* Of a task that was read, but not started yet: no pointer, and not odd. */
 #define RESERVED 2
+/* Of one that will not be started, though what comes behind it may have run. */
+#define GAP 4
 
 /* NULL when the entry holds no task in memory. */
 static struct kn_task *
 entry_task(uint64_t entry)
 {
-	if (entry == RESERVED || entry_is_parked(entry))
+	if (entry == RESERVED || entry == GAP || entry_is_parked(entry))
 		return NULL;
 	return (struct kn_task *)(uintptr_t)entry;
 }
@@ -604,6 +606,9 @@ head_print(struct kn_merge *m, bool *more)
 	t = entry_task(*entry);
 	if (*entry == RESERVED) {
 		done = false;
+	} else if (*entry == GAP) {
+		m->mute = true;
+		*more = true;
 	} else if (t == NULL) {
 		*more = true;
 	} else if (t->state == KN_DONE) {
@@ -841,9 +846,15 @@ kn_merge_result(struct kn_merge *m, struct kn_task *t)
 void
 kn_merge_forget(struct kn_merge *m, struct kn_task *t)
 {
-	if (m->order == KNEE_ORDER_INPUT)
-		*entry_of(m, t->seq) = 0;
+	kn_merge_gap(m, t->seq);
 	m->host.printed(m->host.self, t);
+}
+
+void
+kn_merge_gap(struct kn_merge *m, uint64_t seq)
+{
+	if (m->order == KNEE_ORDER_INPUT)
+		*entry_of(m, seq) = m->resumable ? GAP : 0;
 }
 
 void

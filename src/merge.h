@@ -102,7 +102,10 @@ void kn_merge_retry(struct kn_merge *m, struct kn_task *t);
 int kn_merge_result(struct kn_merge *m, struct kn_task *t);
 /* t was never started: it will not be printed. */
 void kn_merge_forget(struct kn_merge *m, struct kn_task *t);
-/* Nor will what this place is reserved for. */
+/* Nor will what this place is reserved for, after a stop: as kn_merge_forget, a gap, behind which nothing is printed when
+ * the run can be resumed. */
+void kn_merge_gap(struct kn_merge *m, uint64_t seq);
+/* The same where it is known already: no gap. */
 void kn_merge_drop(struct kn_merge *m, uint64_t seq);
 /* Print what may be printed now. */
 int kn_merge_pump(struct kn_merge *m);

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """--on slurm on a real Slurm: inside a job and outside, jobs that are given back whatever ends knee, nodes that
-are lost, jobs that end before the work is done, and a way for output that is not srun's.
-
-KNEE_SLURM_LIMIT=1 also runs the one that waits for the time limit of a job, which is a minute at least.
+are lost, and a way for output that is not srun's.
 """
 
 import os
@@ -15,51 +13,7 @@ from pathlib import Path
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from fleetlib import *
-
-# What the loop would print of these.
-TASK = 'echo {}; sleep 0.05; echo e{} >&2'
-
-
-def numbers(n):
-    return ''.join(f'{i}\n' for i in range(1, n + 1)).encode()
-
-
-class Slurm(FleetCase):
-    HOSTS = 3
-    SLURM = True
-    QUIET_SECONDS = 20      # Slurm's KillWait is in it
-
-    def setUp(self):
-        super().setUp()
-        self.env = {'SLURM_CONF': self.fleet.slurm_conf}
-        self.fleet.command('slurm')     # waits until the nodes are idle
-        self.addCleanup(self.no_jobs)
-
-    def slurm(self, *argv):
-        """What a command of Slurm's prints."""
-        r = subprocess.run(argv, env=clean_env(self.env), capture_output=True, text=True, check=True)
-        return r.stdout
-
-    def jobs(self):
-        return self.slurm('squeue', '-h', '-o', '%i %t').split('\n')[:-1]
-
-    def no_jobs(self):
-        """No job may be left; CG: it is being cleaned up, which is all that Slurm has to do."""
-        try:
-            wait_for(lambda: all(j.endswith(' CG') for j in self.jobs()), 20, 'no job is left')
-        finally:
-            for job in self.jobs():
-                self.slurm('scancel', job.split()[0])
-
-    def inside(self, options, *args, **more):
-        """knee in a job that salloc gives."""
-        return run(['salloc', '-Q', *options, *knee_argv('--on', 'slurm', *args)], env=self.env,
-                   cwd=self.fleet.common, **more)
-
-    def outside(self, options, *args, **more):
-        return knee('--on', f'slurm:{options}', *args, env={**self.env, **more.pop('env', {})},
-                    cwd=self.fleet.common, **more)
-
+from slurmcase import *
 
 class Jobs(Slurm):
     def test_inside(self):
@@ -197,69 +151,6 @@ class Loss(Slurm):
             self.assertEqual(p.wait(60 * SLOW), 0, err)
         self.assertEqual(said, numbers(300))
         self.assertIn(b'n2: lost', err)
-
-
-class Limit(Slurm):
-    """A job that ends before the work is done: another one goes on, and together they print what one would have."""
-
-    def script(self):
-        path = Path(self.fleet.common, 'job.sh')
-        # What ends the job at once does not end the shell before knee.
-        path.write_text(f'''#!/bin/sh
-trap : TERM
-{" ".join(knee_argv())} --on slurm --journal {self.fleet.common}/j $RESUME -j2 -k -a {self.fleet.common}/in \\
-    --output {self.fleet.common}/out 'sleep 0.2; echo {{}}' 2>>{self.fleet.common}/err
-echo $? >>{self.fleet.common}/status
-''')
-        path.chmod(0o755)
-        Path(self.fleet.common, 'in').write_bytes(numbers(self.n))
-        return str(path)
-
-    def read(self, name):
-        path = Path(self.fleet.common, name)
-        return path.read_bytes() if path.exists() else b''
-
-    def job(self, *options, resume=''):
-        self.env['RESUME'] = resume
-        return self.slurm('sbatch', '--parsable', '-N2', '-n4', '-o', '/dev/null', *options, self.sh).strip()
-
-    def goes_on(self):
-        wait_for(lambda: self.read('status'), 150, 'the first has ended')
-        self.assertEqual(self.read('status'), b'255\n')
-        self.assertIn(b'the same command with --resume goes on', self.read('err'))
-        done = self.read('out').count(b'\n')
-        self.assertLess(done, self.n)
-        self.no_jobs()
-        self.job(resume='--resume')
-        wait_for(lambda: self.read('status').count(b'\n') == 2, 120, 'the second has ended')
-        self.assertEqual(self.read('status'), b'255\n0\n', self.read('err'))
-        self.assertEqual(self.read('out'), numbers(self.n))
-
-    def test_cancelled(self):
-        """scancel and preemption do what the time limit does: SIGTERM, and SIGKILL after a while."""
-        self.n = 200
-        self.sh = self.script()
-        job = self.job()
-        wait_for(lambda: self.read('out').count(b'\n') > 8, 30, 'some tasks have ended')
-        self.slurm('scancel', '--full', '--signal=TERM', job)
-        self.goes_on()
-
-    @unittest.skipUnless(os.environ.get('KNEE_SLURM_LIMIT'), 'takes two minutes: KNEE_SLURM_LIMIT=1')
-    def test_time_limit(self):
-        self.n = 2400     # two minutes
-        self.sh = self.script()
-        self.job('-t', '1')
-        self.goes_on()
-
-    def test_requeued(self):
-        """A job that Slurm starts again runs the same line, and goes on."""
-        args = ['--journal', f'{self.fleet.common}/j', '-k', 'echo {}', ':::', '1', '2']
-        r = self.inside(['-N1'], *args)
-        self.assertEqual((r.out, r.err, r.status), (b'1\n2\n', b'', 0))
-        self.env['SLURM_RESTART_COUNT'] = '1'
-        r = self.inside(['-N1'], *args, '3')
-        self.assertEqual((r.out, r.status), (b'3\n', 0))
-        self.assertEqual(r.err, b'knee: --on slurm: Slurm has started this job again: as with --resume\n')
 
 
 class Rate(Slurm):

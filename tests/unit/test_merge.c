@@ -287,9 +287,44 @@ test_no_folder(void)
 	free(w);
 }
 
+/* What will not be started is a gap: a run that can be resumed prints nothing behind it, for it comes then. */
+static void
+test_gap(bool resumable)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	const struct knee_term_step step = { 9, 0 };
+	const struct kn_rules rules = { .attempts = 1, .term_seq = &step, .nterm_seq = 1 };
+	const struct kn_merge_host host = { .emit = on_emit, .printed = on_printed, .self = w };
+	struct kn_task *t[4];
+
+	w->rnd.state = 1;
+	(void)kn_sched_init(&w->s, &rules);
+	(void)kn_merge_init(&w->m, KNEE_ORDER_INPUT, "/tmp", 1000, &w->s, &host);
+	w->m.resumable = resumable;
+	for (uint64_t seq = 1; seq < 4; seq++)
+		t[seq] = task_begin(w, seq);
+	for (uint64_t seq = 1; seq < 4; seq += 2) {
+		(void)kn_sched_event(&w->s, t[seq], KN_EXIT, 0);
+		(void)kn_merge_result(&w->m, t[seq]);
+	}
+	(void)kn_sched_event(&w->s, t[2], KN_RETURN, 0);
+	(void)kn_sched_event(&w->s, t[2], KN_CANCEL, 0);
+	kn_merge_forget(&w->m, t[2]);
+	while (!kn_merge_empty(&w->m))
+		(void)kn_merge_pump(&w->m);
+	ok(w->tasks[1].ended, "what is before the gap is printed");
+	ok(w->tasks[3].ended == !resumable, "what is behind it%s", resumable ? " is not" : ", too");
+	is_str(w->wrong != NULL ? w->wrong : "nothing", "nothing", "is wrong");
+	kn_merge_done(&w->m);
+	kn_sched_done(&w->s);
+	free(w);
+}
+
 int
 main(void)
 {
+	test_gap(true);
+	test_gap(false);
 	test_order(KNEE_ORDER_INPUT, false, "input order");
 	test_order(KNEE_ORDER_DONE, false, "order of ending");
 	test_order(KNEE_ORDER_LINES, false, "whole lines");
