@@ -82,7 +82,8 @@ options_help(FILE *out, const char *face)
 		if (i == 0 || options[i].group != options[i - 1].group)
 			fprintf(out, "\n%s:\n", options_group_name(options[i].group));
 		names_put(&options[i], names, sizeof(names));
-		fprintf(out, "%-*s%s\n", HELP_COLUMN, names, options[i].help);
+		fprintf(out, "%-*s%s%s\n", HELP_COLUMN, names, strlen(names) < HELP_COLUMN ? "" : " ",
+		    options[i].help);
 	}
 	examples_print(out, face);
 }
