@@ -177,7 +177,7 @@ static const struct option options[] = {
 
 	{ "S sshlogin", "", "LOGINS", "run on web1,4/me@web[2-9]; : is this machine", OPTION_MACHINES,
 	    .set = options_set_list, AT(logins), .to = 1 },
-	{ "slf sshloginfile", "", "FILE", "logins are the lines of FILE; .. your usual ones", OPTION_MACHINES,
+	{ "slf sshloginfile", "", "FILE", "logins, one a line; .. your usual ones", OPTION_MACHINES,
 	    .set = options_set_list, AT(login_files), .to = 1 },
 	{ "on", "", "HOW", "run on the nodes of a job: slurm, slurm:ARGUMENTS", OPTION_MACHINES,
 	    .set = options_set_on },
