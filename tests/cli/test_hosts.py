@@ -238,7 +238,8 @@ class Command(unittest.TestCase):
         env = {'PATH': os.path.join(FOLDER, 'bin') + ':' + os.environ['PATH'], 'OUT': out}
         self.assertEqual(knee('hosts', '--timeout', '2.5', 'me@web1:2222', env=env).status, 1)
         args = self.read(out)
-        self.assertEqual(args[:7], ['-T', '-x', '-a', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=4'])
+        self.assertEqual(args[:9], ['-T', '-o', 'ForwardX11=no', '-o', 'ForwardAgent=no', '-o', 'BatchMode=yes', '-o',
+                                    'ConnectTimeout=4'])
         self.assertEqual(args[-4:-1], ['-p', '2222', 'me@web1'])
         # One line that any login shell hands on as it is.
         self.assertRegex(args[-1], r"^exec sh -c '[^'!\\]*'$")
