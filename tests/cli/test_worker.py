@@ -375,6 +375,9 @@ class Limit(Base):
             self.assertEqual(p.stdout.read(), b''.join(f'is wait {i}\n'.encode() for i in range(1, 9)))
             self.assertEqual(p.wait(), 0)
 
+    # Of a window that takes longer than 5 ms the run hears record by record: those that are answered, and not
+    # yet confirmed, count as running then.
+    @unittest.skipIf(SANITIZED or VALGRIND, 'windows take long there: what is answered in one still counts')
     def test_peak(self):
         # What waits in a window does not run.
         r = knee('-j2', '--json', '--worker', 'cat', input=lines(*numbers(5000)))

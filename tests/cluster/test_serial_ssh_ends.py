@@ -85,7 +85,7 @@ class Ends(SshCase):
             p.send_signal(signal.SIGKILL)
             p.wait()
             wait_for(lambda: not marked(p.mark), 8, 'nothing of it runs here')
-            wait_for(lambda: not self.fleet.left(), 8, 'nothing runs on n1, which is cut off, nor on n2')
+            wait_for(lambda: not self.fleet.left(), 20, 'nothing runs on n1, which is cut off, nor on n2')
 
 
 class Lost(SshCase):
