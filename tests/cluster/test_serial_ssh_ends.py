@@ -80,12 +80,15 @@ class Ends(SshCase):
     def test_killed_while_cut(self):
         """Whoever hears nothing any more ends by itself."""
         with self.fleet.start('--host-timeout', '4', '-j2', 'sleep 1000; :', ':::', *numbers(8)) as p:
-            self.sleeping(4)
+            wait_for(lambda: all(self.fleet.running(h, b'1000') for h in self.fleet.hosts), 30, 'both have tasks')
             self.fleet.cut('n1')
             p.send_signal(signal.SIGKILL)
             p.wait()
             wait_for(lambda: not marked(p.mark), 8, 'nothing of it runs here')
-            wait_for(lambda: not self.fleet.left(), 20, 'nothing runs on n1, which is cut off, nor on n2')
+            try:
+                wait_for(lambda: not self.fleet.left(), 20, 'nothing runs on n1, which is cut off, nor on n2')
+            except AssertionError as e:
+                raise AssertionError(f'{e}: {self.fleet.left()}') from None
 
 
 class Lost(SshCase):
