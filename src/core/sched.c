@@ -295,6 +295,11 @@ task_deadline(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 		to_list(s, &s->waiting, &s->ready, t, KN_READY);
 		return (struct kn_step){ 0 };
 	}
+	/* The executor says so when it has ended, and is only not sure of why. */
+	if (t->result.runtime_ns > 0) {
+		kn_heap_remove(&s->deadlines, &t->deadline);
+		return (struct kn_step){ 0 };
+	}
 	if (end_ns > now_ns) { /* the median has grown meanwhile */
 		deadline_set(s, t, end_ns);
 		return (struct kn_step){ 0 };

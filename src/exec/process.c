@@ -10,6 +10,11 @@
  * the background may hold the pipes for hours. After its end what is in the pipes is
  * read; if someone still holds them open, a little longer, for QUIET_NS without a byte
  * and GRACE_NS at most; then they are closed.
+ *
+ * Who ends everything at once (Slurm at the time limit of a job, systemd, the kernel when the
+ * machine goes down) signals the tasks and this program one after the other. So what was
+ * killed by somebody else has its end only after SUSPECT_NS: a stop that comes until then
+ * was meant for it, too, and it counts as cancelled, to be run again, not as failed.
  */
 #include <assert.h>
 #include <errno.h>
@@ -28,6 +33,7 @@
 
 #define QUIET_NS ((int64_t)10000000)
 #define GRACE_NS ((int64_t)100000000)
+#define SUSPECT_NS ((int64_t)500000000)
 
 #define READ_BYTES (128 * 1024)
 /* Read from one stream before others get their turn. */
@@ -53,7 +59,8 @@ struct proc {
 	struct kn_watch end;
 	struct stream streams[2];
 	int64_t exited_ns;         /* 0: runs */
-	struct kn_heap_node drain; /* after its end: when to stop waiting for more output */
+	struct kn_heap_node drain; /* after its end: when to stop waiting for more output, or for a stop */
+	bool suspect;              /* all is read; somebody else killed it */
 	struct proc *next_unread;
 	bool unread;
 };
@@ -260,6 +267,43 @@ proc_finish(struct proc *p)
 	p->exec->host.ended(p->exec->host.self, p->task);
 }
 
+/* Of those that are sent to end a program, whoever it is; a shell says so by its status. */
+static bool
+signal_of_a_stop(int signal)
+{
+	return signal == SIGTERM || signal == SIGKILL || signal == SIGINT || signal == SIGHUP ||
+	    signal == SIGQUIT;
+}
+
+static bool
+killed_by_somebody(const struct proc *p)
+{
+	siginfo_t info = { 0 };
+
+	if (p->task->state == KN_ENDING || p->task->signalled ||
+	    waitid(P_PIDFD, (id_t)p->child.pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		return false;
+	return signal_of_a_stop(info.si_code == CLD_EXITED ? info.si_status - 128 : info.si_status);
+}
+
+/* All that it has written is read. */
+static void
+proc_read(struct proc *p)
+{
+	struct runner *r = p->exec->state;
+
+	if (!killed_by_somebody(p) || kn_heap_set(&r->draining, &p->drain, p->exited_ns + SUSPECT_NS) < 0) {
+		proc_finish(p);
+		return;
+	}
+	p->suspect = true;
+	if (p->exited_ns > p->task->started_ns)
+		p->task->result.runtime_ns = p->exited_ns - p->task->started_ns;
+	unread_forget(r, p);
+	stream_close(p->exec, &p->streams[0]);
+	stream_close(p->exec, &p->streams[1]);
+}
+
 /* Read what an ended task left in its pipes, paused or not: it is little. Finish it when
  * that was all; else wait for the holder of the other end, in bounds. */
 static void
@@ -281,7 +325,7 @@ proc_drain(struct proc *p)
 	if (until_ns > p->exited_ns + GRACE_NS)
 		until_ns = p->exited_ns + GRACE_NS;
 	if (drained(p) || until_ns <= now_ns || kn_heap_set(&r->draining, &p->drain, until_ns) < 0)
-		proc_finish(p);
+		proc_read(p);
 }
 
 static int
@@ -419,8 +463,11 @@ static void
 process_signal(struct kn_exec *e, struct kn_task *t, int signal)
 {
 	struct proc *p = proc_of(t);
+	struct runner *r = e->state;
 
-	(void)e;
+	/* The stop that was waited for; the next tick sees it. */
+	if (p->suspect)
+		(void)kn_heap_set(&r->draining, &p->drain, e->loop->now_ns);
 	/* The group of a task that has ended may still hold what it left behind; its number
 	 * is not given to another process while a member lives, but it may be when none does. */
 	if (p->exited_ns == 0 && p->child.pidfd >= 0)
@@ -469,8 +516,14 @@ process_tick(struct kn_exec *e, int64_t *next_ns)
 
 	if (!e->paused)
 		read_unread(e);
-	while ((n = kn_heap_top(&r->draining)) != NULL && n->key <= e->loop->now_ns)
-		proc_drain((struct proc *)(void *)((char *)n - offsetof(struct proc, drain)));
+	while ((n = kn_heap_top(&r->draining)) != NULL && n->key <= e->loop->now_ns) {
+		struct proc *p = (struct proc *)(void *)((char *)n - offsetof(struct proc, drain));
+
+		if (p->suspect)
+			proc_finish(p);
+		else
+			proc_drain(p);
+	}
 	n = kn_heap_top(&r->draining);
 	*next_ns = n != NULL ? n->key : INT64_MAX;
 	if (r->unread != NULL && !e->paused)

@@ -35,9 +35,9 @@ from pathlib import Path
 
 __all__ = [
     'KNEE', 'GNU', 'ROOT', 'SANITIZED', 'SLOW', 'VALGRIND', 'Pty', 'Result', 'argv_of',
-    'clean_env', 'command_of', 'descendants', 'gnu', 'kill_marked', 'knee', 'knee_argv',
+    'clean_env', 'command_of', 'descendants', 'engine_of', 'gnu', 'kill_marked', 'knee', 'knee_argv',
     'marked', 'mark_of', 'open_fds', 'os', 'process_state', 'run', 'scratch', 'signal',
-    'small_tmpfs', 'start', 'subprocess', 'time', 'unittest', 'wait_descendants', 'wait_for',
+    'small_tmpfs', 'start', 'stop_after_tasks', 'subprocess', 'time', 'unittest', 'wait_descendants', 'wait_for',
     'wait_gone', 'wait_state', 'xargs',
 ]
 
@@ -304,6 +304,25 @@ def descendants(pid):
             found.append(child)
             todo.append(child)
     return found
+
+
+def engine_of(keeper):
+    """The process that runs the engine: a child of the one that was started."""
+    return next(p for p in descendants(keeper) if _stat(p)[2] == keeper)
+
+
+def stop_after_tasks(keeper, number):
+    """Do as who ends a whole service or job does, in the worst order: all tasks die of this signal, then comes
+    SIGTERM, and only then does knee see any of it."""
+    engine = engine_of(keeper)
+    for pid in (keeper, engine):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in descendants(engine):
+        os.kill(pid, number)
+    wait_for(lambda: not descendants(engine), what='the tasks to end')
+    os.kill(engine, signal.SIGTERM)
+    for pid in (engine, keeper):
+        os.kill(pid, signal.SIGCONT)
 
 
 def open_fds(pid):

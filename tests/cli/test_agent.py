@@ -367,6 +367,32 @@ class End(unittest.TestCase):
                 self.assertEqual([a.tasks[i].returned for i in (1, 2, 3, 4, 5)], [True] * 5)
                 self.assertEqual((a.bye, a.limit, a.want), (1, 0, 0))
 
+    def test_told_after_its_tasks(self):
+        """Slurm signals the tasks first, or the agent: they were ended with it either way."""
+        sleeper = 'echo; exec sleep 1000 #'
+        # The last says by its status what its command died of.
+        for number, command in ((signal.SIGTERM, sleeper), (signal.SIGKILL, sleeper),
+                                (signal.SIGTERM, "trap 'exit 143' TERM; sleep 1000 & echo; wait #")):
+            with self.subTest(number=number, command=command), Agent() as a:
+                a.open(command)
+                a.task(1, 'x')
+                a.until(lambda: a.tasks[1].out.endswith(b'\n'))
+                stop_after_tasks(a.process.pid, number)
+                self.assertEqual(a.wait(), 0)
+                self.assertTrue(a.tasks[1].returned)
+                self.assertEqual(a.bye, 1)
+
+    def test_killed_by_somebody(self):
+        """When no stop follows it has simply failed."""
+        with Agent() as a:
+            a.open('echo $$; exec sleep 1000 #')
+            a.task(1, 'x')
+            a.until(lambda: a.tasks[1].out.endswith(b'\n'))
+            os.kill(int(a.tasks[1].out), signal.SIGTERM)
+            r = a.result(1)
+            self.assertEqual((r.outcome, r.status), (SIGNALED, signal.SIGTERM))
+            self.assertEqual(a.close(), 0)
+
     def test_told_before_open(self):
         with Agent() as a:
             a.until(lambda: a.frames)

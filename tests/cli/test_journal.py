@@ -37,13 +37,6 @@ def waiting(fd):
     return struct.unpack('i', fcntl.ioctl(fd, termios.FIONREAD, b'\0' * 4))[0]
 
 
-def worker_of(keeper):
-    """The process that runs the engine: a child of the one that was started."""
-    def parent(pid):
-        return int(re.search(rb'PPid:\t(\d+)', read(f'/proc/{pid}/status'))[1])
-    return next(d for d in descendants(keeper) if parent(d) == keeper)
-
-
 class Base(unittest.TestCase):
     def setUp(self):
         self.folder = scratch()
@@ -76,7 +69,7 @@ class Base(unittest.TestCase):
                    **popen) as p:
             wait_for(lambda: os.path.exists(self.path('in3')), what='task 3 runs')
             self.settled(p, args)
-            os.kill(worker_of(p.pid), signal.SIGKILL)
+            os.kill(engine_of(p.pid), signal.SIGKILL)
             data = p.stdout.read() if out == subprocess.PIPE else None
             p.wait()
         write(b'', self.folder, 'go')
@@ -417,6 +410,16 @@ class Resume(Base):
                 self.same(self.knee('--resume', *args), b'1\n2\n' if order == '-k' else b'1\n')
                 self.assertEqual(self.attempts(1), [*tried, (6, 0, 0)])
                 self.assertEqual(sorted(self.runs()), [b'1'] * 6 + [b'2'])
+
+    def test_stopped_after_its_task(self):
+        """Who stops a whole service or job signals the tasks first, or knee: they were stopped with it either way."""
+        with start('--journal', self.journal, '-j1', WAITS, ':::', '3', cwd=self.folder) as p:
+            wait_for(lambda: os.path.exists(self.path('in3')), what='the task runs')
+            stop_after_tasks(p.pid, signal.SIGTERM)
+            self.assertEqual(p.wait(), 255)
+        self.assertEqual(self.finished(), [])
+        write(b'', self.folder, 'go')
+        self.same(self.knee('--resume', '-j1', WAITS, ':::', '3'), b'out 3\nend 3\n')
 
     def attempts(self, seq):
         return rows(self.journal, 'SELECT attempt, outcome, status FROM attempt WHERE seq = ? ORDER BY attempt', seq)

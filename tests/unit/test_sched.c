@@ -46,6 +46,8 @@ static void
 start(struct kn_sched *s, struct kn_task *t, int64_t now)
 {
 	(void)kn_sched_prepare(s, t);
+	/* As the run does for each attempt. */
+	t->result = (struct knee_result){ .attempt = t->result.attempt };
 	(void)kn_sched_event(s, t, KN_START, now);
 }
 
@@ -238,6 +240,26 @@ test_ending_starts_anew(void)
 	start(&s, t, 320 * MS);
 	is_int(kn_sched_event(&s, t, KN_DEADLINE, 330 * MS).signal, SIGTERM,
 	    "the second attempt's ending sequence starts with the first signal");
+	kn_sched_done(&s);
+}
+
+static void
+test_ended_before_its_time(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t;
+
+	rules.timeout_ns = 10 * MS;
+	(void)kn_sched_init(&s, &rules);
+	t = add(&s, 1);
+	start(&s, t, 0);
+	t->result.runtime_ns = 9 * MS;
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 10 * MS).action, KN_NOTHING,
+	    "what has ended has no time-out any more");
+	(void)end(&s, t, 1, 20 * MS);
+	is_int(t->result.outcome, KNEE_EXITED, "and ended by itself, though that is said later");
+	kn_task_free(t);
 	kn_sched_done(&s);
 }
 
@@ -580,6 +602,7 @@ main(void)
 	test_median();
 	test_retry();
 	test_ending_starts_anew();
+	test_ended_before_its_time();
 	test_handed();
 	test_handed_is_cancelled();
 	test_busy_spread();
