@@ -11,6 +11,13 @@
 #include "../core/task.h"
 #include "../sys/loop.h"
 
+/*
+ * Who ends everything at once (Slurm at the time limit of a job, systemd at the end of a service) signals the
+ * tasks and this program one after the other. So a process that somebody else killed has its end so much later:
+ * a stop that comes until then was meant for it, too, and it counts as cancelled, to be run again, not as failed.
+ */
+#define KN_SUSPECT_NS ((int64_t)500000000)
+
 /* Whom an executor reports to: run.c. Called on the loop's thread, from within its turn or tick, but
  * not from start() or signal(). */
 struct kn_exec_host {
@@ -22,8 +29,8 @@ struct kn_exec_host {
 	void (*returned)(void *self, struct kn_task *t);
 	/* The data is borrowed until it returns. */
 	void (*output)(void *self, struct kn_task *t, enum knee_stream stream, const char *data, size_t n);
-	/* t->result holds outcome, status and usage, and runtime_ns if it is known better than from now; t->usage the last of what was looked at. t and its private part stay valid
-	 * until the turn is over. */
+	/* t->result holds outcome, status and usage, and runtime_ns if it is known better than from now;
+	 * t->usage the last of what was looked at. t and its private part stay valid until the turn is over. */
 	void (*ended)(void *self, struct kn_task *t);
 	/* Something the user should read, of t unless that is NULL. From start(), too: then the error that it
 	 * returns says no more. */

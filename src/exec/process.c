@@ -11,10 +11,7 @@
  * read; if someone still holds them open, a little longer, for QUIET_NS without a byte
  * and GRACE_NS at most; then they are closed.
  *
- * Who ends everything at once (Slurm at the time limit of a job, systemd, the kernel when the
- * machine goes down) signals the tasks and this program one after the other. So what was
- * killed by somebody else has its end only after SUSPECT_NS: a stop that comes until then
- * was meant for it, too, and it counts as cancelled, to be run again, not as failed.
+ * What was killed by somebody else has its end only after KN_SUSPECT_NS (exec.h).
  */
 #include <assert.h>
 #include <errno.h>
@@ -33,7 +30,6 @@
 
 #define QUIET_NS ((int64_t)10000000)
 #define GRACE_NS ((int64_t)100000000)
-#define SUSPECT_NS ((int64_t)500000000)
 
 #define READ_BYTES (128 * 1024)
 /* Read from one stream before others get their turn. */
@@ -267,32 +263,14 @@ proc_finish(struct proc *p)
 	p->exec->host.ended(p->exec->host.self, p->task);
 }
 
-/* Of those that are sent to end a program, whoever it is; a shell says so by its status. */
-static bool
-signal_of_a_stop(int signal)
-{
-	return signal == SIGTERM || signal == SIGKILL || signal == SIGINT || signal == SIGHUP ||
-	    signal == SIGQUIT;
-}
-
-static bool
-killed_by_somebody(const struct proc *p)
-{
-	siginfo_t info = { 0 };
-
-	if (p->task->state == KN_ENDING || p->task->signalled ||
-	    waitid(P_PIDFD, (id_t)p->child.pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
-		return false;
-	return signal_of_a_stop(info.si_code == CLD_EXITED ? info.si_status - 128 : info.si_status);
-}
-
 /* All that it has written is read. */
 static void
 proc_read(struct proc *p)
 {
 	struct runner *r = p->exec->state;
 
-	if (!killed_by_somebody(p) || kn_heap_set(&r->draining, &p->drain, p->exited_ns + SUSPECT_NS) < 0) {
+	if (p->task->state == KN_ENDING || p->task->signalled || !kn_child_was_killed(&p->child) ||
+	    kn_heap_set(&r->draining, &p->drain, p->exited_ns + KN_SUSPECT_NS) < 0) {
 		proc_finish(p);
 		return;
 	}

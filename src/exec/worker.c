@@ -497,7 +497,7 @@ front_fail(struct kn_worker *w, struct kn_job *j, int status, const struct rusag
 
 	kn_worker_tell(w, j);
 	kn_worker_release_one(w, j->place);
-	j->until_ns = w->exec->loop->now_ns;
+	j->until_ns = w->ended_ns;
 	if (cpu_ns > w->cpu_ns)
 		j->task->result.cpu_user_ns = cpu_ns - w->cpu_ns;
 	if (w->probe.pid != 0 && j->looked)

@@ -85,6 +85,8 @@ struct kn_worker {
 	bool signalled;             /* it was made to end */
 	struct kn_heap_node due;    /* when to take the next step of its ending */
 	size_t term_step;
+	bool suspect;               /* somebody else killed it: `due` is when its end counts */
+	int64_t ended_ns;           /* when that was, or its end; 0: runs */
 
 	/* worker.c */
 	struct kn_job *window[KN_WINDOW_MAX];   /* NULL: its answer is nobody's */

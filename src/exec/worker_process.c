@@ -226,6 +226,9 @@ err_event(struct kn_watch *watch, uint32_t events)
 void
 kn_worker_signal(struct kn_worker *w, int signal)
 {
+	/* Its end need not be doubted any longer. */
+	if (w->suspect)
+		end_in(w, 0, 0);
 	/* After it was waited for, its number may be another's. */
 	if (w->child.pidfd >= 0 && w->state != KN_WORKER_GONE)
 		kn_child_signal(&w->child, signal);
@@ -236,7 +239,8 @@ kn_worker_kill(struct kn_worker *w)
 {
 	struct kn_runner *r = w->exec->state;
 
-	kn_heap_remove(&r->due, &w->due);
+	if (!w->suspect)
+		kn_heap_remove(&r->due, &w->due);
 	w->signalled = true;
 	kn_worker_signal(w, SIGKILL);
 }
@@ -246,27 +250,6 @@ kn_worker_retire(struct kn_worker *w)
 {
 	stdin_close(w);
 	end_in(w, END_NS, 0);
-}
-
-void
-kn_worker_steps(struct kn_exec *e)
-{
-	const struct knee_options *o = e->options;
-	struct kn_runner *r = e->state;
-	struct kn_heap_node *n;
-
-	while ((n = kn_heap_top(&r->due)) != NULL && n->key <= e->loop->now_ns) {
-		struct kn_worker *w =
-		    (struct kn_worker *)(void *)((char *)n - offsetof(struct kn_worker, due));
-
-		if (w->term_step >= o->nterm_seq) {
-			kn_worker_kill(w);
-			continue;
-		}
-		w->signalled = true;
-		kn_worker_signal(w, o->term_seq[w->term_step].signal);
-		end_in(w, o->term_seq[w->term_step].wait_ns, w->term_step + 1);
-	}
 }
 
 static void
@@ -303,28 +286,67 @@ put_away(struct kn_worker *w)
 }
 
 /* It has ended: what it wrote before is read, paused or not, and counts. */
-static int
-end_event(struct kn_watch *watch, uint32_t events)
+static void
+worker_over(struct kn_worker *w)
 {
-	struct kn_worker *w = worker_at(watch, offsetof(struct kn_worker, end));
 	struct rusage usage = { 0 };
 	int status = 0;
 
-	(void)events;
-	kn_loop_remove(w->exec->loop, &w->end);
-	/* A turn's bytes are more than its pipes hold; whom it started and did not wait for may go on
-	 * writing, and is not waited for. */
-	kn_worker_read(w);
 	kn_probe_last(&w->probe);
 	/* One that was made to end takes its group along: the number is its own as long as it has not
 	 * been waited for. */
+	w->suspect = false;
 	if (w->signalled)
 		kn_worker_signal(w, SIGKILL);
 	if (kn_child_wait(&w->child, &status, &usage) < 0)
 		status = SIGKILL; /* as the wait status of one that was killed */
 	kn_worker_ended(w, status, &usage);
 	put_away(w);
+}
+
+static int
+end_event(struct kn_watch *watch, uint32_t events)
+{
+	struct kn_worker *w = worker_at(watch, offsetof(struct kn_worker, end));
+
+	(void)events;
+	kn_loop_remove(w->exec->loop, &w->end);
+	w->ended_ns = w->exec->loop->now_ns;
+	/* A turn's bytes are more than its pipes hold; whom it started and did not wait for may go on
+	 * writing, and is not waited for. */
+	kn_worker_read(w);
+	w->suspect = w->state == KN_WORKER_BUSY && w->nanswered < w->nwindow && !w->signalled &&
+	    kn_child_was_killed(&w->child);
+	if (w->suspect)
+		end_in(w, KN_SUSPECT_NS, 0);
+	else
+		worker_over(w);
 	return 0;
+}
+
+void
+kn_worker_steps(struct kn_exec *e)
+{
+	const struct knee_options *o = e->options;
+	struct kn_runner *r = e->state;
+	struct kn_heap_node *n;
+
+	while ((n = kn_heap_top(&r->due)) != NULL && n->key <= e->loop->now_ns) {
+		struct kn_worker *w =
+		    (struct kn_worker *)(void *)((char *)n - offsetof(struct kn_worker, due));
+
+		if (w->suspect) {
+			worker_over(w);
+			continue;
+		}
+		if (w->term_step >= o->nterm_seq) {
+			kn_worker_kill(w);
+			continue;
+		}
+		w->signalled = true;
+		kn_worker_signal(w, o->term_seq[w->term_step].signal);
+		end_in(w, o->term_seq[w->term_step].wait_ns, w->term_step + 1);
+	}
 }
 
 void

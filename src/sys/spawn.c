@@ -125,6 +125,18 @@ kn_child_wait(struct kn_child *c, int *status, struct rusage *usage)
 	return pid == 0 ? -EAGAIN : 0;
 }
 
+bool
+kn_child_was_killed(const struct kn_child *c)
+{
+	siginfo_t info = { 0 };
+	int sig;
+
+	if (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+		return false;
+	sig = info.si_code == CLD_EXITED ? info.si_status - 128 : info.si_status;
+	return sig == SIGTERM || sig == SIGKILL || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT;
+}
+
 void
 kn_child_reap(struct kn_child *c)
 {

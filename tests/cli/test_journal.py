@@ -7,6 +7,7 @@ import fcntl
 import re
 import sqlite3
 import struct
+import sys
 import termios
 
 from kneetest import *
@@ -15,6 +16,15 @@ HOST = os.uname().nodename
 
 # A task that ends for good once the file "go" is there; before that the run can be killed in it.
 WAITS = 'echo {} >>runs; echo out {}; test {} != 3 || test -e go || { touch in3; sleep 100; }; echo end {}'
+
+# Answers each record with itself; 3 only when there is a file "go".
+WORKER = b'''import os, sys, time
+for line in sys.stdin:
+    while line == '3\\n' and not os.path.exists('go'):
+        open('in3', 'w').close()
+        time.sleep(0.01)
+    print(line, end='', flush=True)
+'''
 
 
 def read(*path):
@@ -420,6 +430,18 @@ class Resume(Base):
         self.assertEqual(self.finished(), [])
         write(b'', self.folder, 'go')
         self.same(self.knee('--resume', '-j1', WAITS, ':::', '3'), b'out 3\nend 3\n')
+
+    def test_stopped_after_its_worker(self):
+        """The same; what the worker had answered by then is done."""
+        write(WORKER, self.folder, 'worker.py')
+        args = ['-j1', '--worker', f'{sys.executable} worker.py', ':::', '1', '2', '3']
+        with start('--journal', self.journal, *args, cwd=self.folder) as p:
+            wait_for(lambda: os.path.exists(self.path('in3')), what='record 3 runs')
+            stop_after_tasks(p.pid, signal.SIGTERM)
+            self.assertEqual((p.wait(), p.stdout.read()), (255, b'1\n2\n'))
+        self.assertEqual(self.finished(), [1, 2])
+        write(b'', self.folder, 'go')
+        self.same(self.knee('--resume', *args), b'3\n')
 
     def attempts(self, seq):
         return rows(self.journal, 'SELECT attempt, outcome, status FROM attempt WHERE seq = ? ORDER BY attempt', seq)
