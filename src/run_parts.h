@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of a run (run.c, feed.c, sinks.c) know of each other. */
+/* What the parts of a run (run.c, run_*.c, feed.c, sinks.c) know of each other. */
 #ifndef KN_RUN_PARTS_H
 #define KN_RUN_PARTS_H
 
@@ -15,6 +15,41 @@ int kn_run_merged(struct knee *k, int err);
 int kn_run_part(struct knee *k, uint64_t seq, const void *part, size_t size);
 /* The texts that follow from the slot: anew for every attempt. 0 or -ENOMEM. */
 int kn_run_texts(struct knee *k, struct kn_task *t);
+/* The number that people know a task by. */
+unsigned long long kn_run_shown_seq(const struct knee *k, const struct kn_task *t);
+
+/* run_tasks.c */
+
+/* Whom the executor reports to. */
+struct kn_exec_host kn_run_exec_host(struct knee *k);
+/* Something has happened to t: do what follows. 0 or -errno. */
+int kn_run_event(struct knee *k, struct kn_task *t, enum kn_event event);
+/* t, which was stopped for want of memory, goes on. */
+void kn_run_resume(struct knee *k, struct kn_task *t);
+/* What the tuner asks for. */
+void kn_run_act(struct knee *k, enum kn_act what);
+/* When the tuner is told that something happened at at_ns. */
+int64_t kn_run_tell_ns(struct knee *k, int64_t at_ns);
+
+/* run_start.c */
+
+/* Could a task start now, but for a delay? Sets k->picked. */
+bool kn_run_wants_start(struct knee *k);
+/* When the delay between two starts, or the pause after a refusal, will be over; 0: it is. */
+int64_t kn_run_start_wait_ns(const struct knee *k);
+/* Start what may be started in this turn. 0, or -errno with k->err set. */
+int kn_run_start_some(struct knee *k);
+/* t waits for a start that it shall not have: its RESULT is that of its last attempt, or that there was none. */
+int kn_run_cancel(struct knee *k, struct kn_task *t);
+
+/* run_limit.c */
+
+/* The tuner and what it is told, once the executor is open. 0 or -errno. */
+int kn_run_meter_init(struct knee *k);
+/* Measure, when it is time, and do what the tuner makes of it. 0, or -errno with k->err set. */
+int kn_run_sample(struct knee *k);
+/* Tell what the tuner has changed, and why. */
+int kn_run_changes_tell(struct knee *k);
 
 /* feed.c */
 
