@@ -17,8 +17,8 @@
  * One record is in the works in each worker, its front: the first that is not answered.  Its time begins
  * when it becomes that, and what is done to it is done to the process: a signal goes to the worker's group,
  * and if the worker answers all the same it is not used any more.  What else was in its window goes back
- * to the run, and to another worker.  Of windows that are answered within SLOW_NS the run hears when they
- * are, one task after the other; of others at once, front by front, so that time-outs meet the right one.
+ * to the run, and to another worker.  Of a front that is not answered within SLOW_NS the run hears then, so
+ * that time-outs meet the right one; of all others when their window is settled, one task after the other.
  *
  * A worker that ends: what it answered counts.  The record at its front fails, with the worker's status or
  * signal; with 1 when the status is 0, for an answer is missing.  But if the worker had answered before
@@ -221,7 +221,7 @@ begin(struct kn_worker *w, struct kn_job *j)
 	j->state = KN_JOB_FRONT;
 	j->since_ns = w->exec->loop->now_ns;
 	usage_begin(w, j);
-	if (w->slow)
+	if (w->nwindow == 1)
 		kn_worker_tell(w, j);
 	if (r->late.len == 0)
 		return;
@@ -765,7 +765,8 @@ recalled_return(struct kn_exec *e)
 		window_recall(w);
 }
 
-/* The run is to hear of windows that take long. When the next will be one; INT64_MAX: none. */
+/* The run is to hear of records that take long, and only of these before they end: what is answered and waits for
+ * its window to be settled counts as running for the run, and is not. When the next will be one; INT64_MAX: none. */
 static int64_t
 slow_tell(struct kn_exec *e)
 {
@@ -773,14 +774,12 @@ slow_tell(struct kn_exec *e)
 	int64_t next_ns = INT64_MAX;
 
 	for (struct kn_worker *w = r->workers; w != NULL; w = w->next) {
-		int64_t at_ns = w->window_ns + SLOW_NS;
+		struct kn_job *j = w->state == KN_WORKER_BUSY ? front(w) : NULL;
+		int64_t at_ns = j != NULL && !j->told ? j->since_ns + SLOW_NS : INT64_MAX;
 
-		if (w->state != KN_WORKER_BUSY || w->slow)
-			continue;
 		if (at_ns <= e->loop->now_ns) {
 			w->slow = true;
-			if (front(w) != NULL)
-				kn_worker_tell(w, front(w));
+			kn_worker_tell(w, j);
 		} else if (at_ns < next_ns) {
 			next_ns = at_ns;
 		}

@@ -95,7 +95,7 @@ struct kn_worker {
 	uint64_t answered;          /* in all */
 	unsigned quiet;             /* windows without a word on stderr, from 0 on */
 	int64_t window_ns;          /* when it got its window */
-	bool slow;                  /* its window takes long: what is at its front is told at once */
+	bool slow;                  /* some record of its window takes long, and is told before its end */
 	bool certain;               /* it waited for its next record, and was read after that */
 	bool unseen;                /* it never seems to wait: that is not asked any more */
 	unsigned blind;             /* windows in a row at whose end it did not */
