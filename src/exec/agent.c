@@ -203,7 +203,8 @@ agent_signal(struct kn_exec *e, struct kn_task *t, int signal)
 		a->recalls = a->recalls || ends;
 		return;
 	}
-	kn_agent_signal(e, &j->errand, signal);
+	/* It may have begun there by now: then that is heard first, and what becomes of it is settled here. */
+	kn_agent_signal(e, &j->errand, ends && t->state == KN_HANDED && signal != SIGKILL ? 0 : signal);
 	if (j->twin != NULL && j->twin->id != 0)
 		kn_agent_signal(e, j->twin, signal);
 	if (signal == SIGKILL) {

@@ -329,6 +329,48 @@ def pongs():
     serve(honest)
 
 
+# ---- agents that are honest, and slow to tell
+
+def serve_two(signalled):
+    """Of two tasks the first fails when both are here; signalled(id, signal) is told what the second is sent."""
+    ids = []
+    hello()
+    say(credit(1, 2))
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            ids.append(f.u64())
+            if len(ids) == 2:
+                say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=1))
+        elif kind == 'S' and f.u64() == ids[1]:
+            signalled(ids[1], f.u32())
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+
+
+def began_late():
+    """That it began is on its way when it is sent the signal: it goes on only where that spares it."""
+    def signalled(id, signal):
+        say(frame('B', u64(id) + u64(0)))
+        say(*[result(id, 1, signal)] if signal else [frame('o', u64(id) + b'late\n'), result(id)])
+    serve_two(signalled)
+
+
+def began_late_waits():
+    """The same, but it goes on until it is made to end."""
+    def signalled(id, signal):
+        say(frame('B', u64(id) + u64(0)), frame('N', u64(0) + text(f'signal {signal}')))
+        say(*[result(id, 1, signal)] * (signal > 0))
+    serve_two(signalled)
+
+
+def given_back():
+    """Both fail, but the second is not begun, and is given back when that is asked for."""
+    serve_two(lambda id, signal: say(result(id, 3)))
+
+
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs']
 

@@ -81,6 +81,28 @@ class Lies(unittest.TestCase):
             self.assertEqual(r.status, 0, r.err)
 
 
+class Late(unittest.TestCase):
+    """Agents that do as they should, and tell of it late: alone, for the run goes as they say."""
+
+    def run_on(self, evil, *args, ssh=f'{sys.executable} {AGENT}', **more):
+        folder = scratch()
+        os.mkdir(f'{folder}/tmp')
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        return knee('--ssh', ssh, '-S', f'evil-{evil}', *args, env=env, **more)
+
+    def test_began_at_a_soft_stop(self):
+        """What began in the moment of a stop goes on."""
+        r = self.run_on('began-late', '-k', '--halt', 'soon,fail=1', 'echo', ':::', 'a', 'b')
+        self.assertEqual((r.out, r.status), (b'late\n', 1), r.err)
+
+    def test_began_at_a_hard_stop(self):
+        """It is made to end when that is heard."""
+        r = self.run_on('began-late-waits', '--halt', 'now,fail=1', 'echo', ':::', 'a', 'b')
+        self.assertEqual((r.out, r.status), (b'', 1), r.err)
+        signals = [line.split(b'signal ')[1] for line in r.err.splitlines() if b'signal' in line]
+        self.assertEqual(signals, [b'0', b'15'])
+
+
 @unittest.skipIf(SANITIZED or VALGRIND, 'they need the memory')
 class Memory(unittest.TestCase):
     run_with = Evil.run_with
