@@ -7,12 +7,13 @@ from kneetest import *
 
 sys.dont_write_bytecode = True
 
-# The last word is for a shell, the one before it is the host. Hosts named down are not there, those named late soon.
+# The last word is for a shell, the one before it is the host. Hosts named down are not there, those named late soon,
+# and on those named small a process has few files.
 SSH = '''#!/bin/sh
 for last; do :; done
 n=$(($# - 1))
 eval "host=\\${$n}"
-case $host in *down*) echo "no way to $host" >&2; exit 255 ;; *late*) sleep 1 ;; esac
+case $host in *down*) echo "no way to $host" >&2; exit 255 ;; *late*) sleep 1 ;; *small*) ulimit -n 64 ;; esac
 printf '%s\\n' "$*" >>"$(dirname "$0")/calls"
 echo $$ >"$(dirname "$0")/pid-$host"
 cd "$(dirname "$0")/there" && exec sh -c "$last"
@@ -95,6 +96,12 @@ class Machines(Case):
         with open(log) as f:
             self.assertEqual(f.read().splitlines()[1].split('\t')[1], 'w1')
         self.assertIn(b' w1 ', knee('log', journal).out)
+
+    def test_more_than_it_can_run(self):
+        """It says so, and runs as many as it can."""
+        r = self.run_on('small', '-j500', 'echo', ':::', 'a', 'b')
+        self.assertEqual((sorted(r.out.split()), r.status), ([b'a', b'b'], 0), r.err)
+        self.assertRegex(r.err, rb'^knee: small: running \d+ at once, not 500[^\n]*\n$')
 
     def test_files_of_logins(self):
         name = os.path.join(self.folder, 'mine')
