@@ -73,8 +73,12 @@ links_pause(struct kn_exec *e)
 	for (size_t i = 0; i < a->how->nhosts; i++)
 		if (a->machines[i].stage >= KN_REMOTE_UP)
 			kn_link_pause(&a->machines[i].link, a->paused);
-	if (!a->paused)
-		kn_fleet_listen(&a->fleet, e->loop->now_ns);
+	if (a->paused)
+		return;
+	kn_fleet_listen(&a->fleet, e->loop->now_ns);
+	for (struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
+		if (!j->sent_kill)
+			j->given_up_ns = e->loop->now_ns + KILLED_NS;
 }
 
 /* Nobody is silent who is not listened to: while links are not read, or when all this process stood still. */

@@ -371,8 +371,30 @@ def given_back():
     serve_two(lambda id, signal: say(result(id, 3)))
 
 
+def slow_reader():
+    """The first task prints more than anybody reads at once; the second runs when that is so."""
+    hello()
+    say(credit(1, 2))
+    ids = []
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            ids.append(f.u64())
+        if kind == 'T' and len(ids) == 2:
+            say(frame('B', u64(ids[0]) + u64(0)), *[frame('o', u64(ids[0]) + b'x' * 200000)] * 20, result(ids[0]))
+            for _ in range(3):  # one may still be read
+                time.sleep(0.2)
+                say(frame('Q', u64(0)))
+            honest(ids[1], b'ran\n')
+            done()
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+
+
 # They say when they have done it.
-LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs']
+LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader']
 
 
 def main():

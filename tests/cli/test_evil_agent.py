@@ -103,6 +103,20 @@ class Late(unittest.TestCase):
         self.assertEqual(signals, [b'0', b'15'])
 
 
+    def test_soft_stop_while_nothing_is_read(self):
+        """What ran meanwhile is not taken for what was never begun."""
+        folder = scratch()
+        os.mkdir(f'{folder}/tmp')
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-slow-reader', '-k', 'echo', ':::', 'a', 'b',
+                   env=env) as p:
+            wait_for(lambda: os.path.exists(f'{folder}/done'), what='both tasks')
+            p.send_signal(signal.SIGHUP)
+            time.sleep(3)
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((len(out), out[-4:], err), (4000004, b'ran\n', b''))
+
+
 @unittest.skipIf(SANITIZED or VALGRIND, 'they need the memory')
 class Memory(unittest.TestCase):
     run_with = Evil.run_with
