@@ -146,12 +146,13 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 
 	links_pause(e);
 	silence_look(e);
-	err = kn_remotes_due(e, next_ns);
-	if (err < 0)
-		return err;
+	kn_remotes_due(e, next_ns);
 	kn_killed_give_up(e, next_ns);
 	links_look(a);
 	kn_jobs_tend(e);
+	err = kn_remotes_gone(e);
+	if (err < 0)
+		return err;
 	kn_jobs_move(e, next_ns);
 	kn_copies_make(e, next_ns);
 	kn_agent_capacity(e);

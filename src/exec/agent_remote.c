@@ -327,15 +327,20 @@ machine_connect(struct kn_remote *m)
 	kn_remote_lost(m, why, err == -ENOENT || err == -EACCES);
 }
 
-static int
-all_gone(struct kn_exec *e)
+/* What has its result needs no machine any more; and what only waits to be printed shall be. */
+int
+kn_remotes_gone(struct kn_exec *e)
 {
+	struct kn_agents *a = e->state;
+
+	if (!a->gone || a->waiting.len == 0)
+		return 0;
+	a->gone = false;
 	(void)snprintf(e->error, sizeof(e->error), "no machine is left to run tasks on");
 	return -EHOSTUNREACH;
 }
 
-/* All that is due with the machines. 0, or -errno: the run is at its end. */
-int
+void
 kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 {
 	struct kn_agents *a = e->state;
@@ -376,12 +381,10 @@ kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 			break;
 		case KN_FLEET_ALL_GONE:
 			/* Tasks that name their machine fail, each for itself. */
-			if (a->how->pin == NULL)
-				return all_gone(e);
+			a->gone = a->how->pin == NULL;
 			break;
 		case KN_FLEET_NOTHING:
 			break;
 		}
 	}
-	return 0;
 }

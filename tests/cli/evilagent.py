@@ -393,6 +393,13 @@ def slow_reader():
             return
 
 
+def nonsense_last():
+    """What it has to do it does; in the same breath it says what costs it its connection."""
+    hello()
+    serve(lambda id, output: say(frame('B', u64(id) + u64(0)) + frame('o', u64(id) + output) + result(id) +
+                                 frame('X')), 1, 1)
+
+
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader']
 

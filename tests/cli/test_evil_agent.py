@@ -117,6 +117,17 @@ class Late(unittest.TestCase):
         self.assertEqual((len(out), out[-4:], err), (4000004, b'ran\n', b''))
 
 
+    def test_no_machine_is_left_and_none_is_needed(self):
+        r = self.run_on('nonsense-last', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)
+        self.assertEqual(r.err, b'knee: evil-nonsense-last: lost: it sends what no agent sends now\n')
+
+    def test_no_machine_is_left_for_others(self):
+        r = self.run_on('nonsense-last', 'echo', ':::', 'a', 'b')
+        self.assertEqual(r.status, 255)
+        self.assertTrue(r.err.endswith(b'\nknee: no machine is left to run tasks on\n'), r.err)
+
+
 @unittest.skipIf(SANITIZED or VALGRIND, 'they need the memory')
 class Memory(unittest.TestCase):
     run_with = Evil.run_with
