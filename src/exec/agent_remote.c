@@ -59,7 +59,7 @@ words_tell(struct kn_remote *m, const char *why)
 	m->words.len = 0;
 }
 
-/* Errors of ssh and its like that time does not mend. */
+/* Errors of ssh and its like that time does not mend. A name server that cannot be asked is not one of them. */
 static bool
 hopeless(const char *why)
 {
@@ -67,6 +67,8 @@ hopeless(const char *why)
 		"Could not resolve", "ommand not found", "No such file", "Bad configuration",
 		"Unknown option", "illegal option", "Invalid node name", "nvalid job id" };
 
+	if (strstr(why, "Temporary failure") != NULL)
+		return false;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		if (strstr(why, texts[i]) != NULL)
 			return true;
@@ -108,7 +110,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	m->stage = KN_REMOTE_GREETING;
 	if (a->closing)
 		return;
-	for_good = for_good || (!up && hopeless(why));
+	for_good = for_good || (!m->was_up && hopeless(why));
 	kn_fleet_lost(&a->fleet, m->index, for_good, e->loop->now_ns);
 	(void)snprintf(m->why, sizeof(m->why), "%s", why);
 	if (up && tasks > 0)

@@ -213,6 +213,34 @@ class Bad(Case):
         with open(self.there('log')) as f:
             self.assertEqual(len(f.readlines()), 5)
 
+    def ssh_fails(self, *texts):
+        """ssh says these things at its next tries, one each."""
+        for i, text in enumerate(texts):
+            with open(os.path.join(self.folder, f'fail{i}'), 'w') as f:
+                f.write(text + '\n')
+        with open(self.ssh, 'w') as f:
+            f.write(SSH.replace('\n', '\nfor f in "$(dirname "$0")"/fail*; do\n\ttest -e "$f" || break\n'
+                                '\tcat "$f" >&2; rm "$f"; exit 255\ndone\n', 1))
+
+    def test_name_server_is_away(self):
+        self.ssh_fails('ssh: Could not resolve hostname w1: Temporary failure in name resolution')
+        r = self.run_on('w1', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.err, r.status), (b'a\n', b'', 0))
+
+    def test_it_was_there_before(self):
+        """What would be for good at first is not when it was up once."""
+        with self.start_on('w1', '-j1', 'touch began; until test -e go; do sleep 0.02; done; echo {}', ':::',
+                          'a') as p:
+            wait_for(lambda: os.path.exists(self.there('began')), what='the task')
+            self.ssh_fails('Permission denied (publickey).')
+            with open(os.path.join(self.folder, 'pid-w1')) as f:
+                agent = int(f.read())
+            os.kill(agent, signal.SIGTERM)
+            wait_gone([agent])
+            open(self.there('go'), 'w').close()
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((out, p.returncode), (b'a\n', 0), err)
+
     def test_copy_that_prints_much_is_not_made_again(self):
         r = self.run_on('w1,w2', '-j1', '--speculate',
                         'echo {} >>log; test {} != 4 || { head -c 3000000 /dev/zero; sleep 2.5; }',
