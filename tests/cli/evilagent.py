@@ -367,8 +367,24 @@ def began_late_waits():
 
 
 def given_back():
-    """Both fail, but the second is not begun, and is given back when that is asked for."""
-    serve_two(lambda id, signal: say(result(id, 3)))
+    """The first task fails; when its next attempt is here the second one succeeds. That attempt never begins."""
+    ids = []
+    hello()
+    say(credit(2, 2))
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            ids.append(f.u64())
+            if len(ids) == 2:
+                say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=3))
+            elif len(ids) == 3:
+                say(frame('B', u64(ids[1]) + u64(0)), result(ids[1]))
+        elif kind == 'S' and f.u64() == ids[2]:
+            say(result(ids[2], 3))
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
 
 
 def slow_reader():

@@ -103,6 +103,15 @@ class Late(unittest.TestCase):
         self.assertEqual(signals, [b'0', b'15'])
 
 
+    def test_failed_and_given_back(self):
+        """A task that failed does not succeed by its next attempt never being made."""
+        log = os.path.join(scratch(), 'log')
+        r = self.run_on('given-back', '--retries', '2', '--halt', 'now,success=1', '--joblog', log, 'echo', ':::',
+                        'a', 'b')
+        self.assertEqual(r.status, 0, r.err)
+        with open(log) as f:
+            self.assertEqual([line.split('\t')[0] for line in f], ['Seq', '2'])
+
     def test_soft_stop_while_nothing_is_read(self):
         """What ran meanwhile is not taken for what was never begun."""
         folder = scratch()
