@@ -305,7 +305,7 @@ goodbye(struct kn_exec *e)
 		struct kn_remote *m = &a->machines[i];
 
 		if (m->stage != KN_REMOTE_UP || kn_frame_empty(&m->link.sending, KN_FRAME_CLOSE) < 0)
-			kn_link_close(&m->link, SIGKILL);
+			kn_remote_close(m);
 		else
 			kn_link_flush(&m->link);
 	}

@@ -180,6 +180,9 @@ void kn_remote_dialled(void *self, uint32_t host, int fd);
 void kn_remotes_due(struct kn_exec *e, int64_t *next_ns);
 /* 0, or -errno: jobs wait for machines, and there are none: the run is at its end. Said once. */
 int kn_remotes_gone(struct kn_exec *e);
+/* The connection ends, and what leads there. Where that is the agent itself, with its keeper, it is told to end all at
+ * once: killed together with its keeper it would leave its tasks behind. */
+void kn_remote_close(struct kn_remote *m);
 /* The connection is of no use any more: its tasks go back. for_good: do not try again. */
 void kn_remote_lost(struct kn_remote *m, const char *why, bool for_good);
 void kn_remote_note(struct kn_remote *m, const struct kn_task *t, const char *format, ...)

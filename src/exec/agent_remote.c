@@ -75,6 +75,12 @@ hopeless(const char *why)
 	return false;
 }
 
+void
+kn_remote_close(struct kn_remote *m)
+{
+	kn_link_close(&m->link, m->spec->here ? SIGQUIT : SIGKILL);
+}
+
 /* r's machine is lost. A task that ran whenever one was is most likely why, and is not given to all of them. */
 static void
 errand_lost(struct kn_remote *m, struct kn_errand *r)
@@ -100,7 +106,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	uint64_t tasks = 0;
 
 	/* Its agent hears the end of its input, or that nobody speaks any more. */
-	kn_link_close(&m->link, SIGKILL);
+	kn_remote_close(m);
 	while (m->errands != NULL) {
 		tasks++;
 		errand_lost(m, m->errands);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """-S and its kin, with a stand-in for ssh that runs the far end on this machine."""
 
+import contextlib
 import sys
 
 from kneetest import *
@@ -165,7 +166,7 @@ class Bad(Case):
     """What goes wrong, or is slow."""
 
     def start_on(self, logins, *args, **more):
-        return start('--ssh', self.ssh, '-S', logins, *args, env={'HOME': self.folder, **more})
+        return start('--ssh', self.ssh, '-S', logins, *args, env={'HOME': self.folder}, **more)
 
     def there(self, name):
         return os.path.join(self.folder, 'there', name)
@@ -212,6 +213,23 @@ class Bad(Case):
             self.assertEqual((out, p.returncode), (b'1\n2\n3\n4\n', 0), err)
         with open(self.there('log')) as f:
             self.assertEqual(len(f.readlines()), 5)
+
+    def test_this_machine_is_given_up(self):
+        """Its tasks end with it, for they run again."""
+        with self.start_on(':', '-j1', '--host-timeout', '1',
+                          'echo $$ >>pids; until test -e go; do sleep 0.02; done; echo {}', ':::', 'a',
+                          cwd=os.path.join(self.folder, 'there')) as p:
+            wait_for(lambda: os.path.exists(self.there('pids')), what='the task')
+            agent = next(d for d in descendants(p.pid) if b'agent' in argv_of(d) and command_of(d) != 'kn-keeper')
+            os.kill(agent, signal.SIGSTOP)
+            self.assertIn(b'lost: nothing was heard of it', p.stderr.readline())
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(agent, signal.SIGCONT)
+            with open(self.there('pids')) as f:
+                wait_gone([int(f.readline())])
+            open(self.there('go'), 'w').close()
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((out, p.returncode), (b'a\n', 0), err)
 
     def ssh_fails(self, *texts):
         """ssh says these things at its next tries, one each."""
