@@ -75,7 +75,9 @@ links_pause(struct kn_exec *e)
 			kn_link_pause(&a->machines[i].link, a->paused);
 	if (a->paused)
 		return;
+	/* What was said meanwhile is heard before anything is done for that it was not. */
 	kn_fleet_listen(&a->fleet, e->loop->now_ns);
+	a->started_ns = e->loop->now_ns;
 	for (struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
 		if (!j->sent_kill)
 			j->given_up_ns = e->loop->now_ns + KILLED_NS;
@@ -218,7 +220,10 @@ agent_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	}
 	if ((signal == SIGKILL || (ends && !j->errand.began)) && !j->killed) {
 		j->given_up_ns = e->loop->now_ns + KILLED_NS;
+		j->prev_killed = NULL;
 		j->next_killed = a->killed;
+		if (a->killed != NULL)
+			a->killed->prev_killed = j;
 		a->killed = j;
 		j->killed = true;
 	}

@@ -22,13 +22,15 @@
 static void
 killed_remove(struct kn_agents *a, struct kn_job *j)
 {
-	struct kn_job **at = &a->killed;
-
 	if (!j->killed)
 		return;
-	while (*at != j)
-		at = &(*at)->next_killed;
-	*at = j->next_killed;
+	if (j->prev_killed != NULL)
+		j->prev_killed->next_killed = j->next_killed;
+	else
+		a->killed = j->next_killed;
+	if (j->next_killed != NULL)
+		j->next_killed->prev_killed = j->prev_killed;
+	j->next_killed = j->prev_killed = NULL;
 	j->killed = false;
 }
 
@@ -228,7 +230,8 @@ kn_copies_make(struct kn_exec *e, int64_t *next_ns)
 	struct kn_agents *a = e->state;
 	struct kn_errand *r;
 
-	if (!a->how->speculate || a->fleet.out == 0)
+	/* While links are not read, what seems to run may have ended long ago. */
+	if (!a->how->speculate || a->fleet.out == 0 || a->paused)
 		return;
 	if (e->loop->now_ns >= a->copies_ns) {
 		a->copies_ns = e->loop->now_ns + COPY_EVERY_NS;

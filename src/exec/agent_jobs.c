@@ -84,13 +84,13 @@ waiting_end(struct kn_exec *e, struct kn_job_list *l, struct kn_job *j, enum kne
 	e->host.ended(e->host.self, j->task);
 }
 
-/* Those of l that there is room for go. 0, or -errno: the first one cannot. */
+/* Those of l that there is room for go, up to one that is not wanted any more. 0, or -errno: the first one cannot. */
 static int
 waiting_give(struct kn_exec *e, struct kn_job_list *l)
 {
 	while (l->first != NULL) {
 		struct kn_job *j = l->first;
-		int r = job_place(e, j);
+		int r = j->recalled ? 0 : job_place(e, j);
 
 		if (r <= 0)
 			return r;
@@ -221,7 +221,7 @@ kn_jobs_move(struct kn_exec *e, int64_t *next_ns)
 	int64_t now_ns = e->loop->now_ns;
 	uint64_t slots;
 
-	if (a->how->pin != NULL || a->fleet.up < 2 || a->fleet.out == 0)
+	if (a->how->pin != NULL || a->fleet.up < 2 || a->fleet.out == 0 || a->paused)
 		return;
 	if (now_ns >= a->idle_ns) {
 		a->idle_ns = now_ns + IDLE_EVERY_NS;

@@ -36,7 +36,7 @@ struct kn_job {
 	int64_t given_up_ns;        /* it is to end: when it does so, whatever its machine says; 0: it is not */
 	bool sent_kill;             /* ... by SIGKILL; else only if it has not begun */
 	struct kn_job *next, *prev; /* in the list of those that wait for a machine */
-	struct kn_job *next_killed;
+	struct kn_job *next_killed, *prev_killed;
 	bool killed;                /* is in that list */
 };
 
@@ -62,8 +62,6 @@ struct kn_remote {
 	bool dirty;                 /* has something to write, and is in that list */
 	bool urgent;                /* ... and not only tasks */
 	uint32_t unsent;            /* tasks of that */
-	bool refused;               /* there is no use in trying again */
-	bool told;                  /* its end was told of */
 	bool was_up;
 	bool got_program;           /* over this connection */
 	struct kn_remote *next_dirty;
@@ -75,6 +73,7 @@ struct kn_remote {
 	unsigned running, peak;
 	uint64_t lost_tasks;
 	unsigned notes;             /* of its agent, passed on */
+	uint64_t reasons;           /* why its number changed: how often that was */
 	char why[160];
 };
 
@@ -100,7 +99,7 @@ struct kn_agents {
 	struct kn_buf payload;              /* of a TASK in the making */
 	uint64_t limit_told;
 	int64_t gather_ns;                  /* when tasks that are gathered go out at the latest */
-	int64_t started_ns;                 /* when the last task was given to us */
+	int64_t started_ns;                 /* when the last task was given to us, or links are read again */
 	int64_t copies_ns;                  /* when to look for tasks to be copied; with --speculate */
 	int64_t tick_ns;                    /* the last one */
 	int64_t idle_ns;                    /* when to look for tasks that wait while other machines are idle */
@@ -132,7 +131,7 @@ int kn_agent_task_put(struct kn_remote *m, const struct kn_errand *r, uint32_t f
 /* agent_files.c: files that go with tasks */
 /* Does the next task of m wait for files to be sent first? */
 bool kn_agent_files_ahead(const struct kn_remote *m);
-/* The TASK of r, which has its id, goes when its files have. 0 or -ENOMEM. */
+/* The TASK of r, which has its id, goes when its files have. 0 or -errno. */
 int kn_agent_files_send(struct kn_remote *m, const struct kn_errand *r);
 /* m is up: it gets what every machine gets. 0 or -ENOMEM. */
 int kn_agent_files_base(struct kn_remote *m);

@@ -177,9 +177,9 @@ class Bad(Case):
         self.assertEqual((r.out, r.status), (b'b\n', 1))
         self.assertEqual(r.err, b'knee: task 1: cannot be started: Argument list too long\n')
 
-    def blocked(self, seconds, *args):
+    def blocked(self, seconds, *args, on='w1'):
         """Output of a run whose reader takes nothing for so long, its errors and its status."""
-        with self.start_on('w1', '-k', *args) as p:
+        with self.start_on(on, '-k', *args) as p:
             wait_for(lambda: os.path.exists(self.there('began')), what='the first task')
             time.sleep(seconds)
             out, err = p.communicate(timeout=60)
@@ -196,6 +196,14 @@ class Bad(Case):
             2.5, '--timeout', '1.5', '-j4',
             'case {} in 1) touch began; head -c 3000000 /dev/zero ;; *) sleep 0.4; echo {} ;; esac', ':::',
             *'1234')
+        self.assertEqual((len(out), err, status), (3000006, b'', 0))
+
+    def test_reader_is_slow_and_nothing_is_copied(self):
+        """What has ended, but is not heard yet, does not take long."""
+        out, err, status = self.blocked(
+            2.5, '--speculate', '-j2',
+            'case {} in 1) touch began; head -c 3000000 /dev/zero ;; *) sleep 0.4; echo {} ;; esac', ':::',
+            *'1234', on='w1,w2')
         self.assertEqual((len(out), err, status), (3000006, b'', 0))
 
     def test_agent_is_told_to_end(self):
