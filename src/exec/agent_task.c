@@ -10,7 +10,8 @@
 
 /* A long TASK goes in pieces of this size. */
 #define PIECE_BYTES ((size_t)128 * 1024)
-/* A machine may say so many things to the user. */
+/* A machine may say so many things to the user, of a connection; and so often why its number changed, and once more
+ * for each of its results. */
 #define NOTES_MOST 100
 #define NOTE_BYTES 400
 
@@ -338,6 +339,9 @@ credit(struct kn_remote *m, struct kn_fields *f)
 		if ((unsigned char)*why >= ' ' && *why != 0x7f)
 			m->why[n++] = *why;
 	m->why[n] = '\0';
+	if (m->reasons >= NOTES_MOST + a->fleet.hosts[m->index].done)
+		return;
+	m->reasons++;
 	a->limit_told = 0; /* this is of all, be their connections full or not */
 	e->host.capacity(
 	    e->host.self, a->fleet.limit < 1 ? 1 : (unsigned)a->fleet.limit, m->spec->name, limit, m->why);

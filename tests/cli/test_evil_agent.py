@@ -73,6 +73,13 @@ class Lies(unittest.TestCase):
         """An agent that says a task ended in an unlikely way is believed, as far as there is sense in it."""
         self.run_with('not-started')
 
+    def test_reasons(self):
+        """Why its number changed is told a hundred times, and once more for each result."""
+        r = self.run_with('credit-flood', '--json')
+        told = r.err.count(b'"event": "limit"')
+        self.assertGreater(told, 0)
+        self.assertLessEqual(told, 150 + TASKS)
+
     def test_journal(self):
         with tempfile.TemporaryDirectory() as folder:
             journal = f'{folder}/j'
