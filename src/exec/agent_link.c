@@ -17,6 +17,8 @@
 /* Read at a time, and in one go before others get their turn. */
 #define READ_BYTES ((size_t)128 * 1024)
 #define TURN_BYTES (8 * READ_BYTES)
+/* At its end so many times: who is still there and writes on and on is not waited for. */
+#define LAST_TURNS 64
 #define PIPE_BYTES (1024 * 1024)
 /* A line of stderr is cut there. */
 #define LINE_BYTES 1000
@@ -140,7 +142,7 @@ lost(struct kn_link *l, const char *why)
 
 /* ---- reading ------------------------------------------------------------------ */
 
-/* Lines of the far end's start: true when one was. */
+/* A line of the far end's start, if it is one. */
 static void
 boot_line(struct kn_link *l, char *line)
 {
@@ -239,8 +241,8 @@ received_use(struct kn_link *l)
 		kn_buf_drop(&l->received, at);
 }
 
-/* Read what is there, as much as a turn may take; hand it out. */
-static void
+/* Read what is there, as much as a turn may take; hand it out. Bytes that were read. */
+static size_t
 link_read(struct kn_link *l)
 {
 	size_t total = 0;
@@ -249,7 +251,7 @@ link_read(struct kn_link *l)
 	while (total < TURN_BYTES && l->out.fd >= 0 && n > 0) {
 		if (kn_buf_reserve(&l->received, READ_BYTES) < 0) {
 			lost(l, strerror(ENOMEM));
-			return;
+			return 0;
 		}
 		n = read(l->out.fd, l->received.data + l->received.len, READ_BYTES);
 		if (n < 0 && errno == EINTR)
@@ -261,7 +263,7 @@ link_read(struct kn_link *l)
 			total += (size_t)n;
 			received_use(l);
 			if (!more)
-				return;
+				return total;
 		} else if (n == 0 || errno != EAGAIN) {
 			/* Most likely the child is just ending, and tells why. */
 			watch_close(l, &l->out);
@@ -273,13 +275,14 @@ link_read(struct kn_link *l)
 				lost(l, "the connection was closed");
 		}
 	}
+	return total;
 }
 
 static int
 out_event(struct kn_watch *w, uint32_t events)
 {
 	(void)events;
-	link_read(link_at(w, offsetof(struct kn_link, out)));
+	(void)link_read(link_at(w, offsetof(struct kn_link, out)));
 	return 0;
 }
 
@@ -317,8 +320,8 @@ end_event(struct kn_watch *w, uint32_t events)
 		status = SIGKILL;
 	kn_fd_close(&l->child.pidfd);
 	l->child_lives = false;
-	if (l->phase != KN_LINK_CLOSED && l->out.fd >= 0)
-		link_read(l);
+	for (int i = 0; i < LAST_TURNS && link_read(l) > 0; i++)
+		;
 	words_read(l);
 	if (l->phase == KN_LINK_CLOSED)
 		return 0;
@@ -364,7 +367,6 @@ kn_link_flush(struct kn_link *l)
 	while (l->in.fd >= 0 && n > 0 && l->sent < l->sending.len) {
 		n = bytes_write(l, l->sending.data + l->sent, l->sending.len - l->sent);
 		l->sent += n;
-		l->written_bytes += n;
 	}
 	if (l->sent == l->sending.len) {
 		l->sent = l->sending.len = 0;
@@ -483,7 +485,7 @@ kn_link_open(struct kn_link *l, struct kn_spawner *spawner, const char *path, co
 	l->sent = l->sending.len = l->received.len = 0;
 	l->nwords = 0;
 	l->last[0] = '\0';
-	l->read_bytes = l->written_bytes = 0;
+	l->read_bytes = 0;
 	err = watch_open(l, &l->in, fds[0], EPOLLOUT | EPOLLET);
 	if (err == 0)
 		err = watch_open(l, &l->out, fds[1], EPOLLIN);

@@ -53,7 +53,7 @@ struct kn_link {
 	bool reading;                       /* a call of host->frame is going on */
 	unsigned nwords;
 	char last[200];                     /* of stderr: the last line, printable */
-	uint64_t read_bytes, written_bytes;
+	uint64_t read_bytes;                /* before the greeting */
 };
 
 /* l is zeroed. */
@@ -68,8 +68,8 @@ int kn_link_open(struct kn_link *l, struct kn_spawner *spawner, const char *path
 bool kn_link_busy(const struct kn_link *l);
 /* Its stdin gets this program; borrowed until the link is closed. */
 void kn_link_program(struct kn_link *l, const void *program, size_t size);
-/* From now on bytes go through fd, a socket, which it takes; what was read so far counts, the child lives on. 0 or
- * -errno (fd is closed then). */
+/* From now on bytes go through fd, a socket, which it takes; frames that have come count, what was begun of one does not;
+ * the child lives on. 0 or -errno (fd is closed then). */
 int kn_link_move(struct kn_link *l, int fd);
 /* Write what is in l->sending, as far as it goes. Calls nothing. */
 void kn_link_flush(struct kn_link *l);
