@@ -304,6 +304,7 @@ kn_fleet_connecting(struct kn_fleet *f, uint32_t h, int64_t now_ns)
 		return;
 	kn_heap_remove(host->state == KN_HOST_IDLE ? &f->idle : &f->timers, &host->due);
 	host->state = KN_HOST_CONNECTING;
+	host->begun_ns = now_ns;
 	host->at_ns = f->rules.connect_ns > 0 ? now_ns + f->rules.connect_ns : INT64_MAX;
 	f->connecting++;
 	due_at(&f->timers, host, host->at_ns);

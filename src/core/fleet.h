@@ -39,6 +39,7 @@ struct kn_fleet_host {
 	uint32_t out;               /* tasks that it has */
 	unsigned tries;             /* that failed, without a result or long being up since */
 	int64_t at_ns;              /* WAITING: when to try again; CONNECTING: when it has taken too long */
+	int64_t begun_ns;           /* CONNECTING: since when */
 	int64_t heard_ns;           /* UP: the last sign of life */
 	int64_t ping_ns;            /* UP: when to send the next PING */
 	uint64_t done, failed;      /* results; of these, failures */

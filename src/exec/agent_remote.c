@@ -371,7 +371,8 @@ kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 			break;
 		case KN_FLEET_TOO_LATE:
 			(void)snprintf(why, sizeof(why), "no answer in %.0f s",
-			    (double)a->fleet.rules.connect_ns / (double)SECOND_NS);
+			    (double)(a->fleet.hosts[h].at_ns - a->fleet.hosts[h].begun_ns) /
+				(double)SECOND_NS);
 			kn_remote_lost(m, why, false);
 			if (a->fleet.hosts[h].state != KN_HOST_GONE)
 				kn_remote_note(m, NULL, "%s; it is tried again", why);

@@ -21,7 +21,7 @@
 #define KN_SUSPECT_NS ((int64_t)500000000)
 
 /* Whom an executor reports to: run.c. Called on the loop's thread, from within its turn or tick, but
- * not from start() or signal(). */
+ * not from start() or signal(), where that is not said. */
 struct kn_exec_host {
 	/* Only of executors with a limit hook: what start() took begins to run. Its time counts from
 	 * since_ns: CLOCK_MONOTONIC, not after now. */
@@ -40,7 +40,7 @@ struct kn_exec_host {
 	/* Of executors whose tasks run elsewhere: all that t printed so far is void, it will come anew. */
 	void (*again)(void *self, struct kn_task *t);
 	/* ... and: so many tasks may run at once from now on, on all machines together (>= 1). reason: why a
-	 * machine's own number changed, or NULL. */
+	 * machine's own number changed, or NULL. From start(), too, without one. */
 	void (*capacity)(void *self, unsigned limit, const char *machine, unsigned its_limit, const char *reason);
 	void *self;
 };

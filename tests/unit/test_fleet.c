@@ -155,11 +155,12 @@ test_patience(void)
 {
 	struct kn_fleet f = fleet(1, &plain);
 
-	kn_fleet_connecting(&f, 0, 0);
+	kn_fleet_connecting(&f, 0, 5 * SECOND);
 	kn_fleet_patience(&f, 0, 40 * SECOND, 10 * SECOND);
 	kn_fleet_patience(&f, 0, SECOND, 20 * SECOND);
 	due(&f, 49 * SECOND, KN_FLEET_NOTHING, 0, "it has longer than others, and less does not shorten it");
 	due(&f, 50 * SECOND, KN_FLEET_TOO_LATE, 0, "but not for ever");
+	is_int(f.hosts[0].at_ns - f.hosts[0].begun_ns, 45 * SECOND, "it had so long");
 	kn_fleet_lost(&f, 0, true, 50 * SECOND);
 	kn_fleet_patience(&f, 0, 40 * SECOND, 50 * SECOND);
 	due(&f, 50 * SECOND, KN_FLEET_ALL_GONE, 0, "who is gone has none");
