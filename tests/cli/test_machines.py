@@ -69,6 +69,28 @@ class Machines(Case):
         self.assertEqual((r.out, r.status), (b'w1\t\n', 1))
         self.assertIn(b'no way to down', r.err)
 
+    def test_onall_results(self):
+        """Each machine has files of its own, though all have the same inputs."""
+        for name, paths in (('d', ['d/{host}/1/{x}/stdout']), ('d_{}/', ['d_{x}/{host}/stdout']),
+                            ('d_{}', ['d_{x}/{host}', 'd_{x}/{host}.err', 'd_{x}/{host}.seq'])):
+            for order in [], ['--lb']:
+                with self.subTest(name=name, order=order):
+                    folder = scratch()
+                    r = self.run_on('w[1-2],:', '--onall', *order, '--results', name,
+                                    'echo {} $PARALLEL_SSHHOST', ':::', 'a', 'b', cwd=folder)
+                    self.assertEqual((r.err, r.status), (b'', 0))
+                    for x in 'a', 'b':
+                        for host in 'w1', 'w2', ':':
+                            for path in paths:
+                                self.assertTrue(os.path.exists(os.path.join(folder, path.format(x=x, host=host))), path)
+                            with open(os.path.join(folder, paths[0].format(x=x, host=host))) as f:
+                                self.assertEqual(f.read(), f'{x} {host}\n')
+        folder = scratch()
+        self.run_on('w[1-2]', '--nonall', '--results', 'd', 'echo $PARALLEL_SSHHOST', cwd=folder)
+        for host in 'w1', 'w2':
+            with open(os.path.join(folder, 'd', host, 'stdout')) as f:
+                self.assertEqual(f.read(), f'{host}\n')
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
