@@ -110,6 +110,10 @@ machines_check(const struct cli_options *o)
 		    "each "
 		    "machine",
 		    o->jobs_file);
+	if (o->each_host && o->resume == KNEE_RETRY_FAILED && o->journal == NULL)
+		return say_error(EINVAL,
+		    "--retry-failed: with --onall a job log alone does not say which command is for which "
+		    "machine: use --resume-failed, or --journal FILE");
 	if (o->each_host && o->speculate)
 		return say_error(EINVAL,
 		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");
@@ -454,6 +458,7 @@ machines_new(struct cli_options *o, struct slurm *slurm, struct machines **ret)
 		machines_free(m);
 		return err;
 	}
+	o->machines = m->hosts;
 	o->nmachines = m->nhosts;
 	*ret = m;
 	return 0;

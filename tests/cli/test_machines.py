@@ -91,6 +91,20 @@ class Machines(Case):
             with open(os.path.join(folder, 'd', host, 'stdout')) as f:
                 self.assertEqual(f.read(), f'{host}\n')
 
+    def test_onall_goes_on_with_the_same_machines(self):
+        log = os.path.join(self.folder, 'log')
+        for option, why in ('--journal', rb'-S w1 -S w2'), ('--joblog', rb'task \d was for w\d and now is for w\d'):
+            with self.subTest(option=option):
+                args = '--onall', option, log, 'echo {} $PARALLEL_SSHHOST', ':::', 'a', 'b'
+                self.run_on('w[1-2]', *args)
+                for logins in 'w2,w1', 'w[1-3]', 'w2':
+                    r = self.run_on(logins, '--resume', *args, 'c')
+                    self.assertEqual((r.out, r.status), (b'', 255))
+                    self.assertRegex(r.err, why)
+                r = self.run_on('w[1-2]', '--resume', *args, 'c')
+                self.assertTrue(r.out.endswith(b'c w1\nc w2\n'), r)
+                os.unlink(log)
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
@@ -168,6 +182,9 @@ class Refused(unittest.TestCase):
         self.refused('--onall, --nonall: on all of which machines? Add -S LOGINS', '--onall', 'echo')
         self.refused('--on: names the machines, and so does -S: leave out one of the two', '--on', 'slurm',
                      '-S', 'a', 'echo')
+        self.refused('--retry-failed: with --onall a job log alone does not say which command is for which machine: '
+                     'use --resume-failed, or --journal FILE',
+                     '-S', 'a', '--onall', '--retry-failed', '--joblog', 'log', 'echo')
         self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
         self.refused('--plugin: functions run on this machine alone: leave out -S and --on', '-S', 'a',
                      '--plugin', 'x.so')
