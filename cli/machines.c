@@ -505,7 +505,7 @@ machines_name(const struct machines *m, const void *input_data)
 {
 	size_t i = (size_t)(uintptr_t)input_data - 1;
 
-	return i < m->nhosts ? m->hosts[i].name : "";
+	return m != NULL && i < m->nhosts ? m->hosts[i].name : "";
 }
 
 void

@@ -144,7 +144,7 @@ struct cli_options {
 	struct options_list login_files;    /* --slf */
 	const char *on;             /* --on: "slurm[:ARGUMENTS]", or NULL */
 	bool each_host;             /* --onall, --nonall: every task on every machine; --nonall: o->no_args too */
-	const struct knee_host *machines;   /* all there are, once machines_new() knows; borrowed */
+	const struct knee_host *machines;   /* all there are, once machines_new() knows, or NULL; borrowed */
 	size_t nmachines;
 	bool host_tag;              /* and --tag: the tag is its name */
 	const char *ssh;            /* --ssh, or NULL */

@@ -49,6 +49,15 @@ class Machines(Case):
         r = knee('-S', ':', 'echo {} $PARALLEL_SSHHOST; pwd', ':::', 'a', cwd=self.folder)
         self.assertEqual(r.out.decode().splitlines(), ['a :', os.path.realpath(self.folder)])
 
+    def test_this_machine_has_a_folder(self):
+        """--wd is about the others: below the home folder a way from there would lead astray."""
+        proj = os.path.join(self.folder, 'proj')
+        os.mkdir(proj)
+        for folder in '.', 'sub', '...':
+            r = self.run_on(':', '--wd', folder, '-n0', 'pwd', ':::', '1', cwd=proj)
+            self.assertEqual((r.out.decode(), r.err), (os.path.realpath(proj) + '\n', b''))
+        self.assertEqual(os.listdir(proj), [])
+
     def test_machine_told_to_end(self):
         """TERM to an agent, as when its machine goes down: what ran there runs again, and nothing is lost."""
         r = self.run_on('1/w[1-2]', '-k', f'echo {{}}; mkdir {self.folder}/once 2>/dev/null && '
@@ -68,6 +77,15 @@ class Machines(Case):
         r = self.run_on('w1,down', '--nonall', '--tag', 'echo')
         self.assertEqual((r.out, r.status), (b'w1\t\n', 1))
         self.assertIn(b'no way to down', r.err)
+
+    def test_onall_of_a_job_that_a_dry_run_does_not_ask_for(self):
+        for args, out in ((['--onall', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
+                          (['--onall', '--tag', '--eta', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
+                          (['--nonall', '--tag', 'echo'], b'echo\n')):
+            r = knee('--on', 'slurm:-N9', '--dry-run', *args, timeout=20)
+            self.assertEqual((r.out, r.status), (out, 0))
+        r = knee('--on', 'slurm', '--onall', '--shellquote', ':::', 'a b', timeout=20)
+        self.assertEqual((r.out, r.status), (b"'a b'\n", 0))
 
     def test_onall_results(self):
         """Each machine has files of its own, though all have the same inputs."""
