@@ -117,6 +117,9 @@ machines_check(const struct cli_options *o)
 	if (o->each_host && o->speculate)
 		return say_error(EINVAL,
 		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");
+	if (o->speculate && (o->order == KNEE_ORDER_LINES || o->order == KNEE_ORDER_PIECES))
+		return say_error(EINVAL,
+		    "--speculate: with --lb and -u both copies of a task would be printed: leave out one");
 	if (o->cleanup && o->transfers.n == 0 && o->returns.n == 0 && o->basefiles.n == 0 &&
 	    o->workdir == NULL && !o->silent)
 		say("--cleanup: nothing is copied that could be removed");

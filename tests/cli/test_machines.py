@@ -203,6 +203,9 @@ class Refused(unittest.TestCase):
         self.refused('--retry-failed: with --onall a job log alone does not say which command is for which machine: '
                      'use --resume-failed, or --journal FILE',
                      '-S', 'a', '--onall', '--retry-failed', '--joblog', 'log', 'echo')
+        for how in '--lb', '-u':
+            self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
+                         '-S', 'a', '--speculate', how, 'echo')
         self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
         self.refused('--plugin: functions run on this machine alone: leave out -S and --on', '-S', 'a',
                      '--plugin', 'x.so')
