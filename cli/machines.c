@@ -416,6 +416,21 @@ dir_same(char **ret)
 	return *ret != NULL ? 0 : out_of_memory();
 }
 
+/* ~ or ~/... A login's home is where a relative path begins anyway; a job begins in knee's folder. */
+static int
+dir_home(struct machines *m, const char *dir)
+{
+	const char *home = getenv("HOME");
+
+	if (m->slurm == NULL)
+		m->dir = strdup(dir[1] == '/' ? dir + 2 : "");
+	else if (home == NULL || *home != '/')
+		return say_error(EINVAL, "--wd %s: HOME is not set", dir);
+	else if (asprintf(&m->dir, "%s%s", home, dir + 1) < 0)
+		m->dir = NULL;
+	return m->dir != NULL ? 0 : out_of_memory();
+}
+
 static int
 dir_make(struct machines *m)
 {
@@ -427,9 +442,8 @@ dir_make(struct machines *m)
 		return dir_same(&m->dir);
 	if (strcmp(dir, ".") == 0)
 		return dir_here(&m->dir);
-	/* A login's tilde: that is where a relative path begins anyway. */
 	if (dir[0] == '~' && (dir[1] == '/' || dir[1] == '\0'))
-		dir += dir[1] == '/' ? 2 : 1;
+		return dir_home(m, dir);
 	m->dir = strdup(dir);
 	return m->dir != NULL ? 0 : out_of_memory();
 }

@@ -36,8 +36,17 @@ class Jobs(Slurm):
         """What the user has goes along; what would make another step of an agent's does not."""
         r = self.outside('-N1 -n2', 'echo $MINE {}', ':::', 'x',
                          env={'MINE': 'yes', 'SLURM_CPUS_PER_TASK': '9', 'SLURM_EXACT': '1',
+                              'SLURM_CPU_BIND': 'nonsense', 'SLURM_MEM_BIND': 'nonsense', 'SLURM_EXPORT_ENV': 'NONE',
                               'SLURM_STDOUTMODE': '/dev/null', 'SLURM_LABELIO': '1'})
         self.assertEqual((r.out, r.err, r.status), (b'yes x\n', b'', 0))
+
+    def test_home_folder(self):
+        """--wd: as nodes have the same folders as here, so they have the same home."""
+        home = os.path.join(self.fleet.common, 'home')
+        os.mkdir(home)
+        for folder, path in ('~/x', 'home/x'), ('~', 'home'), ('y', 'y'):
+            r = self.outside('-N1', '--wd', folder, '-n0', 'pwd', ':::', 'x', env={'HOME': home})
+            self.assertEqual((r.out.decode(), r.err, r.status), (f'{self.fleet.common}/{path}\n', b'', 0))
 
 
 class Errors(Slurm):
