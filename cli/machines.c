@@ -255,11 +255,11 @@ name_is_shared(const struct logins *l, size_t i)
 	return false;
 }
 
-/* GNU parallel's --onall runs one after another on each machine. 0: no such limit. */
+/* GNU parallel's --onall runs one after another on each machine, whatever -j says. 0: no such limit. */
 static unsigned
 each_host_limit(const struct cli_options *o)
 {
-	return o->each_host && (o->limit == 0 || strcmp(o->face, "parallel") == 0);
+	return o->each_host && (!o->jobs_said || strcmp(o->face, "parallel") == 0);
 }
 
 static int

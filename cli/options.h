@@ -92,6 +92,7 @@ struct cli_options {
 	/* how many */
 	unsigned limit;             /* 0: found by measuring; UINT_MAX: -j0 */
 	unsigned limit_min, limit_max;  /* bounds for what is found; 0: none */
+	bool jobs_said;             /* -j, though it may say auto */
 	const char *jobs_file;      /* -j FILE: its first line is such a value; NULL: none */
 	enum knee_kind kind;        /* --kind, or UNKNOWN */
 	int *busy_exits;            /* owned */

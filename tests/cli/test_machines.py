@@ -78,6 +78,16 @@ class Machines(Case):
         self.assertEqual((r.out, r.status), (b'w1\t\n', 1))
         self.assertIn(b'no way to down', r.err)
 
+    def test_onall_at_once(self):
+        """One task at a time on a machine, unless -j says something, be it auto."""
+        both = 'echo >>$PARALLEL_SSHHOST; n=0; until [ $(wc -l <$PARALLEL_SSHHOST) = 2 ] || [ $((n+=1)) = {} ]; ' \
+               'do sleep 0.05; done; wc -l <$PARALLEL_SSHHOST'
+        for i, (jobs, turns) in enumerate((([], 4), (['-j1'], 4), (['-j2'], 400), (['-j2..9'], 400),
+                                           (['-jauto:9', '--no-memory', '--kind', 'wait'], 400))):
+            with self.subTest(jobs=jobs):
+                r = self.run_on(f'w{i}', '--onall', *jobs, '-n0', both.format(turns), ':::', '1', '2')
+                self.assertEqual(r.out, b'1\n2\n' if turns == 4 else b'2\n2\n')
+
     def test_onall_of_a_job_that_a_dry_run_does_not_ask_for(self):
         for args, out in ((['--onall', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
                           (['--onall', '--tag', '--eta', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
