@@ -167,9 +167,29 @@ class Machines(Case):
         env = {'HOME': self.folder}
         r = knee('--ssh', self.ssh, '--slf', name, '-S', '@front', '--nonall', '-k', 'echo $PARALLEL_SSHHOST', env=env)
         self.assertEqual(r.out, b'w1\nw2\n')
+        with open(name, 'w') as f:
+            f.write('@a/w1\n@a+c/w1\n@b/w2\n@b/w2\n')
+        r = knee('--ssh', self.ssh, '--slf', name, '-S', '@c+b', '--nonall', 'echo $PARALLEL_SSHHOST', env=env)
+        self.assertEqual(r.out, b'w1\nw2\n')
         r = knee('--ssh', self.ssh, '--slf', '-', '--nonall', 'echo $PARALLEL_SSHHOST', env=env,
                  input=b'w9\n')
         self.assertEqual(r.out, b'w9\n')
+
+
+    def test_files_that_cannot_be_read(self):
+        loop, long = os.path.join(self.folder, 'loop'), 'x' * 300
+        os.symlink(loop, loop)
+        os.mkdir(os.path.join(self.folder, 'dir'))
+        for name, why in ((self.folder, 'Is a directory'), ('dir', 'Is a directory'),
+                          (loop, 'Too many levels of symbolic links'), ('./' + long, 'File name too long'),
+                          ('./none', 'No such file or directory')):
+            r = knee('--slf', name, '--nonall', 'echo', cwd=self.folder)
+            self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: --slf: {name}: {why}\n', 255))
+
+    def test_without_many(self):
+        """Quick, however many there are."""
+        r = self.run_on('w[1-100001],!w[1-100000]', '--dry-run', '--onall', '--tag', 'echo', ':::', '1', timeout=20)
+        self.assertEqual((r.out, r.status), (b'w100001\techo 1\n', 0), r.err)
 
 
 class Returned(Case):
