@@ -79,6 +79,27 @@ machines_wanted(const struct cli_options *o)
 	return o->logins.n > 0 || o->login_files.n > 0 || o->on != NULL;
 }
 
+/* What was asked for in vain. */
+static int
+say_unused(const struct cli_options *o)
+{
+	char *names = NULL;
+	size_t size;
+	FILE *f;
+
+	if (o->machine_options.n == 0 || o->silent)
+		return 0;
+	f = open_memstream(&names, &size);
+	if (f == NULL)
+		return out_of_memory();
+	for (size_t i = 0; i < o->machine_options.n; i++)
+		(void)fprintf(f, "%s%s", i > 0 ? ", " : "", o->machine_options.texts[i]);
+	if (fclose(f) == 0)
+		say("%s: without effect: there are no other machines", names);
+	free(names);
+	return 0;
+}
+
 /* Without machines: what is about them alone. */
 static int
 check_alone(const struct cli_options *o)
@@ -88,9 +109,7 @@ check_alone(const struct cli_options *o)
 	if (o->workdir != NULL)
 		return say_error(
 		    EINVAL, "--wd: is about other machines, and there are none: add -S LOGINS, or use cd");
-	if (!o->silent && (o->transfers.n > 0 || o->returns.n > 0 || o->basefiles.n > 0))
-		say("--transferfile, --return, --basefile: there are no other machines: nothing is copied");
-	return 0;
+	return say_unused(o);
 }
 
 int

@@ -156,6 +156,8 @@ struct cli_options {
 	struct options_list transfers, returns, basefiles;  /* --transferfile, --return, --basefile: templates of
 	                               paths, of basefiles just paths */
 	bool cleanup;
+	struct options_list machine_options;    /* those above that the command line has, as typed: what would have no
+	                               effect on this machine alone */
 	const char *jobs;           /* what -j said, where it depends on the cores of a machine; or NULL */
 
 	struct options_text *texts; /* owned: strings that are neither argv's nor the environment's */

@@ -133,6 +133,11 @@ class Machines(Case):
                 self.assertTrue(r.out.endswith(b'c w1\nc w2\n'), r)
                 os.unlink(log)
 
+    def test_summary_of_many(self):
+        r = self.run_on('w1,down[1-12]', '--nonall', '--explain', 'echo')
+        self.assertEqual((r.out, r.status), (b'\n', 12))
+        self.assertIn(b'\nknee: and 1 machine more\n', r.err)
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
@@ -212,6 +217,16 @@ class Refused(unittest.TestCase):
         r = knee(*args, ':::', '1')
         self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {message}\n', 255))
 
+    def test_without_machines(self):
+        """What is about them alone is not taken silently, but for settings."""
+        r = knee('--cleanup', '--speculate', '--ssh', 'x', '--host-timeout', '9', '--trc', 'a', '--trc', 'b', '--env',
+                 'HOME', 'echo', ':::', '1', env={'KNEE': '--ssh y --basefile z'})
+        self.assertEqual((r.out, r.err), (b'1\n', b'knee: --cleanup, --speculate, --ssh, --host-timeout, --trc: '
+                                          b'without effect: there are no other machines\n'))
+        for args, env in (['--ssh', 'x', '--silent'], {}), ([], {'KNEE': '--ssh x --cleanup'}):
+            r = knee(*args, 'echo', ':::', '1', env=env)
+            self.assertEqual((r.out, r.err), (b'1\n', b''))
+
     def test_logins(self):
         for login, why in (('web[3-1]', "'web[3-1]': 3-1: a range rises"),
                            ('web[1', "'web[1': [ without ]"),
@@ -236,6 +251,8 @@ class Refused(unittest.TestCase):
         for how in '--lb', '-u':
             self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
                          '-S', 'a', '--speculate', how, 'echo')
+        r = knee('-S', 'a', '--nonall')
+        self.assertEqual((r.out, r.err, r.status), (b'', b'knee: --nonall: which command? There is none\n', 255))
         self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
         self.refused('--plugin: functions run on this machine alone: leave out -S and --on', '-S', 'a',
                      '--plugin', 'x.so')
