@@ -46,7 +46,7 @@ static const char script_begin[] =
 static const char script_none[] = "installed \"knee is not installed there, and this one was built without "
 				  "the program that it could send\"";
 
-/* %s: our machine; %016 twice: the digest; %zu twice: bytes. */
+/* %s twice: our machine; %016 twice: the digest; then %zu: bytes. */
 static const char script_program[] =
     "if [ \"$m\" = %s ]; then :; else installed \"this machine is $m, and the knee that could be sent to it "
     "is for "
@@ -62,7 +62,8 @@ static const char script_program[] =
     "2>&1); "
     "case $1/${3-} in drwx------*/$u) ;; *) fail \"$d: is not a folder of this user alone\";; esac; fi; "
     "f=$d/$a; "
-    "if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
+    /* After a power cut it may be empty. */
+    "if [ -x \"$f\" ] && [ \"$(wc -c <\"$f\")\" -eq %zu ]; then umask $k; exec \"$f\" agent; fi; "
     "t=$d/.agent-$(uname -n)-$$; "
     "e=$( { : >\"$t\"; } 2>&1 ) || fail \"$d: cannot be written to: $e\"; "
     "echo knee-boot want $m %zu; "
@@ -91,7 +92,7 @@ boot_script(char **ret)
 	char *rest;
 
 	n = asprintf(&rest, script_program, name.machine, name.machine, digest.high64, digest.low64, size,
-	    size, size, size);
+	    size, size, size, size);
 	if (n < 0)
 		return -ENOMEM;
 	n = asprintf(ret, "%s%s", script_begin, rest);

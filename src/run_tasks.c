@@ -125,8 +125,9 @@ youngest(const struct knee *k, bool end)
 	struct kn_task *t = k->sched.running.last;
 	bool captured = k->options.order != KNEE_ORDER_NONE;
 
-	while (
-	    t != NULL && (t->state != KN_RUNNING || (end ? captured && t->printing : t->suspended_ns != 0)))
+	while (t != NULL &&
+	    (t->state != KN_RUNNING || t->result.runtime_ns > 0 ||
+		(end ? captured && t->printing : t->suspended_ns != 0)))
 		t = t->prev;
 	return t;
 }

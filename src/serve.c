@@ -28,7 +28,7 @@
 /* How long a coordinator may take to say what it wants. */
 #define OPEN_NS (60 * SECOND_NS)
 /* How long connecting back may take. */
-#define DIAL_NS (3 * SECOND_NS)
+#define DIAL_NS (10 * SECOND_NS)
 /* How long what is said last may take when the coordinator does not read: a broken one, so a moment. */
 #define LAST_NS (2 * SECOND_NS)
 
@@ -122,8 +122,13 @@ wait_for(struct kn_serve *s, int64_t until_ns, int events)
 		return -errno;
 	if (n == 0)
 		return -ETIMEDOUT;
-	if (n > 0 && p[1].revents != 0 && o->stop(o->stop_self, o->stop_fd) >= 0)
-		return -EINTR;
+	if (n > 0 && p[1].revents != 0) {
+		int how = o->stop(o->stop_self, o->stop_fd);
+
+		/* Who is leaving does what it is told already. */
+		if (how == KNEE_STOP_KILL || (how >= 0 && !s->leaving))
+			return -EINTR;
+	}
 	return 0;
 }
 
@@ -617,6 +622,7 @@ say_bye(struct kn_serve *s)
 	size_t at;
 	int err = 0;
 
+	s->leaving = true;
 	while (s->back != NULL && err == 0) {
 		err = kn_serve_files_pump(s);
 		if (err == 0)

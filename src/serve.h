@@ -25,9 +25,9 @@
 /* Tasks that an agent has at most, running and waiting. */
 #define KN_SERVE_TASKS_MOST 65536
 #define KN_SERVE_BUCKETS 4096
-/* Of their arguments, in all: so much, and for each that was said to be able to run what a command line may have. */
+/* Of their arguments, in all: so much, and for each that was said to be able to run what one may have. */
 #define KN_SERVE_BYTES_MOST ((uint64_t)256 * 1024 * 1024)
-#define KN_SERVE_LINE_BYTES ((uint64_t)2 * 1024 * 1024)
+#define KN_SERVE_LINE_BYTES ((uint64_t)KN_FRAME_TASK_MOST)
 
 /* A task that has no RESULT yet. Owned by the table. */
 struct kn_serve_task {
@@ -54,6 +54,7 @@ struct kn_serve {
 	struct kn_buf open_bytes;
 	bool opened, closed;        /* OPEN, CLOSE came */
 	bool draining;              /* told to end */
+	bool leaving;               /* no task is left: what is to be said is being said */
 
 	/* in */
 	struct kn_buf got;

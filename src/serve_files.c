@@ -28,7 +28,7 @@ struct kn_serve_back {
 static int
 alive(struct kn_serve *s)
 {
-	int64_t now_ns = kn_loop_time_ns();
+	int64_t now_ns = s->k->loop.now_ns;
 
 	if (now_ns - s->alive_ns < ALIVE_NS || s->pong)
 		return 0;
@@ -96,6 +96,10 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 	b->result = *r;
 	b->files.id = t->id;
 	b->files.list = t->nclean > 0;
+	/* The folder in which all tasks run may be wanted back, but it is nobody's own. */
+	for (size_t i = 0; i < t->nreturns; i++)
+		if (strcmp(t->returns[i], ".") == 0)
+			b->files.list = false;
 	for (size_t i = 0; i < t->nreturns && err == 0; i++)
 		err = kn_dispatch_add(&b->files, t->returns[i], "", (uint32_t)i, 0);
 	if (err < 0) {
@@ -140,7 +144,8 @@ back_end(struct kn_serve *s)
 		if (b->result.outcome == KNEE_EXITED && b->result.status == 0)
 			b->result.status = 1;
 	}
-	if (t->nclean > 0) {
+	/* What did not come back whole exists nowhere else. */
+	if (t->nclean > 0 && b->files.error == NULL) {
 		kn_dispatch_clean(&b->files, &s->courier);
 		for (size_t i = 0; i < t->nclean; i++)
 			kn_courier_remove(&s->courier, t->clean[i]);

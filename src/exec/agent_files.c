@@ -272,14 +272,13 @@ kn_agent_files_put(struct kn_buf *to, const struct kn_remote *m, const struct kn
 		err = path_make(how->returns, i, t, &path);
 		if (err < 0)
 			break;
-		err = kn_file_far(path, &paths[i]);
-		/* Nothing will be there: that is told when it does not come back. */
-		if (err == -EINVAL) {
-			paths[i] = path;
-			path = NULL;
-			err = 0;
-		}
+		err = path[0] != '\0' ? kn_file_far(path, &paths[i]) : -EINVAL;
 		free(path);
+		/* Nothing is at "": that is told when it does not come back. */
+		if (err == -EINVAL) {
+			paths[i] = strdup("");
+			err = paths[i] != NULL ? 0 : -ENOMEM;
+		}
 	}
 	if (err == 0)
 		err = kn_put_texts(to, (const char *const *)paths, n);

@@ -265,6 +265,9 @@ link_read(struct kn_link *l)
 		} else if (n == 0 || errno != EAGAIN) {
 			/* Most likely the child is just ending, and tells why. */
 			watch_close(l, &l->out);
+			/* After a move both are one socket, and the other side waits until that is closed. */
+			if (l->life_fd >= 0)
+				watch_close(l, &l->in);
 			l->out_ended = true;
 			if (!l->child_lives)
 				lost(l, "the connection was closed");

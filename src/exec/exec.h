@@ -15,6 +15,8 @@
  * Who ends everything at once (Slurm at the time limit of a job, systemd at the end of a service) signals the
  * tasks and this program one after the other. So a process that somebody else killed has its end so much later:
  * a stop that comes until then was meant for it, too, and it counts as cancelled, to be run again, not as failed.
+ * Until then t->result.runtime_ns says that it has ended. Where one was waited for in vain that only said by its
+ * status that it was killed, such a status means nothing, and is not waited for again.
  */
 #define KN_SUSPECT_NS ((int64_t)500000000)
 

@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,8 @@ struct proc {
 	struct stream streams[2];
 	int64_t exited_ns;         /* 0: runs */
 	struct kn_heap_node drain; /* after its end: when to stop waiting for more output, or for a stop */
-	bool suspect;              /* all is read; somebody else killed it */
+	bool suspect;              /* all is read; somebody else killed it, ... */
+	bool by_status;            /* ... as it says itself */
 	struct proc *next_unread;
 	bool unread;
 };
@@ -69,6 +71,7 @@ struct runner {
 	int null_fd;
 	int err; /* reading failed: the next tick says so */
 	bool first_started;
+	bool no_stop; /* a status was waited for in vain */
 };
 
 static struct proc *
@@ -268,15 +271,18 @@ static void
 proc_read(struct proc *p)
 {
 	struct runner *r = p->exec->state;
+	bool by_status;
 
-	if (p->task->state == KN_ENDING || p->task->signalled || !kn_child_was_killed(&p->child) ||
+	if (p->task->state == KN_ENDING || p->task->signalled ||
+	    !kn_child_was_killed(&p->child, &by_status) || (by_status && r->no_stop) ||
 	    kn_heap_set(&r->draining, &p->drain, p->exited_ns + KN_SUSPECT_NS) < 0) {
 		proc_finish(p);
 		return;
 	}
 	p->suspect = true;
-	if (p->exited_ns > p->task->started_ns)
-		p->task->result.runtime_ns = p->exited_ns - p->task->started_ns;
+	p->by_status = by_status;
+	p->task->result.runtime_ns =
+	    p->exited_ns > p->task->started_ns ? p->exited_ns - p->task->started_ns : 1;
 	unread_forget(r, p);
 	stream_close(p->exec, &p->streams[0]);
 	stream_close(p->exec, &p->streams[1]);
@@ -444,7 +450,7 @@ process_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	struct runner *r = e->state;
 
 	/* The stop that was waited for; the next tick sees it. */
-	if (p->suspect)
+	if (p->suspect && signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT)
 		(void)kn_heap_set(&r->draining, &p->drain, e->loop->now_ns);
 	/* The group of a task that has ended may still hold what it left behind; its number
 	 * is not given to another process while a member lives, but it may be when none does. */
@@ -497,10 +503,12 @@ process_tick(struct kn_exec *e, int64_t *next_ns)
 	while ((n = kn_heap_top(&r->draining)) != NULL && n->key <= e->loop->now_ns) {
 		struct proc *p = (struct proc *)(void *)((char *)n - offsetof(struct proc, drain));
 
-		if (p->suspect)
-			proc_finish(p);
-		else
+		if (!p->suspect) {
 			proc_drain(p);
+			continue;
+		}
+		r->no_stop = r->no_stop || (p->by_status && p->task->state == KN_RUNNING);
+		proc_finish(p);
 	}
 	n = kn_heap_top(&r->draining);
 	*next_ns = n != NULL ? n->key : INT64_MAX;

@@ -552,6 +552,15 @@ window_end(struct kn_worker *w, int status, const struct rusage *usage)
 }
 
 void
+kn_worker_doubt(struct kn_worker *w)
+{
+	struct kn_job *j = front(w);
+
+	if (j != NULL)
+		j->task->result.runtime_ns = w->ended_ns > j->since_ns ? w->ended_ns - j->since_ns : 1;
+}
+
+void
 kn_worker_ended(struct kn_worker *w, int status, const struct rusage *usage)
 {
 	struct kn_runner *r = w->exec->state;
@@ -775,8 +784,11 @@ slow_tell(struct kn_exec *e)
 
 	for (struct kn_worker *w = r->workers; w != NULL; w = w->next) {
 		struct kn_job *j = w->state == KN_WORKER_BUSY ? front(w) : NULL;
-		int64_t at_ns = j != NULL && !j->told ? j->since_ns + SLOW_NS : INT64_MAX;
+		int64_t at_ns;
 
+		if (j == NULL || j->told)
+			continue;
+		at_ns = j->since_ns + SLOW_NS;
 		if (at_ns <= e->loop->now_ns) {
 			w->slow = true;
 			kn_worker_tell(w, j);

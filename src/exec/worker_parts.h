@@ -85,7 +85,8 @@ struct kn_worker {
 	bool signalled;             /* it was made to end */
 	struct kn_heap_node due;    /* when to take the next step of its ending */
 	size_t term_step;
-	bool suspect;               /* somebody else killed it: `due` is when its end counts */
+	bool suspect;               /* somebody else killed it: `due` is when its end counts; ... */
+	bool by_status;             /* ... as it says itself */
 	int64_t ended_ns;           /* when that was, or its end; 0: runs */
 
 	/* worker.c */
@@ -131,6 +132,7 @@ struct kn_runner {
 	bool unread;                /* some worker is ready to be read */
 	bool settling;              /* some worker has a settle_ns */
 	bool recalled;              /* some job is recalled */
+	bool no_stop;               /* a status was waited for in vain */
 	bool hurry;                 /* the run was told to end: at its end nobody is waited for */
 	int err;                    /* the next tick says so */
 };
@@ -172,6 +174,8 @@ void kn_worker_errors(struct kn_worker *w, const char *data, size_t size);
 void kn_worker_settle(struct kn_worker *w);
 /* The run is to know that the job has begun. */
 void kn_worker_tell(struct kn_worker *w, struct kn_job *job);
+/* It has ended, and whether it is to blame is not known yet: so does its front. */
+void kn_worker_doubt(struct kn_worker *w);
 /* It has ended, with this wait status; what it used in all. */
 void kn_worker_ended(struct kn_worker *w, int status, const struct rusage *usage);
 

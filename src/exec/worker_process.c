@@ -227,7 +227,7 @@ void
 kn_worker_signal(struct kn_worker *w, int signal)
 {
 	/* Its end need not be doubted any longer. */
-	if (w->suspect)
+	if (w->suspect && signal != SIGSTOP && signal != SIGTSTP && signal != SIGCONT)
 		end_in(w, 0, 0);
 	/* After it was waited for, its number may be another's. */
 	if (w->child.pidfd >= 0 && w->state != KN_WORKER_GONE)
@@ -308,6 +308,7 @@ static int
 end_event(struct kn_watch *watch, uint32_t events)
 {
 	struct kn_worker *w = worker_at(watch, offsetof(struct kn_worker, end));
+	struct kn_runner *r = w->exec->state;
 
 	(void)events;
 	kn_loop_remove(w->exec->loop, &w->end);
@@ -316,11 +317,13 @@ end_event(struct kn_watch *watch, uint32_t events)
 	 * writing, and is not waited for. */
 	kn_worker_read(w);
 	w->suspect = w->state == KN_WORKER_BUSY && w->nanswered < w->nwindow && !w->signalled &&
-	    kn_child_was_killed(&w->child);
-	if (w->suspect)
+	    kn_child_was_killed(&w->child, &w->by_status) && !(w->by_status && r->no_stop);
+	if (w->suspect) {
+		kn_worker_doubt(w);
 		end_in(w, KN_SUSPECT_NS, 0);
-	else
+	} else {
 		worker_over(w);
+	}
 	return 0;
 }
 
@@ -336,6 +339,7 @@ kn_worker_steps(struct kn_exec *e)
 		    (struct kn_worker *)(void *)((char *)n - offsetof(struct kn_worker, due));
 
 		if (w->suspect) {
+			r->no_stop = r->no_stop || (w->by_status && !w->signalled);
 			worker_over(w);
 			continue;
 		}

@@ -95,8 +95,9 @@ struct kn_dispatch {
 	struct kn_file file;        /* ... as it was announced; path: NULL */
 	char *path, *name;          /* owned: here, and as it is announced */
 	void *walk;                 /* FTS of the folder at hand; NULL: none */
+	bool foreign;               /* the one at hand lies behind a symbolic link: it is not listed */
 	char *error;                /* owned: the first thing that went wrong; NULL: nothing did */
-	bool list;                  /* wanted: the names of all that was sent, ... */
+	bool list;                  /* wanted: the names of all that was sent and may be removed, ... */
 	struct kn_buf sent;         /* ... each with a NUL */
 };
 

@@ -149,7 +149,7 @@ file_announce(struct kn_dispatch *d, struct kn_buf *to)
 	int err = announce(d, to);
 
 	assert(d->path != NULL);
-	if (err == 0 && d->list)
+	if (err == 0 && d->list && !d->foreign)
 		err = kn_buf_add(&d->sent, d->path, strlen(d->path) + 1);
 	if (err < 0)
 		to->len = len;
@@ -200,6 +200,7 @@ walk_next(struct kn_dispatch *d, const struct kn_load *e)
 	for (;;) {
 		FTSENT *f = (errno = 0, fts_read(d->walk));
 		const char *below;
+		struct stat own;
 		int err = 0;
 
 		if (f == NULL)
@@ -208,6 +209,10 @@ walk_next(struct kn_dispatch *d, const struct kn_load *e)
 					      kn_dispatch_fail(d, e->path, strerror(errno));
 		below = f->fts_path + n;
 		below += strspn(below, "/");
+		/* fts_number of a folder: it is a link, or lies behind one. */
+		d->foreign = f->fts_parent->fts_number != 0;
+		if (f->fts_info == FTS_D)
+			f->fts_number = d->foreign || lstat(f->fts_path, &own) < 0 || S_ISLNK(own.st_mode);
 		if (f->fts_info == FTS_F)
 			err = file_open(d, e, f->fts_path, below);
 		else if (f->fts_info == FTS_D)
@@ -235,6 +240,7 @@ errand_begin(struct kn_dispatch *d, const struct kn_load *e)
 	struct stat st;
 	int err;
 
+	d->foreign = false;
 	if (stat(e->path, &st) < 0)
 		return kn_dispatch_fail(d, e->path, strerror(errno));
 	if (S_ISDIR(st.st_mode)) {

@@ -126,14 +126,16 @@ kn_child_wait(struct kn_child *c, int *status, struct rusage *usage)
 }
 
 bool
-kn_child_was_killed(const struct kn_child *c)
+kn_child_was_killed(const struct kn_child *c, bool *by_status)
 {
 	siginfo_t info = { 0 };
 	int sig;
 
+	*by_status = false;
 	if (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
 		return false;
-	sig = info.si_code == CLD_EXITED ? info.si_status - 128 : info.si_status;
+	*by_status = info.si_code == CLD_EXITED;
+	sig = *by_status ? info.si_status - 128 : info.si_status;
 	return sig == SIGTERM || sig == SIGKILL || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT;
 }
 

@@ -49,9 +49,9 @@ int kn_spawn(struct kn_spawner *s, const struct kn_spawn *plan, struct kn_child 
 
 /* Collect a child whose pidfd is readable: wait status and usage. 0, -EAGAIN, -errno. */
 int kn_child_wait(struct kn_child *c, int *status, struct rusage *usage);
-/* Did one whose pidfd is readable die of a signal that is sent to end programs: TERM, KILL, INT, HUP, QUIT? Also
- * one that says by its status, as a shell does, that its own child did. It can still be waited for. */
-bool kn_child_was_killed(const struct kn_child *c);
+/* Did one whose pidfd is readable die of a signal that is sent to end programs (TERM, KILL, INT, HUP, QUIT)? Or does
+ * it only say so by its status, 128 and the signal, as shells and Java do: *by_status. It can still be waited for. */
+bool kn_child_was_killed(const struct kn_child *c, bool *by_status);
 /* kn_child_wait() for one that was sent SIGKILL: waits until it has ended, and closes the pidfd. */
 void kn_child_reap(struct kn_child *c);
 

@@ -404,12 +404,90 @@ class End(unittest.TestCase):
             self.assertEqual((r.outcome, r.status), (SIGNALED, signal.SIGTERM))
             self.assertEqual(a.close(), 0)
 
+    def test_a_status_that_means_nothing(self):
+        """128 and a signal is waited for once, not twenty times half a second: when no stop comes then it is a status
+        like any other."""
+        with Agent() as a:
+            a.open('test {} = 1 && exec sleep %d; exit 143' % (4 * SLOW), limit=2)
+            for i in range(1, 22):
+                a.task(i, f'{i}')
+            for i in range(2, 22):
+                self.assertEqual((a.result(i).outcome, a.tasks[i].status), (EXITED, 143))
+            self.assertIsNone(a.tasks[1].outcome)
+            self.assertEqual(a.result(1).status, 0)
+            self.assertEqual(a.close(), 0)
+
     def test_told_before_open(self):
         with Agent() as a:
             a.until(lambda: a.frames)
             a.process.send_signal(signal.SIGTERM)
             self.assertEqual(a.wait(), 255)
             self.assertEqual(a.refused, 'told to end')
+
+
+class Files(unittest.TestCase):
+    """What is sent back, and what is removed after that."""
+
+    def setUp(self):
+        self.folder = scratch()
+
+    def put(self, *names):
+        for name in names:
+            path = os.path.join(self.folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, 'w') as f:
+                f.write(name)
+
+    def there(self):
+        return sorted(os.path.relpath(os.path.join(at, name), self.folder)
+                      for at, folders, files in os.walk(self.folder) for name in files + folders)
+
+    def back(self, *returns):
+        """The task, and the names of what came, when these were wanted back and then removed."""
+        with Agent(cwd=self.folder) as a:
+            a.open(': {}')
+            a.task(1, 'x', returns=returns, clean=returns)
+            task = a.result(1)
+            self.assertEqual(a.close(), 0)
+            names = []
+            for kind, payload in a.frames:
+                if kind == 'F':
+                    f = Fields(payload)
+                    f.u64(), f.u32(), f.i64(), f.u64()
+                    names.append(f.text())
+            return task, names
+
+    def test_removed(self):
+        self.put('out/a', 'out/b/c', 'other')
+        task, names = self.back('out')
+        self.assertEqual((task.status, names), (0, ['', 'a', 'b', 'b/c']))
+        self.assertEqual(self.there(), ['other'])
+
+    def test_nothing_through_links(self):
+        """What lies behind a symbolic link comes, and stays; the link goes."""
+        self.put('out/a', 'far/b', 'far/c/d', 'file')
+        os.symlink('../far', self.folder + '/out/far')
+        os.symlink('../file', self.folder + '/out/file')
+        task, names = self.back('out')
+        self.assertEqual((task.status, names), (0, ['', 'a', 'far', 'far/b', 'far/c', 'far/c/d', 'file']))
+        self.assertEqual(self.there(), ['far', 'far/b', 'far/c', 'far/c/d', 'file'])
+        os.symlink('far', self.folder + '/out')
+        self.back('out')
+        self.assertEqual(self.there(), ['far', 'far/b', 'far/c', 'far/c/d', 'file'])
+
+    def test_not_the_folder_of_all(self):
+        self.put('a', 'b/c')
+        for path in '.', '':
+            with self.subTest(path=path):
+                task, names = self.back(path)
+                self.assertEqual((task.status, len(names)), (0, 4) if path else (1, 0))
+                self.assertEqual(self.there(), ['a', 'b', 'b/c'])
+
+    def test_not_what_did_not_come(self):
+        self.put('a', 'b')
+        task, names = self.back('a', 'missing', 'b')
+        self.assertEqual((task.status, len(names)), (1, 2))
+        self.assertEqual(self.there(), ['a', 'b'])
 
 
 class Nonsense(unittest.TestCase):
@@ -477,12 +555,12 @@ class Nonsense(unittest.TestCase):
             payload = a.task_frame(1, *['x' * 100000] * 150)[12:]
             parts = [frame('M', payload[at:at + 250000]) for at in range(8, len(payload), 250000)]
             try:
-                for i in range(1, 20):
+                for i in range(1, 22):
                     a.send(frame('M', u64(i)), *parts, frame('T', b''))
             except BrokenPipeError:
                 pass
             self.assertEqual(a.wait(60), 255)
-            self.assertIn('21 tasks with more than 260 MiB of arguments in all', a.refused or '')
+            self.assertIn('23 tasks with more than 288 MiB of arguments in all', a.refused or '')
 
     def test_too_long(self):
         self.refused(*[frame('M', b'x' * 256 * 1024)] * 65, words='more than 16 MiB')

@@ -119,6 +119,16 @@ class Boot(unittest.TestCase):
         out, _, _ = far.connect()
         self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
 
+    def test_emptied(self):
+        """As after a power cut: what is not whole is not believed, though it has the name."""
+        far = Far()
+        far.connect()
+        for size in 0, 1000:
+            os.truncate(f'{far.home}/.cache/knee/{far.cache()[0]}', size)
+            out, _, _ = far.connect()
+            self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+            self.assertEqual(len(far.cache()), 1)
+
     @unittest.skipUnless(os.geteuid() == 0, 'needs root: a file system of its own')
     def test_full(self):
         far = Far()

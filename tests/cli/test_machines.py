@@ -111,6 +111,21 @@ class Machines(Case):
         self.assertEqual(r.out, b'w9\n')
 
 
+class Returned(Case):
+    def test_no_name_is_nothing(self):
+        """A name that is empty, or leads out of the folder, is not the folder that all tasks run in, nor its parent."""
+        there = os.path.join(self.folder, 'there')
+        for name in 'precious', 'there/precious':
+            with open(os.path.join(self.folder, name), 'w') as f:
+                f.write(name)
+        for how in ['{}'], ['{//}'], ['..'], ['../precious'], ['/.//../x'], ['./']:
+            with self.subTest(how=how):
+                r = self.run_on('w1', '--return', *how, '--cleanup', ': {}', ':::', '', cwd=scratch())
+                self.assertEqual(r.status, 0 if how in (['{//}'], ['./']) else 1, r)
+                self.assertEqual(os.listdir(there), ['precious'])
+                self.assertTrue(os.path.exists(os.path.join(self.folder, 'precious')))
+
+
 class Refused(unittest.TestCase):
     def refused(self, message, *args):
         r = knee(*args, ':::', '1')
