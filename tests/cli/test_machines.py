@@ -151,7 +151,10 @@ class Machines(Case):
             self.assertEqual(r.out.decode(), there + '/deep/er\n')
 
     def test_ssh_words(self):
-        self.run_on('me@w[1-2]:2200,[::1]:22,!w2', '-n0', 'true', ':::', '1')
+        # It is not over before both have been called.
+        wait = ('until grep -q -e "-p 2200 me@w1 " ../calls && grep -q -e "-p 22 ::1 " ../calls; '
+                'do sleep 0.02; done')
+        self.run_on('me@w[1-2]:2200,[::1]:22,!w2', '-n0', wait, ':::', '1')
         with open(os.path.join(self.folder, 'calls')) as f:
             calls = f.read()
         self.assertIn('-p 2200 me@w1 ', calls)
@@ -280,19 +283,19 @@ class Bad(Case):
         """Output of a run whose reader takes nothing for so long, its errors and its status."""
         with self.start_on('w1', '-k', *args) as p:
             wait_for(lambda: os.path.exists(self.there('began')), what='the first task')
-            time.sleep(seconds)
-            out, err = p.communicate(timeout=60)
+            time.sleep(seconds * SLOW)
+            out, err = p.communicate(timeout=60 * SLOW)
             return out, err, p.returncode
 
     def test_reader_is_slow_and_nobody_silent(self):
-        out, err, status = self.blocked(2.5, '--host-timeout', '1', '-n0',
+        out, err, status = self.blocked(2.5, '--host-timeout', f'{SLOW:g}', '-n0',
                                         'touch began; head -c 3000000 /dev/zero', ':::', *'1234')
         self.assertEqual((len(out), err, status), (12000000, b'', 0))
 
     def test_reader_is_slow_and_nothing_timed_out(self):
         """What ended in time did so, also when that is heard later."""
         out, err, status = self.blocked(
-            2.5, '--timeout', '1.5', '-j4',
+            2.5, '--timeout', f'{1.5 * SLOW:g}', '-j4',
             'case {} in 1) touch began; head -c 3000000 /dev/zero ;; *) sleep 0.4; echo {} ;; esac', ':::',
             *'1234')
         self.assertEqual((len(out), err, status), (3000006, b'', 0))
@@ -308,7 +311,7 @@ class Bad(Case):
             os.kill(agent, signal.SIGTERM)
             wait_gone([agent])
             open(self.there('go'), 'w').close()
-            out, err = p.communicate(timeout=60)
+            out, err = p.communicate(timeout=60 * SLOW)
             self.assertEqual((out, p.returncode), (b'1\n2\n3\n4\n', 0), err)
         with open(self.there('log')) as f:
             self.assertEqual(len(f.readlines()), 5)
@@ -318,6 +321,7 @@ class Bad(Case):
                         'echo {} >>log; test {} != 4 || { head -c 3000000 /dev/zero; sleep 2.5; }',
                         ':::', *'1234')
         self.assertEqual((len(r.out), r.status), (3000000, 0))
+        self.assertIn(b'runs here too', r.err)
         with open(self.there('log')) as f:
             self.assertLessEqual(f.read().split().count('4'), 2)
 
