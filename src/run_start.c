@@ -171,6 +171,8 @@ task_start(struct knee *k, struct kn_task *t)
 		return task_unstarted(k, t, KNEE_SKIPPED, 0);
 	k->noted = false;
 	err = k->exec.ops->start(&k->exec, t);
+	if (refused(err)) /* it may come to no other start, and has no result of an attempt any more */
+		t->result.outcome = KNEE_CANCELLED;
 	if (err == -EAGAIN && o->executor == KNEE_EXEC_ASYNC) {
 		start_put_off(k);
 		return 0;

@@ -356,8 +356,11 @@ task_recall(struct kn_task *t, int signal)
 static struct kn_step
 task_return(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
+	/* Until it is started again this is what is known of it; the attempt before has no result any more. */
+	t->result.outcome = KNEE_CANCELLED;
+	t->result.status = 0;
 	if (t->state == KN_ENDING && t->reason != KN_BY_REQUEUE) {
-		t->result.outcome = KNEE_CANCELLED;
+		t->result.status = s->rules.term_seq[t->term_step - 1].signal;
 		return task_exit(s, t, now_ns);
 	}
 	slot_give(s, t->slot);

@@ -73,8 +73,12 @@ links_pause(struct kn_exec *e)
 	for (size_t i = 0; i < a->how->nhosts; i++)
 		if (a->machines[i].stage >= KN_REMOTE_UP)
 			kn_link_pause(&a->machines[i].link, a->paused);
-	if (!a->paused)
-		kn_fleet_listen(&a->fleet, e->loop->now_ns);
+	if (a->paused)
+		return;
+	kn_fleet_listen(&a->fleet, e->loop->now_ns);
+	for (struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
+		if (!j->sent_kill)
+			j->given_up_ns = e->loop->now_ns + KILLED_NS;
 }
 
 /* Nobody is silent who is not listened to: while links are not read, or when all this process stood still. */
@@ -142,12 +146,13 @@ agent_tick(struct kn_exec *e, int64_t *next_ns)
 
 	links_pause(e);
 	silence_look(e);
-	err = kn_remotes_due(e, next_ns);
-	if (err < 0)
-		return err;
+	kn_remotes_due(e, next_ns);
 	kn_killed_give_up(e, next_ns);
 	links_look(a);
 	kn_jobs_tend(e);
+	err = kn_remotes_gone(e);
+	if (err < 0)
+		return err;
 	kn_jobs_move(e, next_ns);
 	kn_copies_make(e, next_ns);
 	kn_agent_capacity(e);
@@ -203,7 +208,8 @@ agent_signal(struct kn_exec *e, struct kn_task *t, int signal)
 		a->recalls = a->recalls || ends;
 		return;
 	}
-	kn_agent_signal(e, &j->errand, signal);
+	/* It may have begun there by now: then that is heard first, and what becomes of it is settled here. */
+	kn_agent_signal(e, &j->errand, ends && t->state == KN_HANDED && signal != SIGKILL ? 0 : signal);
 	if (j->twin != NULL && j->twin->id != 0)
 		kn_agent_signal(e, j->twin, signal);
 	if (signal == SIGKILL) {
@@ -299,7 +305,7 @@ goodbye(struct kn_exec *e)
 		struct kn_remote *m = &a->machines[i];
 
 		if (m->stage != KN_REMOTE_UP || kn_frame_empty(&m->link.sending, KN_FRAME_CLOSE) < 0)
-			kn_link_close(&m->link, SIGKILL);
+			kn_remote_close(m);
 		else
 			kn_link_flush(&m->link);
 	}

@@ -138,7 +138,6 @@ kn_errand_back(struct kn_exec *e, struct kn_errand *r, bool by_machine)
 	e->host.returned(e->host.self, j->task);
 }
 
-/* Sent SIGKILL, and not heard of since: whatever its machine does, the run goes on. */
 void
 kn_killed_give_up(struct kn_exec *e, int64_t *next_ns)
 {
@@ -149,6 +148,9 @@ kn_killed_give_up(struct kn_exec *e, int64_t *next_ns)
 		const struct knee_result res = { .outcome = KNEE_SIGNALED, .status = SIGKILL };
 
 		next = j->next_killed;
+		/* What was said of it may lie there unread. */
+		if (a->paused && !j->sent_kill)
+			continue;
 		if (j->given_up_ns > e->loop->now_ns) {
 			if (j->given_up_ns < *next_ns)
 				*next_ns = j->given_up_ns;

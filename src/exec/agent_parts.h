@@ -109,6 +109,7 @@ struct kn_agents {
 	bool slots;                         /* {%} means something: no task is handed out ahead, for each has one */
 	bool paused;                        /* links are not read */
 	bool recalls;                       /* jobs that wait are not wanted any more */
+	bool gone;                          /* no machine is left: the next job that needs one ends the run */
 	bool closing;
 };
 
@@ -175,8 +176,13 @@ void kn_copies_make(struct kn_exec *e, int64_t *next_ns);
 extern const struct kn_link_host kn_remote_link;
 /* kn_dial: from now on fd is the way to that machine's agent. */
 void kn_remote_dialled(void *self, uint32_t host, int fd);
-/* All that is due with the machines. 0, or -errno: the run is at its end. */
-int kn_remotes_due(struct kn_exec *e, int64_t *next_ns);
+/* All that is due with the machines. */
+void kn_remotes_due(struct kn_exec *e, int64_t *next_ns);
+/* 0, or -errno: jobs wait for machines, and there are none: the run is at its end. Said once. */
+int kn_remotes_gone(struct kn_exec *e);
+/* The connection ends, and what leads there. Where that is the agent itself, with its keeper, it is told to end all at
+ * once: killed together with its keeper it would leave its tasks behind. */
+void kn_remote_close(struct kn_remote *m);
 /* The connection is of no use any more: its tasks go back. for_good: do not try again. */
 void kn_remote_lost(struct kn_remote *m, const char *why, bool for_good);
 void kn_remote_note(struct kn_remote *m, const struct kn_task *t, const char *format, ...)

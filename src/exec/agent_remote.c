@@ -59,7 +59,7 @@ words_tell(struct kn_remote *m, const char *why)
 	m->words.len = 0;
 }
 
-/* Errors of ssh and its like that time does not mend. */
+/* Errors of ssh and its like that time does not mend. A name server that cannot be asked is not one of them. */
 static bool
 hopeless(const char *why)
 {
@@ -67,10 +67,18 @@ hopeless(const char *why)
 		"Could not resolve", "ommand not found", "No such file", "Bad configuration",
 		"Unknown option", "illegal option", "Invalid node name", "nvalid job id" };
 
+	if (strstr(why, "Temporary failure") != NULL)
+		return false;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		if (strstr(why, texts[i]) != NULL)
 			return true;
 	return false;
+}
+
+void
+kn_remote_close(struct kn_remote *m)
+{
+	kn_link_close(&m->link, m->spec->here ? SIGQUIT : SIGKILL);
 }
 
 /* r's machine is lost. A task that ran whenever one was is most likely why, and is not given to all of them. */
@@ -98,7 +106,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	uint64_t tasks = 0;
 
 	/* Its agent hears the end of its input, or that nobody speaks any more. */
-	kn_link_close(&m->link, SIGKILL);
+	kn_remote_close(m);
 	while (m->errands != NULL) {
 		tasks++;
 		errand_lost(m, m->errands);
@@ -108,7 +116,7 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	m->stage = KN_REMOTE_GREETING;
 	if (a->closing)
 		return;
-	for_good = for_good || (!up && hopeless(why));
+	for_good = for_good || (!m->was_up && hopeless(why));
 	kn_fleet_lost(&a->fleet, m->index, for_good, e->loop->now_ns);
 	(void)snprintf(m->why, sizeof(m->why), "%s", why);
 	if (up && tasks > 0)
@@ -327,15 +335,20 @@ machine_connect(struct kn_remote *m)
 	kn_remote_lost(m, why, err == -ENOENT || err == -EACCES);
 }
 
-static int
-all_gone(struct kn_exec *e)
+/* What has its result needs no machine any more; and what only waits to be printed shall be. */
+int
+kn_remotes_gone(struct kn_exec *e)
 {
+	struct kn_agents *a = e->state;
+
+	if (!a->gone || a->waiting.len == 0)
+		return 0;
+	a->gone = false;
 	(void)snprintf(e->error, sizeof(e->error), "no machine is left to run tasks on");
 	return -EHOSTUNREACH;
 }
 
-/* All that is due with the machines. 0, or -errno: the run is at its end. */
-int
+void
 kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 {
 	struct kn_agents *a = e->state;
@@ -376,12 +389,10 @@ kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 			break;
 		case KN_FLEET_ALL_GONE:
 			/* Tasks that name their machine fail, each for itself. */
-			if (a->how->pin == NULL)
-				return all_gone(e);
+			a->gone = a->how->pin == NULL;
 			break;
 		case KN_FLEET_NOTHING:
 			break;
 		}
 	}
-	return 0;
 }

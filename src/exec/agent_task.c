@@ -430,13 +430,16 @@ static void
 frame_early(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 {
 	struct kn_agents *a = m->exec->state;
+	/* One that has connected back: its HELLO may have been late, on the slower way. */
+	bool greeted = m->stage == KN_REMOTE_READY || m->link.life_fd >= 0;
 
 	if (frame->kind == KN_FRAME_REFUSED) {
 		refused(m, f, true);
 	} else if (frame->kind == KN_FRAME_HELLO && m->stage == KN_REMOTE_HELLO) {
 		m->stage = KN_REMOTE_READY;
-	} else if (frame->kind == KN_FRAME_READY && (m->stage == KN_REMOTE_READY || m->link.life_fd >= 0)) {
-		/* One that has connected back: its HELLO may have been late, on the slower way. */
+	} else if (frame->kind == KN_FRAME_NOTE && greeted) {
+		note(m, f);
+	} else if (frame->kind == KN_FRAME_READY && greeted) {
 		m->stage = KN_REMOTE_UP;
 		m->was_up = true;
 		m->words.len = 0;
@@ -456,13 +459,14 @@ kn_agent_frame(struct kn_remote *m, const struct kn_frame *frame)
 	struct kn_agents *a = m->exec->state;
 	struct kn_fields f = kn_fields_of(frame);
 
-	if (m->stage != KN_REMOTE_UP) {
-		if (m->stage != KN_REMOTE_BYE)
-			frame_early(m, frame, &f);
+	if (m->stage == KN_REMOTE_BYE)
 		return;
+	if (m->stage == KN_REMOTE_UP) {
+		kn_fleet_heard(&a->fleet, m->index, m->exec->loop->now_ns);
+		frame_up(m, frame, &f);
+	} else {
+		frame_early(m, frame, &f);
 	}
-	kn_fleet_heard(&a->fleet, m->index, m->exec->loop->now_ns);
-	frame_up(m, frame, &f);
 	if (f.bad && m->link.phase == KN_LINK_FRAMES)
 		kn_remote_lost(m, "its frames do not hold what they should", true);
 }

@@ -329,8 +329,95 @@ def pongs():
     serve(honest)
 
 
+# ---- agents that are honest, and slow to tell
+
+def serve_two(signalled):
+    """Of two tasks the first fails when both are here; signalled(id, signal) is told what the second is sent."""
+    ids = []
+    hello()
+    say(credit(1, 2))
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            ids.append(f.u64())
+            if len(ids) == 2:
+                say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=1))
+        elif kind == 'S' and f.u64() == ids[1]:
+            signalled(ids[1], f.u32())
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+
+
+def began_late():
+    """That it began is on its way when it is sent the signal: it goes on only where that spares it."""
+    def signalled(id, signal):
+        say(frame('B', u64(id) + u64(0)))
+        say(*[result(id, 1, signal)] if signal else [frame('o', u64(id) + b'late\n'), result(id)])
+    serve_two(signalled)
+
+
+def began_late_waits():
+    """The same, but it goes on until it is made to end."""
+    def signalled(id, signal):
+        say(frame('B', u64(id) + u64(0)), frame('N', u64(0) + text(f'signal {signal}')))
+        say(*[result(id, 1, signal)] * (signal > 0))
+    serve_two(signalled)
+
+
+def given_back():
+    """The first task fails; when its next attempt is here the second one succeeds. That attempt never begins."""
+    ids = []
+    hello()
+    say(credit(2, 2))
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            ids.append(f.u64())
+            if len(ids) == 2:
+                say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=3))
+            elif len(ids) == 3:
+                say(frame('B', u64(ids[1]) + u64(0)), result(ids[1]))
+        elif kind == 'S' and f.u64() == ids[2]:
+            say(result(ids[2], 3))
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+
+
+def slow_reader():
+    """The first task prints more than anybody reads at once; the second runs when that is so."""
+    hello()
+    say(credit(1, 2))
+    ids = []
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        elif kind == 'T':
+            ids.append(f.u64())
+        if kind == 'T' and len(ids) == 2:
+            say(frame('B', u64(ids[0]) + u64(0)), *[frame('o', u64(ids[0]) + b'x' * 200000)] * 20, result(ids[0]))
+            for _ in range(3):  # one may still be read
+                time.sleep(0.2)
+                say(frame('Q', u64(0)))
+            honest(ids[1], b'ran\n')
+            done()
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+
+
+def nonsense_last():
+    """What it has to do it does; in the same breath it says what costs it its connection."""
+    hello()
+    serve(lambda id, output: say(frame('B', u64(id) + u64(0)) + frame('o', u64(id) + output) + result(id) +
+                                 frame('X')), 1, 1)
+
+
 # They say when they have done it.
-LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs']
+LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader']
 
 
 def main():

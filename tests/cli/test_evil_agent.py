@@ -81,6 +81,62 @@ class Lies(unittest.TestCase):
             self.assertEqual(r.status, 0, r.err)
 
 
+class Late(unittest.TestCase):
+    """Agents that do as they should, and tell of it late: alone, for the run goes as they say."""
+
+    def run_on(self, evil, *args, ssh=f'{sys.executable} {AGENT}', **more):
+        folder = scratch()
+        os.mkdir(f'{folder}/tmp')
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        return knee('--ssh', ssh, '-S', f'evil-{evil}', *args, env=env, **more)
+
+    def test_began_at_a_soft_stop(self):
+        """What began in the moment of a stop goes on."""
+        r = self.run_on('began-late', '-k', '--halt', 'soon,fail=1', 'echo', ':::', 'a', 'b')
+        self.assertEqual((r.out, r.status), (b'late\n', 1), r.err)
+
+    def test_began_at_a_hard_stop(self):
+        """It is made to end when that is heard."""
+        r = self.run_on('began-late-waits', '--halt', 'now,fail=1', 'echo', ':::', 'a', 'b')
+        self.assertEqual((r.out, r.status), (b'', 1), r.err)
+        signals = [line.split(b'signal ')[1] for line in r.err.splitlines() if b'signal' in line]
+        self.assertEqual(signals, [b'0', b'15'])
+
+
+    def test_failed_and_given_back(self):
+        """A task that failed does not succeed by its next attempt never being made."""
+        log = os.path.join(scratch(), 'log')
+        r = self.run_on('given-back', '--retries', '2', '--halt', 'now,success=1', '--joblog', log, 'echo', ':::',
+                        'a', 'b')
+        self.assertEqual(r.status, 0, r.err)
+        with open(log) as f:
+            self.assertEqual([line.split('\t')[0] for line in f], ['Seq', '2'])
+
+    def test_soft_stop_while_nothing_is_read(self):
+        """What ran meanwhile is not taken for what was never begun."""
+        folder = scratch()
+        os.mkdir(f'{folder}/tmp')
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-slow-reader', '-k', 'echo', ':::', 'a', 'b',
+                   env=env) as p:
+            wait_for(lambda: os.path.exists(f'{folder}/done'), what='both tasks')
+            p.send_signal(signal.SIGHUP)
+            time.sleep(3)
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((len(out), out[-4:], err), (4000004, b'ran\n', b''))
+
+
+    def test_no_machine_is_left_and_none_is_needed(self):
+        r = self.run_on('nonsense-last', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)
+        self.assertEqual(r.err, b'knee: evil-nonsense-last: lost: it sends what no agent sends now\n')
+
+    def test_no_machine_is_left_for_others(self):
+        r = self.run_on('nonsense-last', 'echo', ':::', 'a', 'b')
+        self.assertEqual(r.status, 255)
+        self.assertTrue(r.err.endswith(b'\nknee: no machine is left to run tasks on\n'), r.err)
+
+
 @unittest.skipIf(SANITIZED or VALGRIND, 'they need the memory')
 class Memory(unittest.TestCase):
     run_with = Evil.run_with

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
 """-S and its kin, with a stand-in for ssh that runs the far end on this machine."""
 
+import contextlib
 import sys
 
 from kneetest import *
 
 sys.dont_write_bytecode = True
 
-# The last word is for a shell, the one before it is the host. Hosts named down are not there, those named late soon.
+# The last word is for a shell, the one before it is the host. Hosts named down are not there, those named late soon,
+# and on those named small a process has few files.
 SSH = '''#!/bin/sh
 for last; do :; done
 n=$(($# - 1))
 eval "host=\\${$n}"
-case $host in *down*) echo "no way to $host" >&2; exit 255 ;; *late*) sleep 1 ;; esac
+case $host in *down*) echo "no way to $host" >&2; exit 255 ;; *late*) sleep 1 ;; *small*) ulimit -n 64 ;; esac
 printf '%s\\n' "$*" >>"$(dirname "$0")/calls"
 echo $$ >"$(dirname "$0")/pid-$host"
 cd "$(dirname "$0")/there" && exec sh -c "$last"
@@ -168,6 +170,12 @@ class Machines(Case):
             self.assertEqual(f.read().splitlines()[1].split('\t')[1], 'w1')
         self.assertIn(b' w1 ', knee('log', journal).out)
 
+    def test_more_than_it_can_run(self):
+        """It says so, and runs as many as it can."""
+        r = self.run_on('small', '-j500', 'echo', ':::', 'a', 'b')
+        self.assertEqual((sorted(r.out.split()), r.status), ([b'a', b'b'], 0), r.err)
+        self.assertRegex(r.err, rb'^knee: small: running \d+ at once, not 500[^\n]*\n$')
+
     def test_files_of_logins(self):
         name = os.path.join(self.folder, 'mine')
         with open(name, 'w') as f:
@@ -268,7 +276,7 @@ class Bad(Case):
     """What goes wrong, or is slow."""
 
     def start_on(self, logins, *args, **more):
-        return start('--ssh', self.ssh, '-S', logins, *args, env={'HOME': self.folder, **more})
+        return start('--ssh', self.ssh, '-S', logins, *args, env={'HOME': self.folder}, **more)
 
     def there(self, name):
         return os.path.join(self.folder, 'there', name)
@@ -315,6 +323,51 @@ class Bad(Case):
             self.assertEqual((out, p.returncode), (b'1\n2\n3\n4\n', 0), err)
         with open(self.there('log')) as f:
             self.assertEqual(len(f.readlines()), 5)
+
+    def test_this_machine_is_given_up(self):
+        """Its tasks end with it, for they run again."""
+        with self.start_on(':', '-j1', '--host-timeout', '1',
+                          'echo $$ >>pids; until test -e go; do sleep 0.02; done; echo {}', ':::', 'a',
+                          cwd=os.path.join(self.folder, 'there')) as p:
+            wait_for(lambda: os.path.exists(self.there('pids')), what='the task')
+            agent = next(d for d in descendants(p.pid) if b'agent' in argv_of(d) and command_of(d) != 'kn-keeper')
+            os.kill(agent, signal.SIGSTOP)
+            self.assertIn(b'lost: nothing was heard of it', p.stderr.readline())
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(agent, signal.SIGCONT)
+            with open(self.there('pids')) as f:
+                wait_gone([int(f.readline())])
+            open(self.there('go'), 'w').close()
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((out, p.returncode), (b'a\n', 0), err)
+
+    def ssh_fails(self, *texts):
+        """ssh says these things at its next tries, one each."""
+        for i, text in enumerate(texts):
+            with open(os.path.join(self.folder, f'fail{i}'), 'w') as f:
+                f.write(text + '\n')
+        with open(self.ssh, 'w') as f:
+            f.write(SSH.replace('\n', '\nfor f in "$(dirname "$0")"/fail*; do\n\ttest -e "$f" || break\n'
+                                '\tcat "$f" >&2; rm "$f"; exit 255\ndone\n', 1))
+
+    def test_name_server_is_away(self):
+        self.ssh_fails('ssh: Could not resolve hostname w1: Temporary failure in name resolution')
+        r = self.run_on('w1', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.err, r.status), (b'a\n', b'', 0))
+
+    def test_it_was_there_before(self):
+        """What would be for good at first is not when it was up once."""
+        with self.start_on('w1', '-j1', 'touch began; until test -e go; do sleep 0.02; done; echo {}', ':::',
+                          'a') as p:
+            wait_for(lambda: os.path.exists(self.there('began')), what='the task')
+            self.ssh_fails('Permission denied (publickey).')
+            with open(os.path.join(self.folder, 'pid-w1')) as f:
+                agent = int(f.read())
+            os.kill(agent, signal.SIGTERM)
+            wait_gone([agent])
+            open(self.there('go'), 'w').close()
+            out, err = p.communicate(timeout=60)
+        self.assertEqual((out, p.returncode), (b'a\n', 0), err)
 
     def test_copy_that_prints_much_is_not_made_again(self):
         r = self.run_on('w1,w2', '-j1', '--speculate',

@@ -488,6 +488,31 @@ test_put_off(struct world *w)
 	knee_free(w->k);
 }
 
+/* The first attempt fails, the second one never starts. */
+static int
+start_once(struct world *w, knee_task task, uint64_t n)
+{
+	(void)n;
+	return w->starts == 1 ? knee_complete(w->k, task, 3) : -EAGAIN;
+}
+
+static void
+test_put_off_and_stopped(struct world *w)
+{
+	world_init(w, 1, 1);
+	w->o.retries = 2;
+	w->o.backoff_ns = MS;
+	w->at_start = start_once;
+	world_open(w);
+	while (w->starts < 3)
+		(void)knee_turn(w->k, 1);
+	knee_stop(w->k, KNEE_STOP_NOW);
+	is_int(knee_run(w->k), 0, "stopped when another attempt is put off");
+	is_int(w->results, 1, "the task has its result");
+	is_int(w->last.outcome, KNEE_CANCELLED, "which is no success");
+	knee_free(w->k);
+}
+
 /* ---- inputs that are submitted ---------------------------------------------------- */
 
 static int
@@ -899,6 +924,7 @@ main(void)
 	test_stop_in_start(w);
 	test_stale(w);
 	test_put_off(w);
+	test_put_off_and_stopped(w);
 	test_submit(w);
 	test_foreign_loop(w);
 	test_foreign_timers(w);

@@ -340,6 +340,61 @@ test_handed_is_cancelled(void)
 	kn_sched_done(&s);
 }
 
+/* A task that failed, and is given back before its next attempt begins, is no success. */
+static void
+test_handed_retry_is_returned(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *a;
+	struct kn_step step;
+
+	rules.attempts = 2;
+	(void)kn_sched_init(&s, &rules);
+	a = hand(&s, 1, 0);
+	(void)kn_sched_event(&s, a, KN_START, 1 * MS);
+	step = end(&s, a, 3, 2 * MS);
+	ok(step.action == KN_RETRY, "it is to be tried again");
+	(void)kn_sched_event(&s, a, KN_DEADLINE, 200 * MS);
+	(void)kn_sched_prepare(&s, a);
+	a->result = (struct knee_result){ .attempt = a->result.attempt };
+	(void)kn_sched_event(&s, a, KN_HAND, 200 * MS);
+	s.stopped = s.cancelling = true;
+	(void)kn_sched_event(&s, a, KN_CANCEL, 201 * MS);
+	step = kn_sched_event(&s, a, KN_RETURN, 202 * MS);
+	ok(step.action == KN_RESULT && a->result.outcome == KNEE_CANCELLED, "given back, it is cancelled");
+	ok(s.succeeded == 0 && s.failed == 1, "and did not succeed");
+	kn_task_free(a);
+	kn_sched_done(&s);
+}
+
+/* The executor cannot tell how it ended: only that it is gone. */
+static void
+test_ending_is_returned(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *a, *b;
+
+	rules.timeout_ns = 50 * MS;
+	(void)kn_sched_init(&s, &rules);
+	a = hand(&s, 1, 0);
+	b = hand(&s, 2, 0);
+	(void)kn_sched_event(&s, a, KN_START, 0);
+	(void)kn_sched_event(&s, b, KN_START, 0);
+	(void)kn_sched_event(&s, a, KN_DEADLINE, 50 * MS);
+	(void)kn_sched_event(&s, a, KN_RETURN, 60 * MS);
+	ok(a->result.outcome == KNEE_TIMED_OUT && a->result.status == SIGTERM,
+	    "lost when its time was up: by the signal that it was sent");
+	(void)kn_sched_event(&s, b, KN_DEADLINE, 50 * MS);
+	(void)kn_sched_event(&s, b, KN_DEADLINE, 250 * MS);
+	(void)kn_sched_event(&s, b, KN_RETURN, 260 * MS);
+	ok(b->result.outcome == KNEE_TIMED_OUT && b->result.status == SIGINT, "the last one");
+	kn_task_free(a);
+	kn_task_free(b);
+	kn_sched_done(&s);
+}
+
 /* Tasks that were told "too many" at the same time do not come back at the same time. */
 static void
 test_busy_spread(void)
@@ -605,6 +660,8 @@ main(void)
 	test_ended_before_its_time();
 	test_handed();
 	test_handed_is_cancelled();
+	test_handed_retry_is_returned();
+	test_ending_is_returned();
 	test_busy_spread();
 	test_status();
 	test_halt();
