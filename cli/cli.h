@@ -88,7 +88,7 @@ struct joblog;
 /* Read what it has, when that is wanted; *ret stays NULL without --joblog. --retry-failed: the command
  * and the inputs become the log's. 0, or -errno after say(); *ret may be there then, too. */
 int joblog_open(struct cli_options *o, struct joblog **ret);
-/* All else is ready: a new log begins. 0, or -errno after say(). */
+/* All else is ready, the machines too: a new log begins. 0, or -errno after say(). */
 int joblog_start(struct joblog *l, const struct cli_options *o);
 void joblog_free(struct joblog *l);
 struct knee_sink joblog_sink(struct joblog *l);

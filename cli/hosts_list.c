@@ -3,7 +3,7 @@
  * The machines, and what is run for each: ssh with a small script, which needs nothing there but sh, cat and
  * sleep. hosts_answer.c says what it prints.
  *
- * The script is one line without quotes, backslashes and exclamation marks, so that a login shell of any
+ * The script is one line without single quotes, backslashes and exclamation marks, so that a login shell of any
  * kind hands it on to sh as it is. Between two samples it says an empty line each second: so it hears soon when
  * nobody listens any more, and is heard as long as it lives.
  */

@@ -41,7 +41,7 @@ static const struct hosts_option {
 	{ "timeout", "TIME", "who says nothing for so long does not answer (5 s)", TIMEOUT },
 	{ "no-fold", NULL, "a row for each machine, also where rows are the same", NO_FOLD },
 	{ "j jobs", "N", "make so many connections at once", JOBS },
-	{ "S sshlogin", "LIST", "these machines too, as for a run", LOGIN },
+	{ "S sshlogin", "LOGINS", "these machines too, as for a run", LOGIN },
 	{ "slf sshloginfile", "FILE", "and those in FILE, a list on each line", FILE_OF_LOGINS },
 	{ "ssh", "COMMAND", "use this for ssh", SSH },
 	{ "h help", NULL, "print this", HELP },

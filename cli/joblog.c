@@ -215,10 +215,12 @@ begin(struct joblog *l)
 int
 joblog_start(struct joblog *l, const struct cli_options *o)
 {
-	int fd, err;
+	int fd, err = 0;
 
-	if (o->dry_run || o->shellquote)
-		return 0;
+	if (l->resumes && l->past != NULL && o->each_host && o->nmachines > 0)
+		err = joblog_read_machines(l->past, o->machines, o->nmachines);
+	if (err < 0 || o->dry_run || o->shellquote)
+		return err;
 	l->gather = open_memstream(&l->text, &l->size);
 	if (l->gather == NULL)
 		return say_error(ENOMEM, "--joblog: %s", strerror(ENOMEM));

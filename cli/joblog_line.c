@@ -92,6 +92,7 @@ joblog_line_parse(char *line, size_t n, struct joblog_line *ret)
 	*ret = (struct joblog_line){
 		.seq = (uint64_t)seq,
 		.failed = exitval != 0 || signal != 0,
+		.host = field[HOST],
 		.command = field[COMMAND],
 	};
 	return 0;

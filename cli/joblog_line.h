@@ -28,7 +28,8 @@ void joblog_line_put(FILE *out, uint64_t seq, const char *host, const struct kne
 struct joblog_line {
 	uint64_t seq;               /* 1..JOBLOG_SEQ_MAX */
 	int failed;
-	char *command;              /* within the line that was read; its newlines are newlines again */
+	const char *host;           /* within the line that was read, as is */
+	char *command;              /* its newlines are newlines again */
 };
 
 /* Take a line of n bytes, its LF not among them, and a NUL behind; it is written to. 0, or -EINVAL. */

@@ -260,6 +260,39 @@ joblog_read_end(const struct joblog_past *p)
 	return p->end;
 }
 
+static int
+was_changed(const struct joblog_past *p)
+{
+	return say_error(EINVAL, "--joblog: %s: it was changed meanwhile by someone else", p->path);
+}
+
+int
+joblog_read_machines(struct joblog_past *p, const struct knee_host *machines, size_t n)
+{
+	struct joblog_line row;
+	size_t size = 0;
+	int got;
+
+	if (fseeko(p->file, 0, SEEK_SET) != 0)
+		return read_failed(p, -errno);
+	for (uint64_t line = 1; (got = line_next(p, &size)) > 0; line++) {
+		const char *name;
+
+		if (line == 1)
+			continue;
+		if (joblog_line_parse(p->line, size, &row) < 0)
+			return was_changed(p);
+		name = machines[(row.seq - 1) % n].name;
+		if (strcmp(row.host, name) != 0)
+			return say_error(EINVAL,
+			    "--joblog: %s: line %" PRIu64 ": task %" PRIu64
+			    " was for %s and now is for %s: give the machines as they were, in the same "
+			    "order, or use another file",
+			    p->path, line, row.seq, row.host, name);
+	}
+	return got;
+}
+
 /* ---- the source --------------------------------------------------------------------- */
 
 /* What is stored of this input, for the engine. */
@@ -312,7 +345,7 @@ command_read(struct joblog_past *p, struct knee_input *ret)
 	if (got < 0)
 		return got;
 	if (got == 0 || joblog_line_parse(p->line, n, &row) < 0 || row.seq != p->seq)
-		return say_error(EINVAL, "--joblog: %s: it was changed meanwhile by someone else", p->path);
+		return was_changed(p);
 	p->arg = row.command;
 	*ret = (struct knee_input){ .args = &p->arg, .nargs = 1 };
 	return 1;

@@ -21,6 +21,9 @@ void joblog_read_free(struct joblog_past *p);   /* takes NULL */
 /* Bytes up to the end of its last whole line; 0: not even the first line is there. */
 off_t joblog_read_end(const struct joblog_past *p);
 
+/* --onall: were its tasks for these n machines, in turn? 0, or -errno after say(). */
+int joblog_read_machines(struct joblog_past *p, const struct knee_host *machines, size_t n);
+
 /* The inputs of inner, in the same order as ever, with what the log has of them. With
  * --retry-failed inner is not asked: the inputs are the commands that failed. */
 struct knee_source joblog_read_source(struct joblog_past *p, const struct knee_source *inner);

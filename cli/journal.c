@@ -5,7 +5,7 @@
  * A journal is of one command over one list of inputs.  Inputs are known by their content, task by
  * task, wherever they are read from: the library sees to that.  What else makes tasks what they
  * are is the command line in a canonical form, "-I ,, -N 2 echo ,,": which stands for the input, and
- * how inputs are cut and put together.  How many run at once and what is done with the output may
+ * how inputs are cut and put together; with --onall also the machines.  How many run at once and what is done with the output may
  * change from one start to the next.
  */
 #include <errno.h>
@@ -129,6 +129,20 @@ put_inputs(FILE *f, const struct cli_options *o, struct inputs *in)
 	return err;
 }
 
+/* --onall: a task is an input and a machine, which is only known by its place. */
+static int
+put_machines(FILE *f, const struct cli_options *o)
+{
+	int err = 0;
+
+	if (!o->each_host)
+		return 0;
+	(void)fputs("--onall ", f);
+	for (size_t i = 0; i < o->nmachines && err == 0; i++)
+		err = put_option(f, "-S", o->machines[i].name);
+	return err;
+}
+
 /* With -q the words are words, else they are shell code, as it was typed. */
 static int
 put_words(FILE *f, const struct cli_options *o)
@@ -180,6 +194,8 @@ identity(const struct cli_options *o, struct inputs *in, char **ret)
 	}
 	if (err == 0)
 		err = put_inputs(f, o, in);
+	if (err == 0)
+		err = put_machines(f, o);
 	put_batch(f, o);
 	if (err == 0)
 		err = put_words(f, o);

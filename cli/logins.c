@@ -176,13 +176,19 @@ login_add(struct logins *l, const struct part *p, const char *host)
 
 		if (login.limit != 0)
 			same->limit = login.limit;
-		if (*login.groups != '\0' && !groups_meet(login.groups, same->groups))
+		if (*login.groups != '\0' && strstr(same->groups, login.groups) == NULL)
 			same->groups = keep(l, "%s%s", same->groups, login.groups + (*same->groups != '\0'));
 		return same->groups != NULL ? 0 : out_of_memory();
 	}
 	l->list[l->n++] = login;
 	*at = l->n;
 	return 0;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* Take out the machines of that node set. */
@@ -195,14 +201,11 @@ logins_without(struct logins *l, const struct place *p, const char *set)
 
 	if (err < 0)
 		return bad_set(p, err, message);
-	for (size_t i = 0; i < l->n; i++) {
-		size_t j = 0;
-
-		while (j < nnames && strcmp(names[j], l->list[i].host) != 0)
-			j++;
-		if (j == nnames)
+	if (nnames > 0)
+		qsort(names, nnames, sizeof(*names), by_name);
+	for (size_t i = 0; i < l->n; i++)
+		if (nnames == 0 || bsearch(&l->list[i].host, names, nnames, sizeof(*names), by_name) == NULL)
 			l->list[n++] = l->list[i];
-	}
 	free(names);
 	l->n = n;
 	return l->cap > 0 ? table_make(l) : 0;
@@ -455,12 +458,13 @@ stream_read(struct logins *l, struct place *p, FILE *in)
 		if (err == 0)
 			err = list_add(l, p, line);
 	}
-	free(line);
 	if (err == 0 && ferror(in))
-		err = say_error(EIO, "%s: %s: %s", p->option, p->file, strerror(EIO));
+		err = say_error(errno, "%s: %s: %s", p->option, p->file, strerror(errno));
+	free(line);
 	return err;
 }
 
+/* 0, or -errno after say(). */
 static int
 file_read(struct logins *l, const char *option, const char *path)
 {
@@ -469,11 +473,10 @@ file_read(struct logins *l, const char *option, const char *path)
 	int err;
 
 	if (in == NULL)
-		return -errno;
+		return say_error(errno, "%s: %s: %s", option, path, strerror(errno));
 	err = stream_read(l, &p, in);
 	(void)fclose(in);
-	/* It is said; and it is no missing file. */
-	return err == -ENOENT ? -EINVAL : err;
+	return err;
 }
 
 /* name in the user's folders: 1: read; 0: it is not there; or -errno after say(). */
@@ -517,7 +520,7 @@ usual_read(struct logins *l, const char *option)
 int
 logins_add_file(struct logins *l, const char *option, const char *name)
 {
-	int got = 0;
+	int got;
 
 	if (strcmp(name, "-") == 0) {
 		l->took_stdin = true;
@@ -525,12 +528,8 @@ logins_add_file(struct logins *l, const char *option, const char *name)
 	}
 	if (strcmp(name, "..") == 0)
 		return usual_read(l, option);
-	if (access(name, R_OK) == 0 || strchr(name, '/') != NULL) {
-		got = file_read(l, option, name);
-		if (got != -ENOENT && got != -EACCES && got != -EISDIR && got != -ENOTDIR)
-			return got;
-		return say_error(-got, "%s: %s: %s", option, name, strerror(-got));
-	}
+	if (access(name, R_OK) == 0 || strchr(name, '/') != NULL)
+		return file_read(l, option, name);
 	got = home_read(l, option, ".parallel", name);
 	if (got == 0)
 		got = home_read(l, option, ".config/knee", name);

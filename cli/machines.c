@@ -79,6 +79,27 @@ machines_wanted(const struct cli_options *o)
 	return o->logins.n > 0 || o->login_files.n > 0 || o->on != NULL;
 }
 
+/* What was asked for in vain. */
+static int
+say_unused(const struct cli_options *o)
+{
+	char *names = NULL;
+	size_t size;
+	FILE *f;
+
+	if (o->machine_options.n == 0 || o->silent)
+		return 0;
+	f = open_memstream(&names, &size);
+	if (f == NULL)
+		return out_of_memory();
+	for (size_t i = 0; i < o->machine_options.n; i++)
+		(void)fprintf(f, "%s%s", i > 0 ? ", " : "", o->machine_options.texts[i]);
+	if (fclose(f) == 0)
+		say("%s: without effect: there are no other machines", names);
+	free(names);
+	return 0;
+}
+
 /* Without machines: what is about them alone. */
 static int
 check_alone(const struct cli_options *o)
@@ -88,9 +109,7 @@ check_alone(const struct cli_options *o)
 	if (o->workdir != NULL)
 		return say_error(
 		    EINVAL, "--wd: is about other machines, and there are none: add -S LOGINS, or use cd");
-	if (!o->silent && (o->transfers.n > 0 || o->returns.n > 0 || o->basefiles.n > 0))
-		say("--transferfile, --return, --basefile: there are no other machines: nothing is copied");
-	return 0;
+	return say_unused(o);
 }
 
 int
@@ -110,9 +129,16 @@ machines_check(const struct cli_options *o)
 		    "each "
 		    "machine",
 		    o->jobs_file);
+	if (o->each_host && o->resume == KNEE_RETRY_FAILED && o->journal == NULL)
+		return say_error(EINVAL,
+		    "--retry-failed: with --onall a job log alone does not say which command is for which "
+		    "machine: use --resume-failed, or --journal FILE");
 	if (o->each_host && o->speculate)
 		return say_error(EINVAL,
 		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");
+	if (o->speculate && (o->order == KNEE_ORDER_LINES || o->order == KNEE_ORDER_PIECES))
+		return say_error(EINVAL,
+		    "--speculate: with --lb and -u both copies of a task would be printed: leave out one");
 	if (o->cleanup && o->transfers.n == 0 && o->returns.n == 0 && o->basefiles.n == 0 &&
 	    o->workdir == NULL && !o->silent)
 		say("--cleanup: nothing is copied that could be removed");
@@ -248,11 +274,11 @@ name_is_shared(const struct logins *l, size_t i)
 	return false;
 }
 
-/* GNU parallel's --onall runs one after another on each machine. 0: no such limit. */
+/* GNU parallel's --onall runs one after another on each machine, whatever -j says. 0: no such limit. */
 static unsigned
 each_host_limit(const struct cli_options *o)
 {
-	return o->each_host && (o->limit == 0 || strcmp(o->face, "parallel") == 0);
+	return o->each_host && (!o->jobs_said || strcmp(o->face, "parallel") == 0);
 }
 
 static int
@@ -409,6 +435,21 @@ dir_same(char **ret)
 	return *ret != NULL ? 0 : out_of_memory();
 }
 
+/* ~ or ~/... A login's home is where a relative path begins anyway; a job begins in knee's folder. */
+static int
+dir_home(struct machines *m, const char *dir)
+{
+	const char *home = getenv("HOME");
+
+	if (m->slurm == NULL)
+		m->dir = strdup(dir[1] == '/' ? dir + 2 : "");
+	else if (home == NULL || *home != '/')
+		return say_error(EINVAL, "--wd %s: HOME is not set", dir);
+	else if (asprintf(&m->dir, "%s%s", home, dir + 1) < 0)
+		m->dir = NULL;
+	return m->dir != NULL ? 0 : out_of_memory();
+}
+
 static int
 dir_make(struct machines *m)
 {
@@ -420,9 +461,8 @@ dir_make(struct machines *m)
 		return dir_same(&m->dir);
 	if (strcmp(dir, ".") == 0)
 		return dir_here(&m->dir);
-	/* A login's tilde: that is where a relative path begins anyway. */
 	if (dir[0] == '~' && (dir[1] == '/' || dir[1] == '\0'))
-		dir += dir[1] == '/' ? 2 : 1;
+		return dir_home(m, dir);
 	m->dir = strdup(dir);
 	return m->dir != NULL ? 0 : out_of_memory();
 }
@@ -454,6 +494,7 @@ machines_new(struct cli_options *o, struct slurm *slurm, struct machines **ret)
 		machines_free(m);
 		return err;
 	}
+	o->machines = m->hosts;
 	o->nmachines = m->nhosts;
 	*ret = m;
 	return 0;
@@ -500,7 +541,7 @@ machines_name(const struct machines *m, const void *input_data)
 {
 	size_t i = (size_t)(uintptr_t)input_data - 1;
 
-	return i < m->nhosts ? m->hosts[i].name : "";
+	return m != NULL && i < m->nhosts ? m->hosts[i].name : "";
 }
 
 void

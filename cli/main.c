@@ -120,7 +120,7 @@ printing_sink(struct program *p)
 {
 	struct knee_sink sink = text_sink(p->text);
 
-	if (!p->options.host_tag)
+	if (!p->options.host_tag || p->machines == NULL)
 		return sink;
 	p->host_tag.machines = p->machines;
 	return each_host_tag_sink(&p->host_tag, &sink);
@@ -255,7 +255,7 @@ engine_options(struct program *p, size_t nsinks)
 		worker_options(o, &k);
 	if (o->plugin != NULL && !o->dry_run)
 		plugin_options(&p->plugin, o->isolate, &k);
-	if (o->each_host)
+	if (p->machines != NULL && o->each_host)
 		k.source = each_host_source(&p->each_host, &k.source, machines_count(p->machines));
 	if (p->joblog != NULL)
 		k.source = joblog_source(p->joblog, &k.source);

@@ -51,6 +51,7 @@ options_done(struct cli_options *o)
 	free(o->transfers.texts);
 	free(o->returns.texts);
 	free(o->basefiles.texts);
+	free(o->machine_options.texts);
 	*o = (struct cli_options){ 0 };
 }
 
@@ -152,8 +153,9 @@ static int
 scan_set(void *self, const char *value)
 {
 	struct scan *scan = self;
+	int err = scan->option->set(scan->s, scan->option, value);
 
-	return scan->option->set(scan->s, scan->option, value);
+	return err == 0 ? options_machines_said(scan->s, scan->option) : err;
 }
 
 static int

@@ -92,6 +92,7 @@ struct cli_options {
 	/* how many */
 	unsigned limit;             /* 0: found by measuring; UINT_MAX: -j0 */
 	unsigned limit_min, limit_max;  /* bounds for what is found; 0: none */
+	bool jobs_said;             /* -j, though it may say auto */
 	const char *jobs_file;      /* -j FILE: its first line is such a value; NULL: none */
 	enum knee_kind kind;        /* --kind, or UNKNOWN */
 	int *busy_exits;            /* owned */
@@ -144,7 +145,8 @@ struct cli_options {
 	struct options_list login_files;    /* --slf */
 	const char *on;             /* --on: "slurm[:ARGUMENTS]", or NULL */
 	bool each_host;             /* --onall, --nonall: every task on every machine; --nonall: o->no_args too */
-	size_t nmachines;           /* how many there are, once machines_new() knows */
+	const struct knee_host *machines;   /* all there are, once machines_new() knows, or NULL; borrowed */
+	size_t nmachines;
 	bool host_tag;              /* and --tag: the tag is its name */
 	const char *ssh;            /* --ssh, or NULL */
 	struct options_list env;    /* --env: names of variables */
@@ -154,6 +156,8 @@ struct cli_options {
 	struct options_list transfers, returns, basefiles;  /* --transferfile, --return, --basefile: templates of
 	                               paths, of basefiles just paths */
 	bool cleanup;
+	struct options_list machine_options;    /* those above that the command line has, as typed: what would have no
+	                               effect on this machine alone */
 	const char *jobs;           /* what -j said, where it depends on the cores of a machine; or NULL */
 
 	struct options_text *texts; /* owned: strings that are neither argv's nor the environment's */

@@ -60,6 +60,24 @@ options_set_nonall(struct options_state *s, const struct option *option, const c
 	return 0;
 }
 
+/* What config files say waits for a run that has machines; and variables are there without --env. */
+int
+options_machines_said(struct options_state *s, const struct option *option)
+{
+	struct options_list *said = &s->o->machine_options;
+	char *kept;
+	int err;
+
+	if (option->group != OPTION_MACHINES || *s->where != '\0' || option->set == options_set_env ||
+	    option->set == options_set_nothing)
+		return 0;
+	for (size_t i = 0; i < said->n; i++)
+		if (strcmp(said->texts[i], s->name) == 0)
+			return 0;
+	err = options_text_keep(s->o, s->name, strlen(s->name), &kept);
+	return err == 0 ? list_add(said, kept) : err;
+}
+
 int
 options_set_host_timeout(struct options_state *s, const struct option *option, const char *value)
 {
@@ -114,6 +132,8 @@ nonall_settle(struct options_state *s)
 		return 0;
 	if (o->ninputs > 0)
 		return say_error(EINVAL, "--nonall: takes no inputs: use --onall for these");
+	if (o->ncommand == 0 && o->worker == NULL && s->show == SHOW_NOTHING)
+		return say_error(EINVAL, "--nonall: which command? There is none");
 	o->no_args = true;
 	o->no_run_if_empty = o->header = o->skip_first_line = o->group_auto = false;
 	o->batch = BATCH_ARGS;

@@ -303,6 +303,7 @@ options_set_jobs(struct options_state *s, const struct option *option, const cha
 	if (err < 0)
 		return err;
 	o->jobs_file = file ? value : NULL;
+	o->jobs_said = true;
 	o->jobs = !file && value_jobs_of_cores(value) ? value : NULL;
 	o->limit = jobs.limit;
 	o->limit_min = jobs.least;

@@ -179,7 +179,7 @@ static const struct option options[] = {
 	    .set = options_set_list, AT(logins), .to = 1 },
 	{ "slf sshloginfile", "", "FILE", "logins, one a line; .. your usual ones", OPTION_MACHINES,
 	    .set = options_set_list, AT(login_files), .to = 1 },
-	{ "on", "", "HOW", "run on the nodes of a job: slurm, slurm:ARGUMENTS", OPTION_MACHINES,
+	{ "on", "", "WHERE", "run on the nodes of a job: slurm, slurm:ARGUMENTS", OPTION_MACHINES,
 	    .set = options_set_on },
 	{ "onall", "", NULL, "run each task on every machine", OPTION_MACHINES, .set = options_set_flag,
 	    AT(each_host) },
@@ -242,7 +242,7 @@ static const char lacking[] =
     "block-timeout bt shard bin group-by hgrp hostgrp hostgroup hostgroups embed filter _parset "
     "shell-completion _pipe-means-argfiles _test g B T U W Y H";
 
-static const char subcommands_later[] = "migrate report agent";
+static const char subcommands_later[] = "migrate report";
 
 const struct option *
 options_table(size_t *n)

@@ -167,6 +167,8 @@ options_setter options_set_nonall, options_set_host_timeout;
 
 /* What they mean for others; after all have been read, and the inputs. 0, or -errno after say(). */
 int options_machines_settle(struct options_state *s);
+/* That option was set. 0 or -ENOMEM. */
+int options_machines_said(struct options_state *s, const struct option *option);
 
 /* ---- options_value.c ----------------------------------------------------- */
 

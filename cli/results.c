@@ -117,7 +117,7 @@ names_make(const struct cli_options *o, struct inputs *in, struct results_names 
 {
 	bool single = o->batch == BATCH_ARGS && o->max_args <= 1 && o->max_lines == 0;
 
-	*ret = (struct results_names){ 0 };
+	*ret = (struct results_names){ .host = o->each_host };
 	if (!single && o->colsep == NULL)
 		ret->sources = o->ninputs > 0 ? o->ninputs : 1;
 	return o->header ? inputs_header(in, &ret->header, &ret->n) : 0;

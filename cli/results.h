@@ -17,6 +17,7 @@ struct results_names {
 	const char *const *header;  /* borrowed; --header: n names */
 	size_t n;
 	size_t sources;             /* arguments i and i + sources are of the same source; 0: none are */
+	bool host;                  /* the machine is one of them: it has the same arguments as the others */
 };
 
 /* ---- results_dir.c --------------------------------------------------------- */

@@ -11,6 +11,9 @@
  * When DIR has replacement strings, what becomes of it is the folder when it ends in "/", else the file
  * of stdout, beside which are FILE.err and FILE.seq.
  *
+ * With --onall all machines have the same inputs: the machine's name is the first folder, DIR/web1/1/VALUE/,
+ * and the last name of what becomes of replacement strings.
+ *
  * Only one file is open at a time: with --lb many tasks write side by side.
  */
 #include <errno.h>
@@ -69,10 +72,18 @@ put_folder(FILE *out, const char *s)
 	}
 }
 
+static const char *
+machine(const struct knee_event *e)
+{
+	return e->host != NULL ? e->host : ":";
+}
+
 static void
 put_folders(FILE *out, const struct results_dir *d, const struct knee_event *e)
 {
 	(void)fputs(d->path, out);
+	if (d->names.host)
+		put_folder(out, machine(e));
 	for (size_t i = 0; i < e->nargs; i++) {
 		size_t source = d->names.sources > 0 ? i % d->names.sources : i;
 
@@ -85,6 +96,28 @@ put_folders(FILE *out, const struct results_dir *d, const struct knee_event *e)
 	(void)putc('/', out);
 }
 
+/* What becomes of the template. 0 or -errno. */
+static int
+put_template(FILE *out, const struct results_dir *d, const struct knee_event *e)
+{
+	char *text = NULL;
+	size_t size;
+	bool folder;
+	int err = knee_template_expand(d->name, e->args, e->nargs, e->seq, e->slot, &text);
+
+	if (err < 0)
+		return err;
+	size = strlen(text);
+	folder = size > 0 && text[size - 1] == '/';
+	(void)fwrite(text, 1, size - folder, out);
+	if (d->names.host && size > 0)
+		put_folder(out, machine(e));
+	if (folder)
+		(void)putc('/', out);
+	free(text);
+	return 0;
+}
+
 /* The path of a task's file in *ret (malloc'd). */
 static int
 path_make(const struct results_dir *d, const struct knee_event *e, enum result_file file, char **ret)
@@ -95,21 +128,18 @@ path_make(const struct results_dir *d, const struct knee_event *e, enum result_f
 	static const char *const beside[] = { [FILE_OUT] = "", [FILE_ERR] = ".err", [FILE_SEQ] = ".seq" };
 	char *base = NULL;
 	size_t size;
+	FILE *out = open_memstream(&base, &size);
 	int err = 0;
 
-	if (d->name != NULL) {
-		err = knee_template_expand(d->name, e->args, e->nargs, e->seq, e->slot, &base);
-	} else {
-		FILE *out = open_memstream(&base, &size);
-
-		if (out == NULL)
-			return -ENOMEM;
+	if (out == NULL)
+		return -ENOMEM;
+	if (d->name != NULL)
+		err = put_template(out, d, e);
+	else
 		put_folders(out, d, e);
-		if (fclose(out) != 0)
-			err = -ENOMEM;
-	}
+	if (fclose(out) != 0 && err == 0)
+		err = -ENOMEM;
 	if (err == 0) {
-		size = strlen(base);
 		if (asprintf(ret, "%s%s", base, (size > 0 && base[size - 1] == '/' ? within : beside)[file]) <
 		    0)
 			err = -ENOMEM;

@@ -49,6 +49,9 @@ static const char *const unset[] = {
 	"SLURM_NTASKS_PER_GPU",
 	"SLURM_DISTRIBUTION",
 	"SLURM_HINT",
+	"SLURM_CPU_BIND",
+	"SLURM_MEM_BIND",
+	"SLURM_EXPORT_ENV", /* sbatch --export=NONE: tasks have knee's environment all the same */
 	"SLURM_THREADS_PER_CORE",
 	"SLURM_LABELIO",
 	"SLURM_STDINMODE",

@@ -28,7 +28,7 @@ is_lost(const struct knee_host_stats *h)
 static bool
 are_alike(const struct knee_host_stats *a, const struct knee_host_stats *b)
 {
-	return a->state == b->state && (a->lost > 0) == (b->lost > 0) &&
+	return a->state == b->state && (a->lost > 0) == (b->lost > 0) && is_lost(a) == is_lost(b) &&
 	    (is_lost(a) ? strcmp(a->why, b->why) == 0 : a->limit == b->limit);
 }
 
@@ -120,7 +120,7 @@ summary_hosts(const knee *k, bool all)
 		free(list[i].names);
 	}
 	if (others > 0)
-		say("and %zu machines more", others);
+		say("and %zu machine%s more", others, others == 1 ? "" : "s");
 	free(list);
 	return worked;
 }

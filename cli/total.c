@@ -120,5 +120,5 @@ total_tasks(const struct cli_options *o, uint64_t *ret)
 	if (per_task > 1 && __builtin_mul_overflow(inputs, nspecs, &inputs))
 		return false;
 	*ret = inputs / per_task + (inputs % per_task > 0);
-	return !o->each_host || !__builtin_mul_overflow(*ret, o->nmachines, ret);
+	return !o->each_host || o->nmachines == 0 || !__builtin_mul_overflow(*ret, o->nmachines, ret);
 }

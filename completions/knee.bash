@@ -70,8 +70,10 @@ _knee()
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
 		--joblog)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
+		--slf|--sshloginfile)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
 		--on)
-			mapfile -t COMPREPLY < <(compgen -W 'line nul length' -- "$cur") ;;
+			mapfile -t COMPREPLY < <(compgen -W 'slurm slurm:' -- "$cur") ;;
 		--wd|--workdir)
 			mapfile -t COMPREPLY < <(compgen -d -- "$cur"); compopt -o filenames ;;
 		esac

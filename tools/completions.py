@@ -19,13 +19,14 @@ WORDS = {
     'n|l|r|lr': ['n', 'l', 'r', 'lr'],
     ':': [':'],
     'HOW': ['line', 'nul', 'length'],
+    'WHERE': ['slurm', 'slurm:'],
     'KIND': ['cpu', 'disk', 'net', 'wait'],
     'WHEN': ['always', 'auto', 'never'],
     'WHEN,WHY': ['never', 'now,fail=1', 'soon,fail=1', 'now,success=1', 'soon,done=50%'],
     'LIST': ['TERM,200,TERM,100,TERM,50,KILL', 'INT,1000,TERM,1000,KILL'],
 }
 
-COLUMN = 30                 # where the help's texts begin
+COLUMN = 30                 # where the help's texts begin, but for long names: behind the next blank
 LINE = re.compile(r'^ {2,6}(-[\w-]+(?:, -[\w-]+)*)(?:(\[=| )(\S+?)\]?)? *$')
 
 
@@ -33,10 +34,11 @@ def options(text):
     """Every option of the help: (names, value or None, optional, what it does)."""
     found = []
     for line in text.splitlines():
-        match = LINE.match(line[:COLUMN]) if line[COLUMN:COLUMN + 1].strip() else None
+        at = COLUMN if line[COLUMN - 1:COLUMN] == ' ' else line.find(' ', COLUMN) + 1
+        match = LINE.match(line[:at]) if line[at:at + 1].strip() else None
         if match:
             names, kind, value = match.groups()
-            found.append((names.split(', '), value, kind == '[=', line[COLUMN:]))
+            found.append((names.split(', '), value, kind == '[=', line[at:]))
     return found
 
 

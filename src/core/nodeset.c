@@ -299,7 +299,9 @@ ranges_read(struct parse *p, const char **at, struct dimension *d, uint64_t *cou
 			err = range_add(p, &r);
 		if (err < 0)
 			return err;
-		*count += (r.last - r.first) / r.step + 1;
+		/* Too many stay too many, however many more follow. */
+		if (*count <= KN_NODESET_MOST)
+			*count += (r.last - r.first) / r.step + 1;
 	} while (*at != end);
 	d->nranges = p->nranges - d->range;
 	++*at;

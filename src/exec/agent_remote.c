@@ -160,7 +160,7 @@ open_put(struct kn_remote *m)
 		.nenv = how->nenv,
 		.slot_var = o->slot_var,
 		.shell = m->spec->here ? o->shell : NULL,
-		.dir = how->dir,
+		.dir = m->spec->here ? NULL : how->dir,
 		.host = m->spec->name,
 		.login = m->spec->login,
 		.nice = how->nice == INT_MIN ? 20 : how->nice + 20,

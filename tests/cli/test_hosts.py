@@ -156,11 +156,11 @@ class Programs(unittest.TestCase):
 class Down(unittest.TestCase):
     def test_silent(self):
         """All of them at the same time, and not a moment longer; nobody waits behind them."""
-        r = hosts('--timeout', '1', 'deaf[1-8]', 'busy')
+        r = hosts('--timeout', '3', 'deaf[1-8]', 'busy')
         self.assertEqual(r.status, 8, r)
         self.assertEqual([x[0] for x in lines(r.out)[1:3]], ['busy', 'deaf[1-8]'], r)
-        self.assertIn(b'deaf[1-8]  no answer in 1 s\n', r.out)
-        self.assertLess(r.seconds, 1 + 2 * SLOW)
+        self.assertIn(b'deaf[1-8]  no answer in 3 s\n', r.out)
+        self.assertLess(r.seconds, 3 + 2 * SLOW)
 
     def test_silent_ones_take_no_place(self):
         for i in range(80):
@@ -171,11 +171,13 @@ class Down(unittest.TestCase):
 
     def test_jobs(self):
         """With -j nobody is begun before one of those has answered."""
-        r = hosts('-j1', '--timeout', '0.5', 'deaf1', 'deaf2', 'busy')
+        r = hosts('-j1', '--timeout', '2', 'deaf1', 'deaf2', 'busy')
         self.assertEqual(r.status, 2, r)
-        self.assertGreater(r.seconds, 1)
+        self.assertGreater(r.seconds, 4)
 
     def test_many(self):
+        for i in range(120):
+            host(f'dumb{i}', 'exec sleep 1000')
         r = hosts('--timeout=0.3', *(f'dumb{i}' for i in range(120)))
         self.assertEqual(r.status, 101, r)
 
@@ -199,21 +201,21 @@ class Down(unittest.TestCase):
     def test_lost_in_the_middle(self):
         host('half', BUSY.split(';')[0] + '; echo "Connection to half closed by remote host." >&2; exit 255')
         host('stuck', BUSY.split(';')[0] + '; exec sleep 1000')
-        r = hosts('--timeout', '0.5', 'half', 'stuck')
+        r = hosts('--timeout', '2', 'half', 'stuck')
         self.assertEqual(r.status, 2, r)
         self.assertIn(b'half   Connection to half closed by remote host\n', r.out)
-        self.assertIn(b'stuck  silent for 0.5 s\n', r.out)
+        self.assertIn(b'stuck  silent for 2 s\n', r.out)
 
     def test_one_that_does_not_end(self):
         """All was said: that its connection stays is no fault of the machine."""
         host('stays', BUSY + '; exec sleep 1000')
-        r = hosts('--timeout', '0.5', 'stays')
+        r = hosts('--timeout', '2', 'stays')
         self.assertEqual((r.status, lines(r.out)[1][:2]), (0, ['stays', '1.50']), r)
 
     def test_flood(self):
         host('flood', 'exec cat /dev/zero')
-        r = hosts('--timeout', '1', 'flood', 'busy')
-        self.assertIn(b'flood  no answer in 1 s\n', r.out)
+        r = hosts('--timeout', '3', 'flood', 'busy')
+        self.assertIn(b'flood  no answer in 3 s\n', r.out)
         self.assertEqual(r.status, 1, r)
 
     def test_no_such_program(self):
@@ -341,7 +343,7 @@ if [ -e {mark} ]; then {TALKS}
 fi
 sample 0.10 1 1 1 1.00 0 0; sample 0.10 2 2 1 2.00 0 0
 exec sleep 1000''')
-        with start('hosts', '--ssh', FAKE, '--json', '--watch=0.2', '--timeout', '0.5', 'comes') as p:
+        with start('hosts', '--ssh', FAKE, '--json', '--watch=0.2', '--timeout', '2', 'comes') as p:
             seen = [json.loads(p.stdout.readline())['state']]
             while seen[-1] != 'down':
                 seen.append(json.loads(p.stdout.readline())['state'])

@@ -99,7 +99,7 @@ class JobsFile(unittest.TestCase):
         # A kind of work that has just ended counts no more in what runs at once.
         for number, said in ((4, b'4 at once, not 3: as you said\n'), (3, b'still 3 at once: as you said\n')):
             self.write('auto')
-            lines = [f'sleep 1; echo {number} >jobs', *['timeout 5 sleep 2'] * 3]
+            lines = [f'sleep 3; echo {number} >jobs', *['timeout 9 sleep 6'] * 3]
             r = knee('--explain', '-j', 'jobs', input='\n'.join(lines).encode(), cwd=self.folder)
             self.assertEqual((r.out, r.status), (b'', 0), r)
             self.assertIn(said, r.err)

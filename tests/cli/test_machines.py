@@ -51,6 +51,15 @@ class Machines(Case):
         r = knee('-S', ':', 'echo {} $PARALLEL_SSHHOST; pwd', ':::', 'a', cwd=self.folder)
         self.assertEqual(r.out.decode().splitlines(), ['a :', os.path.realpath(self.folder)])
 
+    def test_this_machine_has_a_folder(self):
+        """--wd is about the others: below the home folder a way from there would lead astray."""
+        proj = os.path.join(self.folder, 'proj')
+        os.mkdir(proj)
+        for folder in '.', 'sub', '...':
+            r = self.run_on(':', '--wd', folder, '-n0', 'pwd', ':::', '1', cwd=proj)
+            self.assertEqual((r.out.decode(), r.err), (os.path.realpath(proj) + '\n', b''))
+        self.assertEqual(os.listdir(proj), [])
+
     def test_machine_told_to_end(self):
         """TERM to an agent, as when its machine goes down: what ran there runs again, and nothing is lost."""
         r = self.run_on('1/w[1-2]', '-k', f'echo {{}}; mkdir {self.folder}/once 2>/dev/null && '
@@ -71,6 +80,66 @@ class Machines(Case):
         self.assertEqual((r.out, r.status), (b'w1\t\n', 1))
         self.assertIn(b'no way to down', r.err)
 
+    def test_onall_at_once(self):
+        """One task at a time on a machine, unless -j says something, be it auto."""
+        both = 'echo >>$PARALLEL_SSHHOST; n=0; until [ $(wc -l <$PARALLEL_SSHHOST) = 2 ] || [ $((n+=1)) = {} ]; ' \
+               'do sleep 0.05; done; wc -l <$PARALLEL_SSHHOST'
+        for i, (jobs, turns) in enumerate((([], 4), (['-j1'], 4), (['-j2'], 400), (['-j2..9'], 400),
+                                           (['-jauto:9', '--no-memory', '--kind', 'wait'], 400))):
+            with self.subTest(jobs=jobs):
+                r = self.run_on(f'w{i}', '--onall', *jobs, '-n0', both.format(turns), ':::', '1', '2')
+                self.assertEqual(r.out, b'1\n2\n' if turns == 4 else b'2\n2\n')
+
+    def test_onall_of_a_job_that_a_dry_run_does_not_ask_for(self):
+        for args, out in ((['--onall', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
+                          (['--onall', '--tag', '--eta', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
+                          (['--nonall', '--tag', 'echo'], b'echo\n')):
+            r = knee('--on', 'slurm:-N9', '--dry-run', *args, timeout=20)
+            self.assertEqual((r.out, r.status), (out, 0))
+        r = knee('--on', 'slurm', '--onall', '--shellquote', ':::', 'a b', timeout=20)
+        self.assertEqual((r.out, r.status), (b"'a b'\n", 0))
+
+    def test_onall_results(self):
+        """Each machine has files of its own, though all have the same inputs."""
+        for name, paths in (('d', ['d/{host}/1/{x}/stdout']), ('d_{}/', ['d_{x}/{host}/stdout']),
+                            ('d_{}', ['d_{x}/{host}', 'd_{x}/{host}.err', 'd_{x}/{host}.seq'])):
+            for order in [], ['--lb']:
+                with self.subTest(name=name, order=order):
+                    folder = scratch()
+                    r = self.run_on('w[1-2],:', '--onall', *order, '--results', name,
+                                    'echo {} $PARALLEL_SSHHOST', ':::', 'a', 'b', cwd=folder)
+                    self.assertEqual((r.err, r.status), (b'', 0))
+                    for x in 'a', 'b':
+                        for host in 'w1', 'w2', ':':
+                            for path in paths:
+                                self.assertTrue(os.path.exists(os.path.join(folder, path.format(x=x, host=host))), path)
+                            with open(os.path.join(folder, paths[0].format(x=x, host=host))) as f:
+                                self.assertEqual(f.read(), f'{x} {host}\n')
+        folder = scratch()
+        self.run_on('w[1-2]', '--nonall', '--results', 'd', 'echo $PARALLEL_SSHHOST', cwd=folder)
+        for host in 'w1', 'w2':
+            with open(os.path.join(folder, 'd', host, 'stdout')) as f:
+                self.assertEqual(f.read(), f'{host}\n')
+
+    def test_onall_goes_on_with_the_same_machines(self):
+        log = os.path.join(self.folder, 'log')
+        for option, why in ('--journal', rb'-S w1 -S w2'), ('--joblog', rb'task \d was for w\d and now is for w\d'):
+            with self.subTest(option=option):
+                args = '--onall', option, log, 'echo {} $PARALLEL_SSHHOST', ':::', 'a', 'b'
+                self.run_on('w[1-2]', *args)
+                for logins in 'w2,w1', 'w[1-3]', 'w2':
+                    r = self.run_on(logins, '--resume', *args, 'c')
+                    self.assertEqual((r.out, r.status), (b'', 255))
+                    self.assertRegex(r.err, why)
+                r = self.run_on('w[1-2]', '--resume', *args, 'c')
+                self.assertTrue(r.out.endswith(b'c w1\nc w2\n'), r)
+                os.unlink(log)
+
+    def test_summary_of_many(self):
+        r = self.run_on('w1,down[1-12]', '--nonall', '--explain', 'echo')
+        self.assertEqual((r.out, r.status), (b'\n', 12))
+        self.assertIn(b'\nknee: and 1 machine more\n', r.err)
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
@@ -84,7 +153,10 @@ class Machines(Case):
             self.assertEqual(r.out.decode(), there + '/deep/er\n')
 
     def test_ssh_words(self):
-        self.run_on('me@w[1-2]:2200,[::1]:22,!w2', '-n0', 'true', ':::', '1')
+        # It is not over before both have been called.
+        wait = ('until grep -q -e "-p 2200 me@w1 " ../calls && grep -q -e "-p 22 ::1 " ../calls; '
+                'do sleep 0.02; done')
+        self.run_on('me@w[1-2]:2200,[::1]:22,!w2', '-n0', wait, ':::', '1')
         with open(os.path.join(self.folder, 'calls')) as f:
             calls = f.read()
         self.assertIn('-p 2200 me@w1 ', calls)
@@ -111,9 +183,29 @@ class Machines(Case):
         env = {'HOME': self.folder}
         r = knee('--ssh', self.ssh, '--slf', name, '-S', '@front', '--nonall', '-k', 'echo $PARALLEL_SSHHOST', env=env)
         self.assertEqual(r.out, b'w1\nw2\n')
+        with open(name, 'w') as f:
+            f.write('@a/w1\n@a+c/w1\n@b/w2\n@b/w2\n')
+        r = knee('--ssh', self.ssh, '--slf', name, '-S', '@c+b', '--nonall', 'echo $PARALLEL_SSHHOST', env=env)
+        self.assertEqual(r.out, b'w1\nw2\n')
         r = knee('--ssh', self.ssh, '--slf', '-', '--nonall', 'echo $PARALLEL_SSHHOST', env=env,
                  input=b'w9\n')
         self.assertEqual(r.out, b'w9\n')
+
+
+    def test_files_that_cannot_be_read(self):
+        loop, long = os.path.join(self.folder, 'loop'), 'x' * 300
+        os.symlink(loop, loop)
+        os.mkdir(os.path.join(self.folder, 'dir'))
+        for name, why in ((self.folder, 'Is a directory'), ('dir', 'Is a directory'),
+                          (loop, 'Too many levels of symbolic links'), ('./' + long, 'File name too long'),
+                          ('./none', 'No such file or directory')):
+            r = knee('--slf', name, '--nonall', 'echo', cwd=self.folder)
+            self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: --slf: {name}: {why}\n', 255))
+
+    def test_without_many(self):
+        """Quick, however many there are."""
+        r = self.run_on('w[1-100001],!w[1-100000]', '--dry-run', '--onall', '--tag', 'echo', ':::', '1', timeout=20)
+        self.assertEqual((r.out, r.status), (b'w100001\techo 1\n', 0), r.err)
 
 
 class Returned(Case):
@@ -136,6 +228,16 @@ class Refused(unittest.TestCase):
         r = knee(*args, ':::', '1')
         self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {message}\n', 255))
 
+    def test_without_machines(self):
+        """What is about them alone is not taken silently, but for settings."""
+        r = knee('--cleanup', '--speculate', '--ssh', 'x', '--host-timeout', '9', '--trc', 'a', '--trc', 'b', '--env',
+                 'HOME', 'echo', ':::', '1', env={'KNEE': '--ssh y --basefile z'})
+        self.assertEqual((r.out, r.err), (b'1\n', b'knee: --cleanup, --speculate, --ssh, --host-timeout, --trc: '
+                                          b'without effect: there are no other machines\n'))
+        for args, env in (['--ssh', 'x', '--silent'], {}), ([], {'KNEE': '--ssh x --cleanup'}):
+            r = knee(*args, 'echo', ':::', '1', env=env)
+            self.assertEqual((r.out, r.err), (b'1\n', b''))
+
     def test_logins(self):
         for login, why in (('web[3-1]', "'web[3-1]': 3-1: a range rises"),
                            ('web[1', "'web[1': [ without ]"),
@@ -154,6 +256,14 @@ class Refused(unittest.TestCase):
         self.refused('--onall, --nonall: on all of which machines? Add -S LOGINS', '--onall', 'echo')
         self.refused('--on: names the machines, and so does -S: leave out one of the two', '--on', 'slurm',
                      '-S', 'a', 'echo')
+        self.refused('--retry-failed: with --onall a job log alone does not say which command is for which machine: '
+                     'use --resume-failed, or --journal FILE',
+                     '-S', 'a', '--onall', '--retry-failed', '--joblog', 'log', 'echo')
+        for how in '--lb', '-u':
+            self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
+                         '-S', 'a', '--speculate', how, 'echo')
+        r = knee('-S', 'a', '--nonall')
+        self.assertEqual((r.out, r.err, r.status), (b'', b'knee: --nonall: which command? There is none\n', 255))
         self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
         self.refused('--plugin: functions run on this machine alone: leave out -S and --on', '-S', 'a',
                      '--plugin', 'x.so')
@@ -181,19 +291,19 @@ class Bad(Case):
         """Output of a run whose reader takes nothing for so long, its errors and its status."""
         with self.start_on(on, '-k', *args) as p:
             wait_for(lambda: os.path.exists(self.there('began')), what='the first task')
-            time.sleep(seconds)
-            out, err = p.communicate(timeout=60)
+            time.sleep(seconds * SLOW)
+            out, err = p.communicate(timeout=60 * SLOW)
             return out, err, p.returncode
 
     def test_reader_is_slow_and_nobody_silent(self):
-        out, err, status = self.blocked(2.5, '--host-timeout', '1', '-n0',
+        out, err, status = self.blocked(2.5, '--host-timeout', f'{SLOW:g}', '-n0',
                                         'touch began; head -c 3000000 /dev/zero', ':::', *'1234')
         self.assertEqual((len(out), err, status), (12000000, b'', 0))
 
     def test_reader_is_slow_and_nothing_timed_out(self):
         """What ended in time did so, also when that is heard later."""
         out, err, status = self.blocked(
-            2.5, '--timeout', '1.5', '-j4',
+            2.5, '--timeout', f'{1.5 * SLOW:g}', '-j4',
             'case {} in 1) touch began; head -c 3000000 /dev/zero ;; *) sleep 0.4; echo {} ;; esac', ':::',
             *'1234')
         self.assertEqual((len(out), err, status), (3000006, b'', 0))
@@ -217,7 +327,7 @@ class Bad(Case):
             os.kill(agent, signal.SIGTERM)
             wait_gone([agent])
             open(self.there('go'), 'w').close()
-            out, err = p.communicate(timeout=60)
+            out, err = p.communicate(timeout=60 * SLOW)
             self.assertEqual((out, p.returncode), (b'1\n2\n3\n4\n', 0), err)
         with open(self.there('log')) as f:
             self.assertEqual(len(f.readlines()), 5)
@@ -272,6 +382,7 @@ class Bad(Case):
                         'echo {} >>log; test {} != 4 || { head -c 3000000 /dev/zero; sleep 2.5; }',
                         ':::', *'1234')
         self.assertEqual((len(r.out), r.status), (3000000, 0))
+        self.assertIn(b'runs here too', r.err)
         with open(self.there('log')) as f:
             self.assertLessEqual(f.read().split().count('4'), 2)
 

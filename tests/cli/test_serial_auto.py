@@ -5,9 +5,7 @@
 Tasks write a line when they begin and one before they end; the order of the lines, not the clock,
 tells how many were in flight together. What a task takes to start and to go is not counted."""
 
-import functools
 import re
-import resource
 import shutil
 
 from kneetest import *
@@ -60,34 +58,6 @@ def limits(err):
     return [int(m[1]) for m in map(LIMIT.match, err.splitlines()) if m]
 
 
-def cores_used():
-    """Seconds of CPU: of the cores used here by anyone, and of what the tests ran."""
-    busy = 0
-    with open('/proc/stat') as f:
-        for name, *times in map(str.split, f):
-            if name.startswith('cpu') and name[3:].isdigit() and int(name[3:]) in CORES:
-                user, nice, system, _, _, irq, softirq = map(int, times[:7])
-                busy += user + nice + system + irq + softirq
-    own = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return busy / os.sysconf('SC_CLK_TCK'), own.ru_utime + own.ru_stime
-
-
-def on_free_cores(test):
-    """Where others took much of the cores meanwhile, how many were right is not known: a
-    failure is a skip there."""
-    @functools.wraps(test)
-    def wrapped(self):
-        busy, own = cores_used()
-        try:
-            test(self)
-        except AssertionError:
-            busy, own = (now - then for now, then in zip(cores_used(), (busy, own)))
-            if busy - own > 0.25 * busy:
-                self.skipTest(f'others took {(busy - own) / busy:.0%} of the CPU that was used')
-            raise
-    return wrapped
-
-
 class Auto(unittest.TestCase):
     """A log and a memory of its own for each test."""
 
@@ -123,11 +93,13 @@ class Auto(unittest.TestCase):
 
 @unittest.skipIf(VALGRIND, 'valgrind takes the cores that are looked at')
 class Number(Auto):
+    @on_free_cores
     def test_sleep(self):
         r = self.knee(WAIT, '{}', '3', ':::', *numbers(1, 12))
         self.assertEqual((r.out, r.err), (lines(numbers(1, 12)), b''))
         self.assertEqual(self.peak(), 12)
 
+    @on_free_cores
     def test_default_is_auto(self):
         r = self.knee('--explain', '-j', 'auto', WAIT, ':::', *numbers(1, 12))
         first = limits(r.err)
@@ -162,12 +134,14 @@ class Number(Auto):
         found = {tuple(line.split()) for line in r.out.splitlines()}
         self.assertEqual(found, {(b'%d' % i, b'%d' % i) for i in (1, 2, 3)})
 
+    @on_free_cores
     def test_range(self):
         r = self.knee('--explain', '-j', '2..4', WAIT, '{}', '0.1', ':::', *numbers(1, 30))
         self.assertEqual(r.out, lines(numbers(1, 30)))
         self.assertEqual(self.peak(), 4, r)
         self.assertTrue(all(2 <= n <= 4 for n in limits(r.err)), r)
 
+    @on_free_cores
     def test_at_least(self):
         r = self.knee('--explain', '-j', '10..12', WAIT, ':::', *numbers(1, 30))
         self.assertEqual(self.peak(), 12, r)
@@ -238,6 +212,7 @@ class Busy(Auto):
         with open(self.log) as f:
             return f.read().split()
 
+    @on_free_cores
     def test_all_succeed(self):
         r = self.knee('--explain', '--busy-exit', '75', BUSY, ':::', *numbers(1, 60))
         self.assertEqual(r.out, lines(numbers(1, 60)))

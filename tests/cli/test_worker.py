@@ -58,6 +58,8 @@ for line in sys.stdin.buffer:
     out.write(b'is ' + line); out.flush()
 ''')
 ODD = f'{sys.executable} -u {ODD}'
+# A time-out that a worker's start does not use up.
+SHORT = f'{2 * SLOW:g}'
 
 # Answers in the framing "length": record "SIZE STATUS" says how large and with which status.
 SIZED = os.path.join(scratch(), 'sized.py')
@@ -271,18 +273,18 @@ class Broken(Base):
                        input=f'- a\0raw {text}\0- b\0'.encode())
 
     def test_size_that_never_comes(self):
-        self.check(['-0', '-j1', '--timeout', '0.5', '--framing', 'length', '--worker', SIZED], b'abb', b'', 1,
+        self.check(['-0', '-j1', '--timeout', SHORT, '--framing', 'length', '--worker', SIZED], b'abb', b'', 1,
                    input=b'- a\0raw 9000000000\nb\0- b\0')
 
     def test_closes_its_stdout(self):
         self.check(['-j1', '--worker', ODD, ':::', 'a', 'mute', 'b'], b'is a\nis b\n', b'', 1)
 
     def test_timeout(self):
-        self.check(['-j1', '--timeout', '0.5', '--worker', ODD, ':::', 'a', 'hang', 'b'], b'is a\nis b\n', b'', 1)
+        self.check(['-j1', '--timeout', SHORT, '--worker', ODD, ':::', 'a', 'hang', 'b'], b'is a\nis b\n', b'', 1)
 
     def test_timeout_of_one_that_takes_signals(self):
         folder = scratch()
-        r = knee('-j1', '--timeout', '1', '--term-seq', 'TERM,50,KILL', '--joblog', 'log', '--worker', ODD,
+        r = knee('-j1', '--timeout', SHORT, '--term-seq', 'TERM,50,KILL', '--joblog', 'log', '--worker', ODD,
                  ':::', 'a', 'stubborn it', 'b', cwd=folder)
         self.assertEqual((r.out, r.status), (b'is a\nis b\n', 1))
         self.assertEqual(joblog(f'{folder}/log')[2], (-1, 15))
@@ -291,7 +293,7 @@ class Broken(Base):
         # In the middle of windows of many: what was answered before is no one's time-out.
         folder = scratch()
         args = [*numbers(3000), 'hang', *numbers(3000)]
-        r = knee('-j1', '--timeout', '1', '--joblog', f'{folder}/log', '--worker', ODD, input=lines(*args))
+        r = knee('-j1', '--timeout', SHORT, '--joblog', f'{folder}/log', '--worker', ODD, input=lines(*args))
         self.assertEqual([seq for seq, how in joblog(f'{folder}/log').items() if how != (0, 0)], [3001])
         self.assertEqual(r.out, b''.join(f'is {a}\n'.encode() for a in args if a != 'hang'))
         self.assertEqual(r.status, 1)

@@ -15,9 +15,9 @@ home on each empty; and no process may be left on any host after it. The fleet g
 done, or when its test program ends, however that ends: a guard reads a pipe until its end, and then
 takes the fleet down.
 
-Where no fleet can be up the tests are skipped with the reason. A test program takes a FLEET_ID that no
-other one has, from 100 on; those below are for fleets by hand. Files with such tests are named
-test_serial_*.py: they run alone.
+Where no fleet can be up the tests are skipped with the reason, and on CI fail. A test program takes a
+FLEET_ID that no other one has, from 100 on; those below are for fleets by hand. Files with such tests are
+named test_serial_*.py: they run alone.
 """
 
 import os
@@ -86,11 +86,14 @@ class Fleet:
         self.faulty = set()
 
     def up(self):
-        """Make it, or SkipTest."""
+        """Make it, or SkipTest; on CI what is missing is a failure."""
         r = subprocess.run([FLEET, 'check', *(['slurm'] if self.want_slurm else [])], env=self.env,
                            capture_output=True, text=True)
         if r.returncode != 0:
-            raise unittest.SkipTest(r.stderr.strip().splitlines()[-1])
+            reason = r.stderr.strip().splitlines()[-1]
+            if os.environ.get('CI'):
+                raise AssertionError(reason)
+            raise unittest.SkipTest(reason)
         self.id, self.claim = _claim()
         self.dir = f'/tmp/knee-fleet{self.id}'
         self.common = f'{self.dir}/common'

@@ -2,6 +2,8 @@
 """Files that go with tasks: there before them, back after them, gone when that is wanted, and never half."""
 
 import hashlib
+import shutil
+import tempfile
 import unittest
 
 from fleetlib import *
@@ -77,14 +79,14 @@ class Files(FilesCase):
         r = self.knee('--transferfile', '{}', '--return', 'x/./y/out.{#}', 'cat y/z/f; echo back >y/out.{#}', ':::', 'x/./y/z/f')
         self.assertEqual((r.out, r.err, r.status), (b'cut\n', b'', 0))
         self.assertEqual(Path(self.cwd, 'x/y/out.1').read_text(), 'back\n')
-        far = self.fleet.tmp('n1') + '/knee-test-abs'
-        Path('/tmp/knee-test-abs').mkdir(exist_ok=True)
-        self.addCleanup(os.rmdir, '/tmp/knee-test-abs')
-        Path('/tmp/knee-test-abs/f').write_text('absolute\n')
-        self.addCleanup(os.unlink, '/tmp/knee-test-abs/f')
-        r = self.knee('--trc', '{}.out', 'cp {} {}.out; cat {}', ':::', '/tmp/knee-test-abs/f', hosts=['n1'])
+        # In the /tmp that the host has one of its own of.
+        folder = tempfile.mkdtemp(prefix='knee-test-', dir='/tmp')
+        self.addCleanup(shutil.rmtree, folder)
+        far = f'{self.fleet.tmp("n1")}/{os.path.basename(folder)}'
+        Path(folder, 'f').write_text('absolute\n')
+        r = self.knee('--trc', '{}.out', 'cp {} {}.out; cat {}', ':::', f'{folder}/f', hosts=['n1'])
         self.assertEqual((r.out, r.err, r.status), (b'absolute\n', b'', 0))
-        os.unlink('/tmp/knee-test-abs/f.out')
+        self.assertEqual(Path(folder, 'f.out').read_text(), 'absolute\n')
         self.assertFalse(os.path.exists(far), 'folders that were made are gone')
 
     def test_folder(self):

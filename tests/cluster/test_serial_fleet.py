@@ -98,7 +98,7 @@ class Hosts(FleetCase):
         self.ssh('n1', 'sleep 1000 >/dev/null 2>&1 &')
         with self.assertRaises(AssertionError):
             self.fleet.wait_quiet(0.2)
-        self.assertEqual(self.fleet.left(), {})
+        wait_for(lambda: not self.fleet.left(), what='it is killed')
 
 
 class Shared(FleetCase):

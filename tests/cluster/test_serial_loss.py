@@ -31,7 +31,7 @@ case $(($1 % 50)) in
 11) i=0; while test $i -lt 500; do echo "$1 line $i of many"; i=$((i+1)); done ;;
 13) printf 'no newline %s' "$1" ;;
 17) echo "first $1"; $nap 0.5; echo "second $1" ;;
-19) $nap 1.5; echo "slow $1" ;;
+19) $nap 0.7; echo "slow $1" ;;
 29) echo "error of $1" >&2 ;;
 31) echo "fails $1"; exit 3 ;;
 37) seq "$1" $(($1 + 5000)) ;;

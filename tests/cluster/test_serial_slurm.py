@@ -3,6 +3,7 @@
 are lost, and a way for output that is not srun's.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,8 +37,17 @@ class Jobs(Slurm):
         """What the user has goes along; what would make another step of an agent's does not."""
         r = self.outside('-N1 -n2', 'echo $MINE {}', ':::', 'x',
                          env={'MINE': 'yes', 'SLURM_CPUS_PER_TASK': '9', 'SLURM_EXACT': '1',
+                              'SLURM_CPU_BIND': 'nonsense', 'SLURM_MEM_BIND': 'nonsense', 'SLURM_EXPORT_ENV': 'NONE',
                               'SLURM_STDOUTMODE': '/dev/null', 'SLURM_LABELIO': '1'})
         self.assertEqual((r.out, r.err, r.status), (b'yes x\n', b'', 0))
+
+    def test_home_folder(self):
+        """--wd: as nodes have the same folders as here, so they have the same home."""
+        home = os.path.join(self.fleet.common, 'home')
+        os.mkdir(home)
+        for folder, path in ('~/x', 'home/x'), ('~', 'home'), ('y', 'y'):
+            r = self.outside('-N1', '--wd', folder, '-n0', 'pwd', ':::', 'x', env={'HOME': home})
+            self.assertEqual((r.out.decode(), r.err, r.status), (f'{self.fleet.common}/{path}\n', b'', 0))
 
 
 class Errors(Slurm):
@@ -122,11 +132,10 @@ class Ends(Slurm):
         for sig in (signal.SIGINT, signal.SIGKILL):
             with start('--on', 'slurm:-N3', 'echo', ':::', '1', env=self.env, may_leave=True) as p:
                 said = b''
-                while b'waiting for a job' not in said:
+                while b'waiting for a job' not in said or b'salloc: Pending job allocation' not in said:
                     more = os.read(p.stderr.fileno(), 4096)
                     self.assertTrue(more, said)
                     said += more
-                self.assertIn(b'salloc: Pending job allocation', said)
                 p.send_signal(sig)
                 p.wait(10 * SLOW)
                 wait_for(lambda: len(self.jobs()) == 1, 10, 'its job is out of the queue')
@@ -138,13 +147,16 @@ class Loss(Slurm):
     def test_node_lost(self):
         """One of three goes off in the middle: its tasks run elsewhere, and nobody sees it in the output."""
         journal = os.path.join(scratch(), 'j')
+        task = 'until [ -e go ]; do sleep 0.1; done; sleep 0.1; echo {}'
         with start(argv=['salloc', '-Q', '--no-kill', '-N3', '-n6', *knee_argv(
-                '--on', 'slurm', '-j2', '--host-timeout', '3', '--journal', journal, '-k', 'sleep 0.1; echo {}')],
+                '--on', 'slurm', '-j2', '--host-timeout', '3', '--journal', journal, '-k', task)],
                 env=self.env, cwd=self.fleet.common, stdin=subprocess.PIPE) as p:
             p.stdin.write(numbers(300))
             p.stdin.close()
-            said = os.read(p.stdout.fileno(), 4096)
+            wait_for(lambda: self.fleet.running('n2', b'until [ -e go ]'), 60, 'n2 has tasks')
             self.fleet.poweroff('n2')
+            Path(self.fleet.common, 'go').touch()
+            said = b''
             while more := p.stdout.read(65536):
                 said += more
             err = p.stderr.read()
@@ -171,8 +183,14 @@ class Rate(Slurm):
 
 def children(pid):
     """The program of a keeper, which is the keeper's only child beside what stands for the job."""
-    return [c for c in descendants(pid) if command_of(c) != 'kn-slurm' and
-            int(Path(f'/proc/{c}/stat').read_text().rsplit(')', 1)[1].split()[1]) == pid]
+    found = []
+    for c in descendants(pid):
+        # One that has ended meanwhile is none.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if command_of(c) != 'kn-slurm' and \
+                    int(Path(f'/proc/{c}/stat').read_text().rsplit(')', 1)[1].split()[1]) == pid:
+                found.append(c)
+    return found
 
 
 if __name__ == '__main__':

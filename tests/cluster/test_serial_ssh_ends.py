@@ -26,7 +26,7 @@ class Ends(SshCase):
 
     def test_timeout(self):
         begin = time.monotonic()
-        r = self.knee('-j4', '--timeout', '1', 'test {} -ne 3 || sleep 1000; echo {}', ':::', *numbers(8))
+        r = self.knee('-j4', '--timeout', '3', 'test {} -ne 3 || sleep 1000; echo {}', ':::', *numbers(8))
         self.assertEqual((r.out, r.status), (lines(w for w in numbers(8) if w != '3'), 1), r)
         self.assertLess(time.monotonic() - begin, 15 * SLOW)
         self.fleet.wait_quiet(5)
@@ -67,7 +67,7 @@ class Ends(SshCase):
         for n, more in enumerate(([], ['--resume'], ['--resume'])):
             with open(os.path.join(self.cwd, 'inputs')) as stdin, \
                     self.fleet.start(*more, *args, stdin=stdin, cwd=self.cwd) as p:
-                want = len(self.log('runs')) + 60
+                want = len(self.log('runs')) + 30
                 wait_for(lambda: len(self.log('runs')) >= want, 30, 'it is in the middle')
                 p.send_signal(signal.SIGKILL)
                 p.wait()

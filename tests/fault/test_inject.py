@@ -77,8 +77,9 @@ class Inject(unittest.TestCase):
         self.assertEqual((r.out, r.status), (b'1\n2\n3\n', 0))
 
 
-# 5 MB wait for the first task: more than is held in memory.
-SPILL = ['-j2', 'test {} = 2 || sleep 0.3; test {} = 1 || head -c 5000000 /dev/zero; echo {}', ':::', '1', '2']
+# 5 MB wait for the first task, which ends when they are printed: more than is held in memory.
+SPILL = ['-j2', 'if test {} = 1; then until test -e go; do sleep 0.01; done; else head -c 5000000 /dev/zero; >go; fi; '
+         'echo {}', ':::', '1', '2']
 
 
 @unittest.skipIf(VALGRIND, 'the program of this test is another one')
@@ -86,7 +87,8 @@ SPILL = ['-j2', 'test {} = 2 || sleep 0.3; test {} = 1 || head -c 5000000 /dev/z
 class Spill(unittest.TestCase):
     def one(self, function, n, number):
         mark = os.path.join(scratch(), 'failed')
-        r = run([PROGRAM, *SPILL], env={'KNEE_INJECT': f'{function}:{n}:{number}', 'KNEE_INJECT_FILE': mark})
+        r = run([PROGRAM, *SPILL], env={'KNEE_INJECT': f'{function}:{n}:{number}', 'KNEE_INJECT_FILE': mark},
+                cwd=scratch())
         want = b'1\n' + bytes(5000000) + b'2\n'
         failed = os.path.exists(mark)
         self.assertTrue(want.startswith(r.out), r)

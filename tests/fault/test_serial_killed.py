@@ -327,6 +327,7 @@ class Killed(unittest.TestCase):
                 r.finish()
             print(f'seed {seed}: {r.where} {" ".join(r.args)}: ' + '; '.join(r.log), flush=True)
             shutil.rmtree(r.folder)
+        self.assertGreater(deaths, 0)
         print(f'{ROUNDS} rounds of {TASKS} tasks, {deaths} deaths, seeds {SEED} to {SEED + ROUNDS - 1}')
 
     def undisturbed(self):

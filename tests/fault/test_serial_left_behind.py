@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Nothing that knee started outlives it, on any way out; and each way's exit status."""
 
+import contextlib
 import os
 import sys
 import textwrap
@@ -131,18 +132,18 @@ class Killed(unittest.TestCase):
 
 class Hup(unittest.TestCase):
     def test_hup_waits_for_what_runs_and_says_it(self):
-        with start('-j2', 'sleep 1; echo {}', stdin=subprocess.PIPE) as p:
+        with start('-j2', 'sleep 3; echo {}', stdin=subprocess.PIPE) as p:
             p.stdin.write(b'one\ntwo\nthree\n')
             wait_sleeps(p, 2)
             p.send_signal(signal.SIGHUP)
             self.assertEqual(p.stdout.read(), b'one\ntwo\n')
             err = p.stderr.read()
-            self.assertIn(b'sleep 1; echo one', err)
-            self.assertIn(b'sleep 1; echo two', err)
+            self.assertIn(b'sleep 3; echo one', err)
+            self.assertIn(b'sleep 3; echo two', err)
             self.assertEqual(p.wait(), 255)
 
     def test_hup_with_no_input_left(self):
-        with start('-j2', 'sleep 1; echo {}', ':::', 'one', 'two') as p:
+        with start('-j2', 'sleep 3; echo {}', ':::', 'one', 'two') as p:
             wait_sleeps(p, 2)
             p.send_signal(signal.SIGHUP)
             self.assertEqual(p.stdout.read(), b'one\ntwo\n')
@@ -182,8 +183,8 @@ class Background(unittest.TestCase):
         self.assertLess(r.seconds, 30)
 
     def test_background_process_lives_until_the_end_of_the_run(self):
-        with start('-j1', 'test {} = 2 || { sleep 60 & }; test {} = 1 || pgrep -x sleep >/dev/null; echo $?; sleep 1',
-                   ':::', '1', '2') as p:
+        with start('-j1', 'test {} = 2 || { sleep 60 & echo $! >pid; }; test {} = 1 || kill -0 $(cat pid); echo $?; '
+                   'sleep 1', ':::', '1', '2', cwd=scratch()) as p:
             self.assertEqual(p.stdout.read(), b'0\n0\n')
             p.wait()
             wait_for(lambda: not marked(p.mark), 10)
@@ -233,16 +234,23 @@ class Ended(unittest.TestCase):
 
     def test_group_is_gone_while_the_run_goes_on(self):
         script = 'test {} != 1 || { sh -c \'trap "" TERM; sleep 1001; sleep 1001\' & sleep 1002; }; ' \
-            'test {} != 2 || sleep 4'
+            'test {} = 1 || sleep 4'
         with start('-j2', '--timeout', '5', script, ':::', '1', '2', '3') as p:
             wait_for(lambda: any(argv_of(s)[1:] == [b'1001'] for s in sleeps(p)), 10)
             wait_for(lambda: not any(argv_of(s)[1:] == [b'1001'] for s in sleeps(p)), 20, 'the group is gone')
+            self.assertIsNone(p.poll(), 'the third task runs')
             p.wait(20 * SLOW)
 
     def test_output_of_the_last_attempt_when_the_run_is_ended(self):
-        with start('--retries', '9', 'echo attempt; false {}', ':::', '1') as p:
-            wait_for(lambda: not [d for d in descendants(p.pid) if command_of(d) not in ('knee',)], 10)
-            time.sleep(0.5)     # in one of the back-offs: they grow to seconds
+        attempts = os.path.join(scratch(), 'attempts')
+
+        def back_off():
+            """That after the fourth attempt, which takes 0.8 s, or a later one, each twice as long."""
+            with contextlib.suppress(FileNotFoundError), open(attempts, 'rb') as f:
+                return len(f.read().split()) >= 4 and not [d for d in descendants(p.pid) if command_of(d) != 'knee']
+
+        with start('--retries', '9', f'echo attempt; echo x >>{attempts}; false {{}}', ':::', '1') as p:
+            wait_for(back_off, 30)
             p.send_signal(signal.SIGINT)
             self.assertEqual(p.stdout.read(), b'attempt\n')
             self.assertEqual(p.wait(10 * SLOW), 255)

@@ -80,6 +80,23 @@ test_names(void)
 	}
 }
 
+/* 2^64 + 5 numbers, which would take for ever. */
+static void
+test_wrap(void)
+{
+	struct kn_nodeset set = { 0 };
+	struct kn_buf text = { 0 };
+
+	(void)kn_buf_adds(&text, "a,!n[");
+	for (int i = 0; i < 18446; i++)
+		(void)kn_buf_adds(&text, "1-999999999999999,");
+	(void)kn_buf_adds(&text, "1-744073709570067]");
+	(void)kn_buf_addc(&text, '\0');
+	is_int(kn_nodeset_parse(text.data, &set, NULL, 0), -E2BIG, "more than a number counts");
+	kn_buf_done(&text);
+	kn_nodeset_done(&set);
+}
+
 static void
 test_errors(void)
 {
@@ -112,6 +129,7 @@ test_errors(void)
 		is_str(got, cases[i][1], "'%s' is wrong", cases[i][0]);
 		free(got);
 	}
+	test_wrap();
 	memset(longest, 'a', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	is_int(kn_nodeset_parse(longest, &(struct kn_nodeset){ 0 }, NULL, 0), -EINVAL,
