@@ -12,12 +12,10 @@
 #include <stdint.h>
 
 #include "why.h"
+#include "window.h"
 
 /* Numbers that were measured are kept, the oldest forgotten first. */
 #define KN_LEVELS 24
-
-/* Lengths that one window keeps. */
-#define KN_LENGTHS 192
 
 /* The throughput at one number at once. Invariant of the table: rising by n. */
 struct kn_level {
@@ -36,25 +34,6 @@ enum kn_phase {
 	KN_PHASE_HOLD,              /* runs at the best */
 	KN_PHASE_PROBE,             /* looks whether another is better by now */
 	KN_PHASE_BACK,              /* and measures the best again */
-};
-
-/* What has been gathered at the present limit. */
-struct kn_window {
-	int64_t begin_ns;           /* tasks started and work done since then count; 0: not begun */
-	int64_t asked_ns;           /* when the limit was set */
-	int64_t from_ns;            /* the lengths of tasks started since then count */
-	int64_t full_ns;            /* when as many ran as the limit says; 0: not yet */
-	bool raised;                /* the tasks that came with the step up are among them */
-	unsigned n;                 /* rates gathered */
-	double sum, sum2;           /* of the rates */
-	double area, time;          /* of running over time; time in ns */
-	double cpu;                 /* of the share of cores busy, over time */
-	double lengths[KN_LENGTHS]; /* ln of ns, of tasks started in it */
-	int64_t started_ns[KN_LENGTHS]; /* of the same */
-	unsigned nlengths;
-	unsigned ended;             /* all of them */
-	double need;                /* the standard error that is wanted */
-	double factor;              /* of its length: random, so that two runs do not keep step */
 };
 
 /* One tick: what happened since the last. */
@@ -90,7 +69,7 @@ struct kn_limiter {
 	unsigned top;               /* known not to help or to harm: the ramp stays below; 0: none */
 	unsigned refused;           /* a service said that it is too many; 0: none did */
 	double cpu_share;           /* of a task's time: steps grow to what the cores still hold */
-	struct kn_window window;
+	struct kn_window window;    /* what has been gathered at the present limit */
 	struct kn_level levels[KN_LEVELS];
 	unsigned nlevels;
 
@@ -111,7 +90,6 @@ struct kn_limiter {
 	unsigned free_probes;       /* that may be made beyond the budget */
 	double lost_max_ns;         /* what they may cost by now */
 	double same_errors;
-	uint64_t seed;
 };
 
 struct kn_limiter_start {
