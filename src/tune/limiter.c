@@ -26,7 +26,6 @@
 #include "limiter.h"
 
 #include <math.h>
-#include <string.h>
 
 #define MS ((int64_t)1000000)
 
@@ -45,11 +44,8 @@
 #define REJECT (-2.9)
 #define HARM 0.05
 
-/* Numbers this close to the best throughput are as good; where measuring is coarse, so many standard
- * errors, but not more than SAME_MOST. */
-#define SAME 0.02
+/* Where measuring is coarse, numbers within so many standard errors are as good as the best. */
 #define SAME_ERRORS 0.7
-#define SAME_MOST 0.08
 
 /* Without a single end to go by, waiting tasks are raised to this: soon where few are left, whose
  * end is what is waited for; else ever more slowly, since what runs then can only be waited out. */
@@ -60,14 +56,8 @@
 /* What it is compared with then. */
 #define BLIND_FALL 8
 
-/* A standard error above which a number is measured again before it is settled on. */
-#define COARSE 0.12
-
 /* From here on the steps of what waits, and still gains in proportion, are fourfold. */
 #define FAST_FROM 16
-
-/* Of d ln throughput / d ln number: it rises nearly in proportion. */
-#define STEEP 0.7
 
 /* Fewer at once, where tasks only wait, has to be shown not to cost more than this. */
 #define LOSS_MOST 0.05
@@ -91,78 +81,10 @@ clamp(unsigned n, unsigned least, unsigned most)
 	return n < least ? least : n;
 }
 
-/* ---- the table of levels -------------------------------------------------- */
-
-const struct kn_level *
-kn_limiter_level(const struct kn_limiter *l, unsigned n)
-{
-	for (unsigned i = 0; i < l->nlevels; i++)
-		if (l->levels[i].n == n)
-			return &l->levels[i];
-	return NULL;
-}
-
 const struct kn_level *
 kn_limiter_best(const struct kn_limiter *l)
 {
-	const struct kn_level *most = NULL;
-
-	for (unsigned i = 0; i < l->nlevels; i++)
-		if (l->levels[i].n <= l->max && (most == NULL || l->levels[i].lnx > most->lnx))
-			most = &l->levels[i];
-	for (unsigned i = 0; i < l->nlevels; i++) {
-		const struct kn_level *v = &l->levels[i];
-		double same = l->same_errors * hypot(v->se, most != NULL ? most->se : 0);
-
-		if (v->n <= l->max && v->lnx >= most->lnx - fmin(fmax(SAME, same), SAME_MOST))
-			return v;
-	}
-	return NULL;
-}
-
-static void
-level_remove(struct kn_limiter *l, unsigned i)
-{
-	l->nlevels--;
-	memmove(&l->levels[i], &l->levels[i + 1], (l->nlevels - i) * sizeof(l->levels[0]));
-}
-
-static void
-level_put(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_ns)
-{
-	unsigned i = 0;
-
-	while (i < l->nlevels && l->levels[i].n < n)
-		i++;
-	if (i == l->nlevels || l->levels[i].n != n) {
-		if (l->nlevels == KN_LEVELS) {
-			unsigned oldest = 0;
-
-			for (unsigned j = 1; j < l->nlevels; j++)
-				if (l->levels[j].at_ns < l->levels[oldest].at_ns)
-					oldest = j;
-			level_remove(l, oldest);
-			i -= oldest < i;
-		}
-		memmove(&l->levels[i + 1], &l->levels[i], (l->nlevels - i) * sizeof(l->levels[0]));
-		l->nlevels++;
-	}
-	l->levels[i] = (struct kn_level){ .n = n, .lnx = lnx, .se = se, .at_ns = now_ns };
-}
-
-/* ... with what was measured of it before, unless that is of another time. */
-static void
-level_add(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_ns)
-{
-	const struct kn_level *old = kn_limiter_level(l, n);
-	double w = 1 / (se * se), v;
-
-	if (old != NULL && fabs(old->lnx - lnx) < 3 * hypot(old->se, se)) {
-		v = 1 / (old->se * old->se);
-		lnx = (w * lnx + v * old->lnx) / (w + v);
-		se = fmax(sqrt(1 / (w + v)), KN_SE_MIN);
-	}
-	level_put(l, n, lnx, se, now_ns);
+	return kn_levels_best(&l->levels, l->max, l->same_errors);
 }
 
 /* ---- the search --------------------------------------------------------------- */
@@ -194,14 +116,6 @@ cores_full(const struct kn_limiter *l, const struct kn_tick *t)
 	return l->cpu_share > 0.1 && kn_window_cpu(&l->window, t) > CPU_FULL;
 }
 
-bool
-kn_limiter_steep(const struct kn_limiter *l, unsigned n)
-{
-	const struct kn_level *v = kn_limiter_level(l, n);
-
-	return v != NULL && v > l->levels && v->lnx - v[-1].lnx > STEEP * log((double)n / v[-1].n);
-}
-
 /* The factor of the next step up. */
 static double
 growth(const struct kn_limiter *l, const struct kn_tick *t)
@@ -213,7 +127,7 @@ growth(const struct kn_limiter *l, const struct kn_tick *t)
 	if (t->runtime_ns > 30e9 && t->work >= 0 && !t->waits)
 		return 1.5; /* what is too much can only be waited out */
 	if (t->waits && l->base >= FAST_FROM && l->top == 0 && l->refused == 0 &&
-	    kn_limiter_steep(l, l->base))
+	    kn_levels_steep(&l->levels, l->base))
 		return 4;
 	return 2;
 }
@@ -252,11 +166,11 @@ hold(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 		move(l, l->limit, KN_PHASE_BASE, NEED_BASE, t->now_ns);
 		return false;
 	}
-	for (unsigned i = 0; i < l->nlevels; i++) {
-		if (l->levels[i].n > best->n && above == NULL)
-			above = &l->levels[i];
-		if (l->levels[i].n < best->n)
-			below = &l->levels[i];
+	for (unsigned i = 0; i < l->levels.n; i++) {
+		if (l->levels.at[i].n > best->n && above == NULL)
+			above = &l->levels.at[i];
+		if (l->levels.at[i].n < best->n)
+			below = &l->levels.at[i];
 	}
 	if (above != NULL)
 		a = exp(above->lnx - best->lnx);
@@ -282,21 +196,6 @@ between(unsigned lo, unsigned hi)
 	return clamp(n, lo + 1, hi - 1);
 }
 
-/* What is best is known coarsely, and another number may be as good. */
-static bool
-doubtful(const struct kn_limiter *l, const struct kn_level *best)
-{
-	if (best->se <= COARSE)
-		return false;
-	for (unsigned i = 0; i < l->nlevels; i++) {
-		const struct kn_level *v = &l->levels[i];
-
-		if (v != best && v->n <= l->max && best->lnx - v->lnx < 2 * hypot(best->se, v->se))
-			return true;
-	}
-	return false;
-}
-
 /* The number to measure next around the best one; 0: none is worth it. */
 static unsigned
 refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
@@ -310,24 +209,25 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 	/* Beyond the budget only where the next number up harms: the best may well lie between. */
 	if (l->lost_ns > l->lost_max_ns && (l->free_probes == 0 || t->left < FREE_LEFT * (uint64_t)best->n))
 		return 0;
-	if (doubtful(l, best))
+	if (kn_levels_doubtful(&l->levels, best, l->max))
 		return best->n;
-	i = (unsigned)(best - l->levels);
-	if (i + 1 < l->nlevels && l->levels[i + 1].n <= l->max) {
-		hi = l->levels[i + 1].n;
+	i = (unsigned)(best - l->levels.at);
+	if (i + 1 < l->levels.n && l->levels.at[i + 1].n <= l->max) {
+		hi = l->levels.at[i + 1].n;
 		if (l->ceiling == 0 || hi <= l->ceiling + 1)
 			up = between(best->n, hi);
 	}
-	lo = i > 0 ? l->levels[i - 1].n : 0;
+	lo = i > 0 ? l->levels.at[i - 1].n : 0;
 	if (lo > 0)
-		slope = (best->lnx - l->levels[i - 1].lnx) / log((double)best->n / lo);
+		slope = (best->lnx - l->levels.at[i - 1].lnx) / log((double)best->n / lo);
 	else if (best->n > l->min)
 		lo = clamp(best->n / 4, l->min, best->n);
 	/* Where it rises in proportion up to the best, nothing below can be as good. */
-	if (lo > 0 && slope < STEEP)
-		down = lo == best->n - 1 && kn_limiter_level(l, lo) == NULL ? lo : between(lo, best->n);
+	if (lo > 0 && slope < KN_STEEP)
+		down =
+		    lo == best->n - 1 && kn_levels_find(&l->levels, lo) == NULL ? lo : between(lo, best->n);
 	if (up > 0 && down > 0) {
-		hi = l->levels[i + 1].n;
+		hi = l->levels.at[i + 1].n;
 		return (double)hi / best->n >= (double)best->n / lo ? up : down;
 	}
 	return up > 0 ? up : down;
@@ -344,7 +244,7 @@ refine(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 
 	l->blind = false;
 	/* The raise without proof was right: go on from there. */
-	if (was_blind && best != NULL && best == &l->levels[l->nlevels - 1] && l->nlevels > 1 &&
+	if (was_blind && best != NULL && best == &l->levels.at[l->levels.n - 1] && l->levels.n > 1 &&
 	    best->lnx - best[-1].lnx > 0.5 * log((double)best->n / best[-1].n)) {
 		l->limit = best->n;
 		return rise(l, KN_WHY_RISE, exp(best->lnx - best[-1].lnx) - 1, best->se, t);
@@ -367,9 +267,7 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 	if (cores_full(l, t))
 		return refine(l, KN_WHY_CPU_FULL, t);
 	if (l->base >= most && l->base < l->refused) {
-		for (unsigned i = 0; i < l->nlevels; i++)
-			if (l->levels[i].n < l->base)
-				level_remove(l, i--);
+		kn_levels_drop_below(&l->levels, l->base);
 		return hold(l, KN_WHY_SETTLED, t);
 	}
 	if (l->base >= most)
@@ -408,12 +306,12 @@ clearly_worse(const struct kn_limiter *l, const struct kn_estimate *e)
 static bool
 ramp_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
-	const struct kn_level *base = kn_limiter_level(l, l->base);
+	const struct kn_level *base = kn_levels_find(&l->levels, l->base);
 	double d, sd, th, ratio;
 	bool beyond;
 
 	if (base == NULL) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, 0, 0, t);
 	}
 	d = e->lnx - base->lnx;
@@ -423,29 +321,29 @@ ramp_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_ti
 	 * say, looked at again and again. */
 	if (e->some && d < (l->growth < 1.5 ? -3 * HARM : -HARM) &&
 	    d / sd < (t->work < 0 && !e->full ? -3 : -2)) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		l->top = l->limit;
 		l->free_probes = FREE_PROBES;
 		pay(l, e->lnx, t->now_ns);
 		return refine(l, KN_WHY_HARM, t) && say(l, KN_WHY_HARM, 1 - exp(d), (double)l->top, 0);
 	}
-	if (!e->enough || (d < STEEP * log(l->growth) && kn_window_later(&l->window, t)))
+	if (!e->enough || (d < KN_STEEP * log(l->growth) && kn_window_later(&l->window, t)))
 		return false;
 	/* Below a number that was refused: what is not refused is taken, unless it is slower. */
 	if (l->limit < l->refused && d > -sd) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
 	}
 	ratio = (d - th) * 2 * th / (sd * sd);
 	/* What is left in doubt is the lower number's fault: the next higher one tells more. */
 	beyond = d > 2 * th && t->waits && t->work < 0 && e->se <= base->se;
 	if (ratio > ACCEPT || beyond || (e->full && d > th / 2 && d > sd)) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
 	}
 	if (ratio > REJECT && !e->full)
 		return false;
-	level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+	kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 	l->probe = l->limit;
 	l->probe_lnx = e->lnx;
 	l->probe_se = e->se;
@@ -459,7 +357,7 @@ confirm_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn
 	double gain = l->probe_lnx - e->lnx;
 
 	pay(l, e->lnx, t->now_ns);
-	level_put(l, l->base, e->lnx, e->se, t->now_ns);
+	kn_levels_put(&l->levels, l->base, e->lnx, e->se, t->now_ns);
 	if (gain > 0.03 && gain > hypot(e->se, l->probe_se) && l->probe <= highest(l)) {
 		l->limit = l->probe;
 		(void)rise(l, KN_WHY_DRIFT, exp(gain) - 1, 0, t);
@@ -471,23 +369,15 @@ confirm_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn
 
 /* ---- holding and probing -------------------------------------------------------- */
 
-/* Throughput has moved with the number unchanged: the work did, and all numbers with it. */
-static void
-levels_shift(struct kn_limiter *l, double by)
-{
-	for (unsigned i = 0; i < l->nlevels; i++)
-		l->levels[i].lnx += by;
-}
-
 /* The next number up: twice, or half way to the lowest that is clearly worse. */
 static unsigned
 probe_up(const struct kn_limiter *l)
 {
-	const struct kn_level *here = kn_limiter_level(l, l->limit);
+	const struct kn_level *here = kn_levels_find(&l->levels, l->limit);
 	unsigned most = l->ceiling > 0 && l->ceiling < l->max ? l->ceiling : l->max, hi = 0;
 
-	for (unsigned i = 0; i < l->nlevels && here != NULL && hi == 0; i++) {
-		const struct kn_level *v = &l->levels[i];
+	for (unsigned i = 0; i < l->levels.n && here != NULL && hi == 0; i++) {
+		const struct kn_level *v = &l->levels.at[i];
 
 		if (v->n > l->limit && here->lnx - v->lnx > 2 * hypot(here->se, v->se))
 			hi = v->n;
@@ -507,7 +397,7 @@ probe_up(const struct kn_limiter *l)
 static unsigned
 probe_down(const struct kn_limiter *l)
 {
-	if (l->limit <= l->min || kn_limiter_steep(l, l->limit))
+	if (l->limit <= l->min || kn_levels_steep(&l->levels, l->limit))
 		return 0;
 	return clamp((unsigned)lround(l->limit / 1.25), l->min, l->limit - 1);
 }
@@ -527,21 +417,21 @@ probe_choose(struct kn_limiter *l)
 static bool
 hold_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
-	const struct kn_level *known = kn_limiter_level(l, l->limit);
+	const struct kn_level *known = kn_levels_find(&l->levels, l->limit);
 	double lnx = e->lnx, se = e->se, by;
 
 	if (known != NULL) {
 		by = e->lnx - known->lnx;
 		l->shifted = fabs(by) > 3 * hypot(e->se, known->se) && fabs(by) > 0.1 ? l->shifted + 1 : 0;
 		if (l->shifted >= 2) {
-			levels_shift(l, by);
+			kn_levels_shift(&l->levels, by);
 			l->shifted = 0;
 		} else {
 			lnx = (1 - FOLLOW) * known->lnx + FOLLOW * e->lnx;
 			se = hypot((1 - FOLLOW) * known->se, FOLLOW * e->se);
 		}
 	}
-	level_put(l, l->limit, lnx, fmax(se, KN_SE_MIN), t->now_ns);
+	kn_levels_put(&l->levels, l->limit, lnx, fmax(se, KN_SE_MIN), t->now_ns);
 	l->before = lnx;
 	l->before_se = fmax(se, KN_SE_MIN);
 	l->hold_windows++;
@@ -585,11 +475,11 @@ back_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_ti
 	bool up = l->probe > l->base, won;
 
 	won = up ? d > 0.01 + 0.01 * log((double)l->probe / l->base) && d > 1.64 * sd :
-		   d > -SAME / 2 && (!t->waits || d - sd > -LOSS_MOST);
-	level_put(l, l->base, ref, ref_se, t->now_ns);
+		   d > -KN_SAME / 2 && (!t->waits || d - sd > -LOSS_MOST);
+	kn_levels_put(&l->levels, l->base, ref, ref_se, t->now_ns);
 	l->hold_windows = 0;
 	if (!won) {
-		level_add(l, l->probe, ref + d, sd, t->now_ns);
+		kn_levels_add(&l->levels, l->probe, ref + d, sd, t->now_ns);
 		l->contradicted = 0;
 		l->probe_up = -l->probe_up;
 		l->hold_wait = clamp((unsigned)(l->hold_wait * 1.6), HOLD_FIRST, HOLD_MAX);
@@ -597,9 +487,9 @@ back_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_ti
 		return false;
 	}
 	/* The table is of another time: what it says around here does not hold any more. */
-	l->nlevels = 0;
-	level_put(l, l->base, ref, ref_se, t->now_ns);
-	level_put(l, l->probe, ref + d, sd, t->now_ns);
+	l->levels.n = 0;
+	kn_levels_put(&l->levels, l->base, ref, ref_se, t->now_ns);
+	kn_levels_put(&l->levels, l->probe, ref + d, sd, t->now_ns);
 	l->top = up ? 0 : l->top;
 	l->hold_wait = HOLD_FIRST;
 	/* Far from the top: do not wait for a second time. */
@@ -624,7 +514,7 @@ blind(struct kn_limiter *l, const struct kn_tick *t)
 
 	if (!t->waits || t->work >= 0 || !t->may_raise || l->window.nlengths > 0 || l->limit >= most)
 		return false;
-	if (l->phase != KN_PHASE_BASE || l->nlevels > 0)
+	if (l->phase != KN_PHASE_BASE || l->levels.n > 0)
 		return false;
 	patience_ns = t->left < BLIND_FEW * (uint64_t)l->limit ? BLIND_NS :
 	    l->blind                                           ? 2 * (l->window.asked_ns - l->begin_ns) :
@@ -690,14 +580,14 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 		return probe_judge(l, &e, t);
 	if (l->phase == KN_PHASE_REFINE && clearly_worse(l, &e)) {
 		pay(l, e.lnx, t->now_ns);
-		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
+		kn_levels_add(&l->levels, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
 	}
 	if (!e.fine)
 		return false;
 	switch (l->phase) {
 	case KN_PHASE_BASE:
-		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e.lnx, e.se, t->now_ns);
 		/* What was raised without proof has nothing below to compare with: a part of it first. */
 		if (l->blind && l->limit >= 2 * BLIND_FALL && l->limit >= 4 * l->min) {
 			move(l, l->limit / BLIND_FALL, KN_PHASE_REFINE, NEED_RAMP, t->now_ns);
@@ -710,7 +600,7 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 		if (kn_window_later(&l->window, t))
 			return false;
 		pay(l, e.lnx, t->now_ns);
-		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
+		kn_levels_add(&l->levels, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
 	case KN_PHASE_HOLD:
 		return hold_judge(l, &e, t);
@@ -807,8 +697,7 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 		(void)say(l, why, 0, 0, 0);
 		return;
 	}
-	while (l->nlevels > 0 && l->levels[l->nlevels - 1].n >= before)
-		level_remove(l, l->nlevels - 1);
+	kn_levels_drop_from(&l->levels, before);
 	l->ceiling = before > 1 ? before - 1 : 1;
 	l->top = before > 1 ? before : 2;
 	l->base = 0;
@@ -817,25 +706,15 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 	(void)say(l, why, 0, 0, 0);
 }
 
-unsigned
-kn_limiter_proven(const struct kn_limiter *l, unsigned below)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < l->nlevels && l->levels[i].n < below; i++)
-		n = l->levels[i].n;
-	return n;
-}
-
 void
 kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns)
 {
-	if (l->phase == KN_PHASE_HOLD && l->nlevels == 0) {
+	if (l->phase == KN_PHASE_HOLD && l->levels.n == 0) {
 		/* What was learnt in an earlier run and is not measured yet: only the unit is another. */
 		kn_window_reset(&l->window, NEED_HOLD, now_ns);
 		return;
 	}
-	l->nlevels = 0;
+	l->levels.n = 0;
 	l->base = l->top = l->refused = 0;
 	l->contradicted = l->shifted = 0;
 	l->hold_wait = HOLD_FIRST;

@@ -435,7 +435,7 @@ back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b
 {
 	struct kn_class *c = &t->classes[class];
 	unsigned from = c->limiter.limit, before = c->running < from ? c->running : from;
-	unsigned proven = kn_limiter_proven(&c->limiter, before), to;
+	unsigned proven = kn_levels_below(&c->limiter.levels, before), to;
 
 	to = (unsigned)(BACK_OFF * before);
 	/* What a service took a while ago it takes again. */
@@ -506,8 +506,8 @@ follow(double *mean, double value, bool first)
 static double
 alone_ns(const struct kn_key *k, const struct kn_class *c, const struct kn_end *end, double runtime)
 {
-	const struct kn_level *low = c->limiter.nlevels > 0 ? &c->limiter.levels[0] : NULL;
-	const struct kn_level *here = kn_limiter_level(&c->limiter, c->limiter.limit);
+	const struct kn_level *low = c->limiter.levels.n > 0 ? &c->limiter.levels.at[0] : NULL;
+	const struct kn_level *here = kn_levels_find(&c->limiter.levels, c->limiter.limit);
 	double alone = runtime, slower;
 
 	if (end->usage.known & KN_USAGE_DELAY)
@@ -678,7 +678,7 @@ signal_choose(struct kn_tuner *t, unsigned class, const struct kn_shares *s, int
 {
 	struct kn_class *c = &t->classes[class];
 	enum kn_signal signal = signal_of(t, class, s);
-	bool fresh = c->limiter.nlevels == 0;
+	bool fresh = c->limiter.levels.n == 0;
 
 	c->signal_agreed = signal == c->signal_next ? c->signal_agreed + 1 : 1;
 	c->signal_next = signal;
