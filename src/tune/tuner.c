@@ -708,10 +708,19 @@ unsigned
 kn_tuner_limit(const struct kn_tuner *t)
 {
 	uint64_t sum = 0;
+	unsigned idle = 0;
 
-	for (unsigned i = 0; i < t->nclasses; i++)
-		if (t->fixed || t->classes[i].running > 0 || t->classes[i].queued > 0)
-			sum += t->classes[i].limiter.limit;
+	for (unsigned i = 0; i < t->nclasses; i++) {
+		const struct kn_class *c = &t->classes[i];
+
+		if (t->fixed || c->running > 0 || c->queued > 0)
+			sum += c->limiter.limit;
+		else if (c->limiter.limit > idle)
+			idle = c->limiter.limit;
+	}
+	/* When nothing runs or waits: what may start as soon as something does. */
+	if (sum == 0)
+		sum = idle;
 	if (sum < t->options.least)
 		sum = t->options.least;
 	if (t->nclasses == 0 || sum == 0)
