@@ -238,6 +238,26 @@ def mute():
     hang()
 
 
+def no_credit():
+    """All is well there, as long as anybody asks; only tasks it never wants."""
+    hello()
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+
+
+def no_credit_wanted():
+    """The same, but it says so; tasks it wants when that would be too late."""
+    hello()
+    say(credit(0, 0))
+    since = time.monotonic()
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        if time.monotonic() - since > 2:
+            return serve(honest)
+
+
 def credit_flood():
     hello()
     for i in range(50000):
