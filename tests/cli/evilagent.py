@@ -239,8 +239,11 @@ def mute():
 
 
 def no_credit():
-    """All is well there, as long as anybody asks; only tasks it never wants."""
+    """All is well there, as long as anybody asks; only tasks it never wants. When it is tried again it is honest."""
     hello()
+    if os.path.exists(os.environ['EVIL_DONE']):
+        return serve(honest)
+    done()
     for kind, f in frames():
         if kind == 'P':
             say(frame('Q', u64(f.u64())))
@@ -254,7 +257,7 @@ def no_credit_wanted():
     for kind, f in frames():
         if kind == 'P':
             say(frame('Q', u64(f.u64())))
-        if time.monotonic() - since > 2:
+        if time.monotonic() - since > 1.5:
             return serve(honest)
 
 
@@ -437,7 +440,8 @@ def nonsense_last():
 
 
 # They say when they have done it.
-LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader']
+LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
+        'evil-no-credit']
 
 
 def main():
