@@ -5,7 +5,9 @@
  *	- the static program of this knee is in the user's cache there, named by its digest: it becomes the agent;
  *	- else "knee-boot want MACHINE SIZE" asks for it. SIZE bytes come on stdin, go to a file with another name, and
  *	  only when all are there does that get its own: who starts at the same time finds the whole program or none;
- *	- "knee-boot failed TEXT" says why not. Nothing half done is left then.
+ *	- "knee-boot failed TEXT" says why not. Nothing half done is left then;
+ *	- who has put a program in place removes those of other knees that nobody started for 30 days: a start renews the
+ *	  time of its file. A program that is running keeps running without a name. Where there is no find(1) all stay.
  *
  * A machine of another kind, or a build without the program, leaves only a knee that is installed there.
  *
@@ -62,6 +64,8 @@ static const char script_program[] =
     "2>&1); "
     "case $1/${3-} in drwx------*/$u) ;; *) fail \"$d: is not a folder of this user alone\";; esac; fi; "
     "f=$d/$a; "
+    /* The time first: who looks for what is not used any more finds it used, or we find it gone. */
+    "touch -c \"$f\" 2>/dev/null; "
     /* After a power cut it may be empty. */
     "if [ -x \"$f\" ] && [ \"$(wc -c <\"$f\")\" -eq %zu ]; then umask $k; exec \"$f\" agent; fi; "
     "t=$d/.agent-$(uname -n)-$$; "
@@ -71,7 +75,12 @@ static const char script_program[] =
     "n=$(wc -c <\"$t\"); "
     "if [ \"$n\" -ne %zu ]; then fail \"the program that came is cut short: $n bytes of %zu\"; fi; "
     "e=$( { chmod 700 \"$t\" && mv -f \"$t\" \"$f\"; } 2>&1 ) || fail \"$f: $e\"; "
-    "t=; if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
+    /* Those of other knees: only files, only here, only names that are ours to the letter. They go one by one: the less
+     * time there is in which one of them could be started. h: 32 hexadecimal digits. */
+    "t=; h=\"[0-9a-f]\"; h=$h$h$h$h; h=$h$h$h$h$h$h$h$h; "
+    "LC_ALL=C find \"$d/.\" -name . -o -type d -prune -o -type f -name \"agent-$h\" -mtime +29 "
+    "-exec rm -f {} \";\" </dev/null >/dev/null 2>&1; "
+    "if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
     "fail \"$f: may not be executed: its file system may be mounted noexec\"";
 
 int

@@ -339,6 +339,7 @@ kn_fleet_up(struct kn_fleet *f, uint32_t h, int64_t now_ns)
 	host->up_ns = host->heard_ns = host->stay_at_ns = now_ns;
 	host->served = false;
 	host->ping_ns = f->rules.timeout_ns > 0 ? now_ns + f->rules.timeout_ns / 4 : INT64_MAX;
+	host->credit_ns = f->rules.timeout_ns > 0 ? now_ns + f->rules.timeout_ns : INT64_MAX;
 	f->out += host->out;
 	due_at(&f->timers, host, host->ping_ns);
 }
@@ -354,6 +355,7 @@ kn_fleet_credit(struct kn_fleet *f, uint32_t h, uint32_t limit, uint32_t want)
 		want = KN_FLEET_WANT_MOST;
 	if (limit > want)
 		limit = want;
+	host->credit_ns = INT64_MAX;
 	f->limit = f->limit - host->limit + limit;
 	f->want = f->want - host->want + want;
 	sound_sub(f, host);
@@ -390,8 +392,11 @@ kn_fleet_full(struct kn_fleet *f, uint32_t h, bool full)
 void
 kn_fleet_listen(struct kn_fleet *f, int64_t now_ns)
 {
-	for (uint32_t h = 0; h < f->n; h++)
+	for (uint32_t h = 0; h < f->n; h++) {
 		kn_fleet_heard(f, h, now_ns);
+		if (f->hosts[h].state == KN_HOST_UP && f->hosts[h].credit_ns != INT64_MAX)
+			f->hosts[h].credit_ns = now_ns + f->rules.timeout_ns;
+	}
 }
 
 /* Count the time that its tasks were there, before their number changes. */
@@ -507,8 +512,10 @@ leave(struct kn_fleet *f, struct kn_fleet_host *host)
 		f->limit -= host->limit;
 		f->want -= host->want;
 		f->out -= host->out;
-		/* One that ends, or falls silent, as soon as it was begun is no better than one that cannot be reached. */
-		if (host->served || host->heard_ns - host->up_ns >= f->rules.timeout_ns)
+		/* One that ends, or falls silent, as soon as it was begun is no better than one that cannot be reached,
+		 * nor is one that never wanted a task. */
+		if (host->served ||
+		    (host->credit_ns == INT64_MAX && host->heard_ns - host->up_ns >= f->rules.timeout_ns))
 			host->tries = 0;
 		break;
 	case KN_HOST_ASIDE:
@@ -648,11 +655,15 @@ heartbeat(struct kn_fleet *f, struct kn_fleet_host *host, int64_t now_ns)
 
 	if (now_ns >= silent_ns)
 		return KN_FLEET_SILENT;
+	if (host->state == KN_HOST_UP && now_ns >= host->credit_ns)
+		return KN_FLEET_NO_CREDIT;
 	if (now_ns >= host->ping_ns) {
 		host->ping_ns = now_ns + f->rules.timeout_ns / 4;
 		what = KN_FLEET_PING;
 	}
 	next_ns = host->ping_ns < silent_ns ? host->ping_ns : silent_ns;
+	if (host->state == KN_HOST_UP && host->credit_ns < next_ns)
+		next_ns = host->credit_ns;
 	if (host->held && host->held_ns < next_ns)
 		next_ns = host->held_ns;
 	due_at(&f->timers, host, next_ns);

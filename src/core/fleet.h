@@ -11,8 +11,9 @@
  *	                  WAITING      ASIDE                    GONE
  *
  * Work goes out by credit: each machine says how much it wants to have (`want`), as much as it can soon
- * start. As long as there is work for all, each is kept full. When there is not, the next task goes where it is
- * likely to end first: by how long tasks stay at a machine, and by how much of what it runs at once is out.
+ * start. One that answers and never says that is lost, or tasks would wait for it for ever. As long as there is
+ * work for all, each is kept full. When there is not, the next task goes where it is likely to end first: by how
+ * long tasks stay at a machine, and by how much of what it runs at once is out.
  *
  * A machine is set aside when its tasks fail and those of the others do not: see odd() in fleet.c. Until the
  * others have shown enough to be compared with, those whose first tasks mostly failed are given nothing more,
@@ -42,6 +43,7 @@ struct kn_fleet_host {
 	int64_t begun_ns;           /* CONNECTING: since when */
 	int64_t heard_ns;           /* UP: the last sign of life */
 	int64_t ping_ns;            /* UP: when to send the next PING */
+	int64_t credit_ns;          /* UP: when it must have said its first credit; INT64_MAX: it has */
 	uint64_t done, failed;      /* results; of these, failures */
 	uint64_t lost;              /* times that it was */
 	/* of fleet.c */
@@ -59,7 +61,7 @@ struct kn_fleet_host {
 };
 
 struct kn_fleet_rules {
-	int64_t timeout_ns;         /* silence that long is a loss */
+	int64_t timeout_ns;         /* silence that long is a loss, and so is no credit that long after it is up */
 	int64_t connect_ns;         /* a connection that takes longer is a failure */
 	unsigned connect_most;      /* connections that are being made at once */
 	unsigned tries;             /* to connect, before a machine is gone; for good errors: one */
@@ -102,7 +104,7 @@ void kn_fleet_credit(struct kn_fleet *f, uint32_t h, uint32_t limit, uint32_t wa
 void kn_fleet_heard(struct kn_fleet *f, uint32_t h, int64_t now_ns);
 /* So much waits to be written to it that it gets nothing more, until that is less. */
 void kn_fleet_full(struct kn_fleet *f, uint32_t h, bool full);
-/* Nothing could be heard meanwhile, for want of reading: silence begins now. */
+/* Nothing could be heard meanwhile, for want of reading: silence begins now, and the wait for its first credit. */
 void kn_fleet_listen(struct kn_fleet *f, int64_t now_ns);
 /* It has one task more; one less, for whatever reason. */
 void kn_fleet_gave(struct kn_fleet *f, uint32_t h);
@@ -128,12 +130,13 @@ enum kn_fleet_do {
 	KN_FLEET_PING,
 	KN_FLEET_TOO_LATE,          /* connecting took too long: end that, then kn_fleet_lost */
 	KN_FLEET_SILENT,            /* nothing was heard: end the connection, then kn_fleet_lost */
+	KN_FLEET_NO_CREDIT,         /* something was, but never its credit: the same */
 	KN_FLEET_SET_ASIDE,         /* its tasks fail far oftener than others': it gets no more. */
 	KN_FLEET_ALL_GONE,          /* nobody is up, and nobody will be */
 };
 /* What is due, one thing at a time; to be called until it is NOTHING; *ret_next_ns: when to ask again. After CONNECT comes
- * kn_fleet_connecting or kn_fleet_lost, after TOO_LATE and SILENT kn_fleet_lost, or the same is due again. One
- * that is set aside keeps its tasks and its heartbeats until kn_fleet_lost. ALL_GONE comes once. */
+ * kn_fleet_connecting or kn_fleet_lost, after TOO_LATE, SILENT and NO_CREDIT kn_fleet_lost, or the same is due again.
+ * One that is set aside keeps its tasks and its heartbeats until kn_fleet_lost. ALL_GONE comes once. */
 enum kn_fleet_do kn_fleet_due(struct kn_fleet *f, int64_t now_ns, uint32_t *ret_host, int64_t *ret_next_ns);
 
 #endif

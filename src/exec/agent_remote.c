@@ -382,6 +382,12 @@ kn_remotes_due(struct kn_exec *e, int64_t *next_ns)
 			    (double)a->fleet.rules.timeout_ns / (double)SECOND_NS);
 			kn_remote_lost(m, why, false);
 			break;
+		case KN_FLEET_NO_CREDIT:
+			(void)snprintf(why, sizeof(why),
+			    "its agent did not say in %.1f s how many tasks it takes",
+			    (double)a->fleet.rules.timeout_ns / (double)SECOND_NS);
+			kn_remote_lost(m, why, false);
+			break;
 		case KN_FLEET_SET_ASIDE:
 			kn_remote_note(m, NULL,
 			    "set aside: %llu of its %llu tasks failed, far more than elsewhere",

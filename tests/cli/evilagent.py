@@ -238,6 +238,29 @@ def mute():
     hang()
 
 
+def no_credit():
+    """All is well there, as long as anybody asks; only tasks it never wants. When it is tried again it is honest."""
+    hello()
+    if os.path.exists(os.environ['EVIL_DONE']):
+        return serve(honest)
+    done()
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+
+
+def no_credit_wanted():
+    """The same, but it says so; tasks it wants when that would be too late."""
+    hello()
+    say(credit(0, 0))
+    since = time.monotonic()
+    for kind, f in frames():
+        if kind == 'P':
+            say(frame('Q', u64(f.u64())))
+        if time.monotonic() - since > 1.5:
+            return serve(honest)
+
+
 def credit_flood():
     hello()
     for i in range(50000):
@@ -417,7 +440,8 @@ def nonsense_last():
 
 
 # They say when they have done it.
-LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader']
+LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
+        'evil-no-credit']
 
 
 def main():

@@ -44,6 +44,13 @@ class Tasks(unittest.TestCase):
             self.assertEqual(''.join(kinds), 'BoR')
             self.assertEqual([f[0] for f in a.frames[:3]], ['H', 'Y', 'C'])
 
+    def test_credit_at_once(self):
+        """READY has a CREDIT behind it, also where nothing may start for now."""
+        for options in {'memfree': 1 << 60}, {'load_max': 1}, {'noswap': 1}, {'jobs': '0'}, {'limit': 0}:
+            with self.subTest(options), Agent() as a:
+                a.open('echo', **options)
+                self.assertEqual([f[0] for f in a.frames if f[0] != 'N'][:3], ['H', 'Y', 'C'])
+
     def test_many(self):
         """More tasks than run at once, and each is answered once."""
         with Agent() as a:

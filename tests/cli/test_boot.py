@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import glob
 import platform
+import re
 import shutil
 import stat
 
@@ -203,6 +204,112 @@ class Boot(unittest.TestCase):
         for p in many:
             p.communicate()
         self.assertEqual(len(far.cache()), 1)
+
+    def test_others_are_removed(self):
+        """Programs of other knees, when a new one comes: those that nobody started for 30 days."""
+        old, young, name = 'agent-' + '0' * 32, 'agent-' + '1' * 31 + 'f', 'agent-' + '2' * 32
+        # Not what such a program is called, or no file.
+        strange = ['agent-' + '0' * 31, 'agent-' + '0' * 33, 'agent-' + 'g' * 32, 'agent-' + 'A' * 32, 'learnt.db',
+                   '.agent-far-1', 'gent-' + '0' * 32, f'x{old}', f'{old}.old', 'a folder/' + old, f'{name}/{old}']
+        for shell in SHELLS:
+            with self.subTest(shell=shell):
+                far = Far()
+                cache = far.home + '/.cache/knee'
+                for file in [old, young, *strange]:
+                    os.makedirs(os.path.dirname(f'{cache}/{file}'), exist_ok=True)
+                    with open(f'{cache}/{file}', 'w'):
+                        pass
+                os.symlink('learnt.db', f'{cache}/agent-' + '3' * 32)
+                for folder, folders, files in os.walk(cache, topdown=False):
+                    for file in folders + files:
+                        days = 29 if file == young else 31
+                        os.utime(f'{folder}/{file}', (time.time() - days * 86400,) * 2, follow_symlinks=False)
+                before = self.below(cache)
+                out, err, _ = far.connect(shell=shell)
+                self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+                after = self.below(cache)
+                self.assertEqual(before - after, {old})
+                self.assertEqual(len(after - before), 1)
+                # Not when nothing comes.
+                for file in young, *after - before:
+                    os.utime(f'{cache}/{file}', (time.time() - 40 * 86400,) * 2)
+                far.connect(shell=shell, send=b'')
+                self.assertEqual(self.below(cache), after)
+
+    @staticmethod
+    def below(folder):
+        return {os.path.relpath(os.path.join(d, name), folder) for d, _, files in os.walk(folder) for name in files}
+
+    def test_a_start_is_use(self):
+        far = Far()
+        far.connect()
+        path = f'{far.home}/.cache/knee/{far.cache()[0]}'
+        os.utime(path, (0, 0))
+        out, _, _ = far.connect(send=b'')
+        self.assertTrue(out.startswith(b'\nknee-agent 1 '), out[:200])
+        self.assertLess(time.time() - os.stat(path).st_mtime, 3600)
+
+    def test_removed_while_it_runs(self):
+        """An agent that runs goes on without its file; the next one brings it again."""
+        far = Far()
+        other = SCRIPT.replace(self.digest(), '0' * 32)
+        far.connect()
+        with Agent(argv=['sh', '-c', SCRIPT], env=far.env, greet=False) as a:
+            a.until(lambda: a.frames)
+            cache = far.home + '/.cache/knee/'
+            os.utime(cache + far.cache()[0], (0, 0))
+            out, _, _ = far.connect(script=other)
+            self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+            self.assertEqual(far.cache(), ['agent-' + '0' * 32])
+            a.greet()
+            a.open('echo {}')
+            a.task(1, 'goes on')
+            self.assertEqual(a.result(1).out, b'goes on\n')
+            self.assertEqual(a.close(), 0)
+        out, _, _ = far.connect()
+        self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+
+    def digest(self):
+        return re.search('agent-([0-9a-f]{32})', SCRIPT)[1]
+
+    def test_removed_by_two(self):
+        """Two that come at once, each with a program of its own, remove what is old once, and not each other's."""
+        far = Far()
+        scripts = [SCRIPT, SCRIPT.replace(self.digest(), '0' * 32)]
+        cache = far.home + '/.cache/knee'
+        os.makedirs(cache)
+        for i in range(1, 51):
+            with open(f'{cache}/agent-{i:032x}', 'w'):
+                pass
+        for file in os.listdir(cache):
+            os.utime(f'{cache}/{file}', (0, 0))
+        both = [subprocess.Popen(['sh', '-c', s], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, env=clean_env(far.env)) for s in scripts]
+        for p in both:
+            self.assertEqual(p.stdout.readline() + p.stdout.readline(), WANT)
+        for p in both:
+            p.stdin.write(PROGRAM)
+            p.stdin.flush()
+        for p in both:
+            self.assertTrue(p.stdout.readline().startswith(b'knee-agent 1 '))
+        for p in both:
+            p.communicate()
+        self.assertEqual(far.cache(), sorted(['agent-' + '0' * 32, f'agent-{self.digest()}']))
+
+    def test_no_find(self):
+        """Where there is none all stays as it is."""
+        far, bin = Far(), scratch()
+        for tool in 'sh', 'uname', 'mkdir', 'wc', 'head', 'chmod', 'mv', 'rm', 'id':
+            os.symlink(shutil.which(tool), f'{bin}/{tool}')
+        old = far.home + '/.cache/knee/agent-' + '0' * 32
+        os.makedirs(os.path.dirname(old))
+        with open(old, 'w'):
+            pass
+        os.utime(old, (0, 0))
+        out, err, _ = far.connect(path=bin)
+        self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
+        self.assertEqual(err, b'')
+        self.assertTrue(os.path.exists(old))
 
 
 if __name__ == '__main__':

@@ -133,6 +133,17 @@ class Late(unittest.TestCase):
         self.assertEqual((len(out), out[-4:], err), (4000004, b'ran\n', b''))
 
 
+    def test_no_credit(self):
+        """A machine that answers, and never says how many tasks it takes, does not hold the run for ever."""
+        r = self.run_on('no-credit', '--host-timeout', '1', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)
+        self.assertEqual(r.err, b'knee: evil-no-credit: lost: its agent did not say in 1.0 s how many tasks it takes\n')
+
+    def test_credit_of_none(self):
+        """One that takes none for a while has said so."""
+        r = self.run_on('no-credit-wanted', '--host-timeout', '1', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.err, r.status), (b'a\n', b'', 0))
+
     def test_no_machine_is_left_and_none_is_needed(self):
         r = self.run_on('nonsense-last', 'echo', ':::', 'a')
         self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)

@@ -438,6 +438,7 @@ due(struct sim *s, int64_t *ret_next)
 			break;
 		case KN_FLEET_TOO_LATE:
 		case KN_FLEET_SILENT:
+		case KN_FLEET_NO_CREDIT:
 			lost(s, h, false);
 			break;
 		case KN_FLEET_SET_ASIDE:

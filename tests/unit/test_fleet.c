@@ -5,7 +5,8 @@
  *
  *	the sums are the sums over those that are up
  *	nobody is picked who is not up, is set aside, or has all that it wants
- *	nobody is connected to too often at once, and none is given up for silence that spoke
+ *	nobody is connected to too often at once, and none is given up for silence that spoke, or for no credit that
+ *	said one
  *	it ends: all are gone, or all the work is done
  */
 #include <inttypes.h>
@@ -136,6 +137,7 @@ test_connect(void)
 	due(&f, 0, KN_FLEET_NOTHING, 0, "no more than two at once");
 	is_int(next_of(&f, 0), 30 * SECOND, "asked again when they are too late");
 	kn_fleet_up(&f, 0, SECOND);
+	kn_fleet_credit(&f, 0, 1, 1);
 	due(&f, SECOND, KN_FLEET_CONNECT, 2, "one is up: the third");
 	kn_fleet_connecting(&f, 2, SECOND);
 	kn_fleet_heard(&f, 0, 30 * SECOND);
@@ -253,6 +255,42 @@ test_heartbeat(void)
 	due(&f, 21 * SECOND, KN_FLEET_SILENT, 0, "ends as ever");
 	kn_fleet_lost(&f, 0, false, 21 * SECOND);
 	is_int(f.up, 0, "it is not up");
+	kn_fleet_done(&f);
+}
+
+/* One that answers, but never says how much it wants. */
+static void
+test_credit(void)
+{
+	struct kn_fleet f = fleet(1, &plain);
+
+	for (unsigned i = 0; i < plain.tries; i++) {
+		int64_t at = i * 100 * SECOND;
+
+		kn_fleet_connecting(&f, 0, at);
+		kn_fleet_up(&f, 0, at);
+		kn_fleet_heard(&f, 0, at + 5 * SECOND);
+		due(&f, at + 7 * SECOND, KN_FLEET_PING, 0, "it may still say it");
+		kn_fleet_heard(&f, 0, at + 8 * SECOND - 1);
+		is_int(next_of(&f, at + 8 * SECOND - 1), at + 8 * SECOND, "asked again to the moment");
+		kn_fleet_heard(&f, 0, at + 8 * SECOND);
+		due(&f, at + 8 * SECOND, KN_FLEET_NO_CREDIT, 0, "it has not: the time-out is over");
+		kn_fleet_lost(&f, 0, false, at + 8 * SECOND);
+	}
+	is_int(f.hosts[0].state, KN_HOST_GONE, "that it was heard of for long gives it no more tries");
+	kn_fleet_done(&f);
+	f = fleet(1, &plain);
+	up(&f, 0, 0, 0, 0);
+	kn_fleet_heard(&f, 0, 8 * SECOND);
+	due(&f, 8 * SECOND, KN_FLEET_PING, 0, "to want nothing is an answer");
+	kn_fleet_lost(&f, 0, false, 9 * SECOND);
+	kn_fleet_connecting(&f, 0, 20 * SECOND);
+	kn_fleet_up(&f, 0, 20 * SECOND);
+	kn_fleet_listen(&f, 27 * SECOND);
+	due(&f, 27 * SECOND, KN_FLEET_PING, 0, "nobody listened");
+	kn_fleet_heard(&f, 0, 33 * SECOND);
+	due(&f, 34 * SECOND, KN_FLEET_PING, 0, "so it has all its time again");
+	due(&f, 35 * SECOND, KN_FLEET_NO_CREDIT, 0, "but not more");
 	kn_fleet_done(&f);
 }
 
@@ -533,11 +571,14 @@ test_lately(void)
 
 /* ---- anything, at random ---------------------------------------------------------------- */
 
+#define CHAOS_HOSTS 12
+
 struct chaos {
 	struct kn_fleet f;
 	struct rnd rnd;
 	int64_t now;
 	unsigned tasks; /* not given yet */
+	bool credited[CHAOS_HOSTS];
 	const char *wrong;
 };
 
@@ -601,6 +642,7 @@ static void
 lose(struct chaos *c, uint32_t h, bool for_good)
 {
 	kn_fleet_lost(&c->f, h, for_good, c->now);
+	c->credited[h] = false;
 	check(c);
 	while (c->f.hosts[h].out > 0) {
 		kn_fleet_took(&c->f, h);
@@ -632,6 +674,11 @@ do_due(struct chaos *c)
 		case KN_FLEET_SILENT:
 			if (c->now - c->f.hosts[h].heard_ns < c->f.rules.timeout_ns)
 				c->wrong = "it was not silent";
+			lose(c, h, false);
+			break;
+		case KN_FLEET_NO_CREDIT:
+			if (c->credited[h] || c->now - c->f.hosts[h].up_ns < c->f.rules.timeout_ns)
+				c->wrong = "it had said its credit, or had time";
 			lose(c, h, false);
 			break;
 		case KN_FLEET_TOO_LATE:
@@ -666,6 +713,7 @@ something(struct chaos *c)
 		kn_fleet_up(&c->f, h, c->now);
 	} else if (what < 32) {
 		kn_fleet_credit(&c->f, h, rnd_below(&c->rnd, 8), rnd_below(&c->rnd, 12));
+		c->credited[h] = host->state == KN_HOST_UP;
 	} else if (what < 37) {
 		kn_fleet_heard(&c->f, h, c->now);
 	} else if (what < 38) {
@@ -686,7 +734,7 @@ test_chaos(uint64_t seed)
 	rules.connect_most = 1 + rnd_below(&c.rnd, 4);
 	rules.tries = 1 + rnd_below(&c.rnd, 20);
 	rules.pinned = rnd_below(&c.rnd, 8) == 0;
-	(void)kn_fleet_init(&c.f, 1 + rnd_below(&c.rnd, 12), &rules, seed);
+	(void)kn_fleet_init(&c.f, 1 + rnd_below(&c.rnd, CHAOS_HOSTS), &rules, seed);
 	while (
 	    !gone && c.wrong == NULL && (c.tasks > 0 || c.f.out + c.f.aside_out > 0) && turns++ < 2000000) {
 		c.now += rnd_below(&c.rnd, 200) * MS;
@@ -735,6 +783,7 @@ main(void)
 	test_tries();
 	test_short_lives();
 	test_heartbeat();
+	test_credit();
 	test_pick();
 	test_quick_one();
 	test_aside();
