@@ -15,55 +15,6 @@
 /* A call shorter than this is not measured: what it takes is the time on a core. */
 #define INSTANT_NS 20000
 
-/* ---- jobs -------------------------------------------------------------------- */
-
-void
-kn_jobs_append(struct kn_jobs *l, struct kn_job *j)
-{
-	j->next = NULL;
-	if (l->last != NULL)
-		l->last->next = j;
-	else
-		l->first = j;
-	l->last = j;
-	l->len++;
-}
-
-struct kn_job *
-kn_jobs_pop(struct kn_jobs *l)
-{
-	struct kn_job *j = l->first;
-
-	if (j == NULL)
-		return NULL;
-	l->first = j->next;
-	if (l->first == NULL)
-		l->last = NULL;
-	l->len--;
-	return j;
-}
-
-bool
-kn_jobs_remove(struct kn_jobs *l, struct kn_job *j)
-{
-	struct kn_job *before = NULL, *at = l->first;
-
-	while (at != NULL && at != j) {
-		before = at;
-		at = at->next;
-	}
-	if (at == NULL)
-		return false;
-	if (before != NULL)
-		before->next = j->next;
-	else
-		l->first = j->next;
-	if (l->last == j)
-		l->last = before;
-	l->len--;
-	return true;
-}
-
 void
 kn_job_free(struct kn_job *j)
 {
@@ -188,16 +139,14 @@ static void
 take(struct kn_crew *c, struct kn_crew_thread *w)
 {
 	size_t n = c->brief && c->limit > 0 ? c->queue.len / c->limit / 2 : 1;
-	struct kn_job **at = &w->batch, *j;
+	struct kn_job *j;
 
 	n = n < 1 ? 1 : n > KN_CREW_BATCH ? KN_CREW_BATCH : n;
-	while (n-- > 0 && (j = kn_jobs_pop(&c->queue)) != NULL) {
+	while (n-- > 0 && (j = kn_job_at(kn_chain_pop(&c->queue))) != NULL) {
 		atomic_store(&j->state, KN_JOB_TAKEN);
 		j->thread = w;
-		*at = j;
-		at = &j->next;
+		kn_chain_append(&w->batch, &j->node);
 	}
-	*at = NULL;
 }
 
 /* Wait for something to do. False: the thread is to end. Under the lock. */
@@ -259,8 +208,7 @@ thread_main(void *self)
 		take(c, w);
 		(void)pthread_mutex_unlock(&c->desk.lock);
 		(void)getrusage(RUSAGE_THREAD, &w->usage); /* without the waiting for work */
-		while ((j = w->batch) != NULL) {
-			w->batch = j->next;
+		while ((j = kn_job_at(kn_chain_pop(&w->batch))) != NULL) {
 			if (!job_run(w, j, brief)) {
 				lost_return(w, j);
 				return NULL;
@@ -384,22 +332,14 @@ kn_crew_limit(struct kn_crew *c, unsigned limit, bool brief)
 }
 
 int
-kn_crew_queue(struct kn_crew *c, struct kn_jobs *fresh)
+kn_crew_queue(struct kn_crew *c, struct kn_chain *fresh)
 {
 	unsigned wanted;
 	bool join;
 	int err = 0;
 
 	(void)pthread_mutex_lock(&c->desk.lock);
-	if (fresh->len > 0) {
-		if (c->queue.last != NULL)
-			c->queue.last->next = fresh->first;
-		else
-			c->queue.first = fresh->first;
-		c->queue.last = fresh->last;
-		c->queue.len += fresh->len;
-		*fresh = (struct kn_jobs){ 0 };
-	}
+	kn_chain_join(&c->queue, fresh);
 	/* Short calls are not worth waking a thread for a few of them. */
 	wanted =
 	    c->brief ? (unsigned)(c->queue.len + KN_CREW_BATCH - 1) / KN_CREW_BATCH : (unsigned)c->queue.len;
@@ -425,7 +365,9 @@ kn_crew_recall(struct kn_crew *c, struct kn_job *j)
 	bool queued;
 
 	(void)pthread_mutex_lock(&c->desk.lock);
-	queued = atomic_load(&j->state) == KN_JOB_QUEUED && kn_jobs_remove(&c->queue, j);
+	queued = atomic_load(&j->state) == KN_JOB_QUEUED;
+	if (queued)
+		kn_chain_remove(&c->queue, &j->node);
 	(void)pthread_mutex_unlock(&c->desk.lock);
 	return queued;
 }
@@ -435,26 +377,16 @@ static void
 thread_lose(struct kn_crew *c, struct kn_job *j)
 {
 	struct kn_crew_thread **at = &c->threads, *w = j->thread;
-	struct kn_job *last = w->batch;
 
 	j->call.dropped = true;
 	while (*at != w)
 		at = &(*at)->next;
 	*at = w->next;
-	while (last != NULL) {
-		atomic_store(&last->state, KN_JOB_QUEUED);
-		c->queue.len++;
-		if (last->next == NULL)
-			break;
-		last = last->next;
-	}
-	if (last != NULL) {
-		last->next = c->queue.first;
-		c->queue.first = w->batch;
-		if (c->queue.last == NULL)
-			c->queue.last = last;
-		w->batch = NULL;
-	}
+	for (struct kn_chain_node *n = w->batch.first; n != NULL; n = n->next)
+		atomic_store(&kn_job_at(n)->state, KN_JOB_QUEUED);
+	/* Before all others. */
+	kn_chain_join(&w->batch, &c->queue);
+	kn_chain_join(&c->queue, &w->batch);
 	(void)pthread_detach(w->thread);
 	c->nthreads--;
 	c->busy--;

@@ -15,6 +15,7 @@
 
 #include <sys/resource.h>
 
+#include "../core/chain.h"
 #include "../core/task.h"
 #include "call.h"
 
@@ -34,7 +35,7 @@ enum kn_job_state {
  * that was dropped, by its thread. */
 struct kn_job {
 	struct kn_call call;        /* first */
-	struct kn_job *next;
+	struct kn_chain_node node;  /* in a list of the executor's, in the queue, or in its thread's batch */
 	atomic_int state;           /* enum kn_job_state */
 
 	/* the executor's alone */
@@ -56,18 +57,12 @@ struct kn_job {
 	int64_t delay_ns;           /* it was ready and waited for a core; < 0: not known */
 };
 
-/* {0} is empty. */
-struct kn_jobs {
-	struct kn_job *first, *last;
-	size_t len;
-};
-
 struct kn_crew_thread {
 	pthread_t thread;
 	struct kn_crew *crew;       /* borrowed; or, of a lost one, owned together with the others */
 	struct kn_crew_thread *next;
 	pid_t tid;
-	struct kn_job *batch;       /* what it took and has not begun; the loop's when its call was dropped */
+	struct kn_chain batch;      /* jobs: what it took and has not begun; the loop's when its call was dropped */
 	_Atomic(struct kn_job *) now;   /* what it runs */
 	struct rusage usage;        /* its own, at the end of the last call that was measured */
 	int schedstat_fd;           /* -1: none */
@@ -81,7 +76,7 @@ struct kn_crew {
 	pthread_cond_t work;        /* there is something to take, or to end for */
 	const struct knee_plugin *plugin;   /* borrowed */
 	void *plugin_state;         /* borrowed */
-	struct kn_jobs queue;
+	struct kn_chain queue;      /* of jobs */
 	struct kn_crew_thread *threads;     /* owned; lost ones own themselves; the loop's thread alone */
 	unsigned nthreads;          /* that neither are lost nor return */
 	unsigned idle, busy, lost;
@@ -104,18 +99,19 @@ bool kn_crew_close(struct kn_crew *c);
 void kn_crew_limit(struct kn_crew *c, unsigned limit, bool brief);
 /* Put all of fresh into the queue at once, which empties it, and see that there is someone to take what
  * waits. When no thread can be made, those that there are do it; 0, or -errno when there are none. */
-int kn_crew_queue(struct kn_crew *c, struct kn_jobs *fresh);
-/* Take j out of the queue; false: it is not in there, a thread has it. */
+int kn_crew_queue(struct kn_crew *c, struct kn_chain *fresh);
+/* Take j, which was put into the queue, out again; false: a thread has it. */
 bool kn_crew_recall(struct kn_crew *c, struct kn_job *j);
 /* Give j up, all of whose parcels were read: from now on it posts none, and is its thread's. What that
  * took beside it goes back into the queue. False: it ends in this very moment, or posts something. */
 bool kn_crew_drop(struct kn_crew *c, struct kn_job *j);
 
 void kn_job_free(struct kn_job *j);
-void kn_jobs_append(struct kn_jobs *l, struct kn_job *j);
-/* The first, or NULL. */
-struct kn_job *kn_jobs_pop(struct kn_jobs *l);
-/* Take j out; false when it is not in there. */
-bool kn_jobs_remove(struct kn_jobs *l, struct kn_job *j);
+
+static inline struct kn_job *
+kn_job_at(struct kn_chain_node *n)
+{
+	return n != NULL ? (struct kn_job *)(void *)((char *)n - offsetof(struct kn_job, node)) : NULL;
+}
 
 #endif

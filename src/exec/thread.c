@@ -28,11 +28,11 @@
 #define GRACE_NS ((int64_t)100000000)
 
 struct threads {
-	struct kn_crew *crew; /* owned; lost threads keep it alive */
-	struct kn_jobs fresh; /* started in this turn */
-	struct kn_jobs gone;  /* to be returned, or given up, in a later tick */
-	int64_t give_up_ns;   /* of the latest of them */
-	struct kn_jobs spare;
+	struct kn_crew *crew;  /* owned; lost threads keep it alive */
+	struct kn_chain fresh; /* jobs that were started in this turn */
+	struct kn_chain gone;  /* to be returned, or given up, in a later tick */
+	int64_t give_up_ns;    /* of the latest of them */
+	struct kn_chain spare;
 	struct kn_parcel *held, **held_end; /* output that waits until the loop reads again */
 	double mean_ns;                     /* of calls, lately; 0: none yet */
 	unsigned unheard;                   /* taken or queued, and not begun as far as we know */
@@ -75,7 +75,7 @@ thread_start(struct kn_exec *e, struct kn_task *t)
 {
 	struct threads *s = e->state;
 	struct seat *seat = t->exec;
-	struct kn_job *j = kn_jobs_pop(&s->spare);
+	struct kn_job *j = kn_job_at(kn_chain_pop(&s->spare));
 	struct knee_input input;
 
 	if (j == NULL)
@@ -83,7 +83,7 @@ thread_start(struct kn_exec *e, struct kn_task *t)
 	if (j == NULL)
 		return -ENOMEM;
 	if (job_input(j, t, &input) < 0) {
-		kn_jobs_append(&s->spare, j);
+		kn_chain_append(&s->spare, &j->node);
 		return -ENOMEM;
 	}
 	kn_call_init(&j->call, &s->crew->desk, t->seq, t->result.attempt + 1, &input);
@@ -92,7 +92,7 @@ thread_start(struct kn_exec *e, struct kn_task *t)
 	j->began = j->going = false;
 	j->signal = 0;
 	*seat = (struct seat){ .job = j };
-	kn_jobs_append(&s->fresh, j);
+	kn_chain_append(&s->fresh, &j->node);
 	s->unheard++;
 	return 0;
 }
@@ -114,7 +114,18 @@ static void
 job_goes(struct threads *s, struct kn_job *j)
 {
 	j->going = true;
-	kn_jobs_append(&s->gone, j);
+	kn_chain_append(&s->gone, &j->node);
+}
+
+/* Was it started in this turn, so that it is not in the queue of the crew yet? */
+static bool
+is_fresh(const struct threads *s, const struct kn_job *j)
+{
+	const struct kn_chain_node *n = s->fresh.first;
+
+	while (n != NULL && n != &j->node)
+		n = n->next;
+	return n != NULL;
 }
 
 static void
@@ -130,7 +141,8 @@ thread_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	j->signal = signal;
 	if (j->going)
 		return;
-	if (kn_jobs_remove(&s->fresh, j)) {
+	if (is_fresh(s, j)) {
+		kn_chain_remove(&s->fresh, &j->node);
 		job_goes(s, j);
 		return;
 	}
@@ -257,8 +269,8 @@ job_end(struct kn_exec *e, struct kn_job *j)
 	result_fill(t, j);
 	((struct seat *)t->exec)->job = NULL;
 	if (j->going)
-		(void)kn_jobs_remove(&s->gone, j);
-	kn_jobs_append(&s->spare, j);
+		kn_chain_remove(&s->gone, &j->node);
+	kn_chain_append(&s->spare, &j->node);
 	e->host.ended(e->host.self, t);
 }
 
@@ -313,22 +325,22 @@ static void
 gone_end(struct kn_exec *e)
 {
 	struct threads *s = e->state;
-	struct kn_jobs gone = s->gone;
+	struct kn_chain gone = s->gone;
 	struct kn_job *j;
 
-	s->gone = (struct kn_jobs){ 0 };
+	s->gone = (struct kn_chain){ 0 };
 	s->give_up_ns = e->loop->now_ns;
-	while ((j = kn_jobs_pop(&gone)) != NULL) {
+	while ((j = kn_job_at(kn_chain_pop(&gone))) != NULL) {
 		struct kn_task *t = j->task;
 
 		if (atomic_load(&j->state) == KN_JOB_QUEUED) {
 			s->unheard--;
 			((struct seat *)t->exec)->job = NULL;
-			kn_jobs_append(&s->spare, j);
+			kn_chain_append(&s->spare, &j->node);
 			e->host.returned(e->host.self, t);
 		} else if (j->give_up_ns > e->loop->now_ns || !job_drop(e, j)) {
 			s->give_up_ns = j->give_up_ns > s->give_up_ns ? j->give_up_ns : s->give_up_ns;
-			kn_jobs_append(&s->gone, j);
+			kn_chain_append(&s->gone, &j->node);
 		}
 	}
 }
@@ -431,7 +443,7 @@ thread_close(struct kn_exec *e)
 
 	/* One that has returned meanwhile uses nothing any more. */
 	e->plugin_lost = kn_crew_close(s->crew);
-	while ((j = kn_jobs_pop(&s->spare)) != NULL)
+	while ((j = kn_job_at(kn_chain_pop(&s->spare))) != NULL)
 		kn_job_free(j);
 	free(s);
 }

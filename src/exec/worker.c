@@ -62,36 +62,6 @@ note(struct kn_exec *e, struct kn_task *t, const char *text)
 		e->host.note(e->host.self, t, text);
 }
 
-/* ---- lists of jobs ----------------------------------------------------------- */
-
-static void
-jobs_append(struct kn_jobs *l, struct kn_job *j)
-{
-	j->next = NULL;
-	j->prev = l->last;
-	if (l->last != NULL)
-		l->last->next = j;
-	else
-		l->first = j;
-	l->last = j;
-	l->len++;
-}
-
-static void
-jobs_remove(struct kn_jobs *l, struct kn_job *j)
-{
-	if (j->prev != NULL)
-		j->prev->next = j->next;
-	else
-		l->first = j->next;
-	if (j->next != NULL)
-		j->next->prev = j->prev;
-	else
-		l->last = j->prev;
-	j->next = j->prev = NULL;
-	l->len--;
-}
-
 /* ---- the record ---------------------------------------------------------------- */
 
 static int
@@ -587,11 +557,11 @@ window_send(struct kn_worker *w, unsigned most)
 	struct kn_job *j;
 	int err = 0;
 
-	while (w->nwindow < most && (j = r->queue.first) != NULL) {
+	while (w->nwindow < most && (j = kn_job_at(r->queue.first)) != NULL) {
 		err = kn_buf_add(&w->unsent, j->request.data, j->request.len);
 		if (err < 0)
 			break;
-		jobs_remove(&r->queue, j);
+		kn_chain_remove(&r->queue, &j->node);
 		kn_buf_done(&j->request);
 		j->state = KN_JOB_SENT;
 		j->worker = w;
@@ -617,10 +587,10 @@ window_send(struct kn_worker *w, unsigned most)
 static struct kn_worker *
 idle_one(const struct kn_runner *r)
 {
-	struct kn_worker *w = r->nidle > 0 ? r->workers : NULL;
+	struct kn_worker *w = r->nidle > 0 ? kn_worker_at(r->workers.first) : NULL;
 
 	while (w != NULL && w->state != KN_WORKER_IDLE)
-		w = w->next;
+		w = kn_worker_at(w->node.next);
 	return w;
 }
 
@@ -667,12 +637,8 @@ replace(struct kn_exec *e)
 
 	while (!e->paused && r->queue.len > r->nidle && r->nworkers < r->limit && err == 0)
 		err = worker_add(e);
-	while (r->nworkers == 0 && r->queue.len > 0 && err < 0) {
-		struct kn_job *j = r->queue.first;
-
-		jobs_remove(&r->queue, j);
-		job_return(e, j);
-	}
+	while (r->nworkers == 0 && r->queue.len > 0 && err < 0)
+		job_return(e, kn_job_at(kn_chain_pop(&r->queue)));
 }
 
 static int
@@ -692,7 +658,7 @@ worker_start(struct kn_exec *e, struct kn_task *t)
 	}
 	j->request_bytes = j->request.len;
 	j->state = KN_JOB_QUEUED;
-	jobs_append(&r->queue, j);
+	kn_chain_append(&r->queue, &j->node);
 	return 0;
 }
 
@@ -706,8 +672,8 @@ worker_limit(struct kn_exec *e, unsigned limit)
 	unsigned more = 0;
 
 	r->limit = limit;
-	for (struct kn_worker *w = r->workers; w != NULL; w = next) {
-		next = w->next;
+	for (struct kn_worker *w = kn_worker_at(r->workers.first); w != NULL; w = next) {
+		next = kn_worker_at(w->node.next);
 		if (w->state == KN_WORKER_IDLE && r->nworkers > limit)
 			retire(w);
 		/* One window that it has, and one that waits for the end of that. */
@@ -763,14 +729,14 @@ recalled_return(struct kn_exec *e)
 	struct kn_job *j, *next;
 
 	r->recalled = false;
-	for (j = r->queue.first; j != NULL; j = next) {
-		next = j->next;
+	for (j = kn_job_at(r->queue.first); j != NULL; j = next) {
+		next = kn_job_at(j->node.next);
 		if (!j->recalled)
 			continue;
-		jobs_remove(&r->queue, j);
+		kn_chain_remove(&r->queue, &j->node);
 		job_return(e, j);
 	}
-	for (struct kn_worker *w = r->workers; w != NULL; w = w->next)
+	for (struct kn_worker *w = kn_worker_at(r->workers.first); w != NULL; w = kn_worker_at(w->node.next))
 		window_recall(w);
 }
 
@@ -782,7 +748,8 @@ slow_tell(struct kn_exec *e)
 	struct kn_runner *r = e->state;
 	int64_t next_ns = INT64_MAX;
 
-	for (struct kn_worker *w = r->workers; w != NULL; w = w->next) {
+	for (struct kn_worker *w = kn_worker_at(r->workers.first); w != NULL;
+	     w = kn_worker_at(w->node.next)) {
 		struct kn_job *j = w->state == KN_WORKER_BUSY ? front(w) : NULL;
 		int64_t at_ns;
 
@@ -810,8 +777,8 @@ settle_again(struct kn_exec *e)
 	if (!r->settling || e->paused)
 		return INT64_MAX;
 	r->settling = false;
-	for (struct kn_worker *w = r->workers; w != NULL; w = next) {
-		next = w->next;
+	for (struct kn_worker *w = kn_worker_at(r->workers.first); w != NULL; w = next) {
+		next = kn_worker_at(w->node.next);
 		if (w->settle_ns == 0 || w->state != KN_WORKER_BUSY || w->nanswered < w->nwindow)
 			continue;
 		if (w->settle_ns <= e->loop->now_ns)
@@ -902,10 +869,10 @@ worker_open(struct kn_exec *e)
 
 /* Records of a run that could not go on. */
 static void
-jobs_done(struct kn_jobs *l)
+jobs_done(struct kn_chain *l)
 {
-	for (struct kn_job *j = l->first; j != NULL; j = j->next)
-		kn_buf_done(&j->request);
+	for (struct kn_chain_node *n = l->first; n != NULL; n = n->next)
+		kn_buf_done(&kn_job_at(n)->request);
 }
 
 static void

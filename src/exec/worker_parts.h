@@ -6,6 +6,7 @@
 #ifndef KN_EXEC_WORKER_PARTS_H
 #define KN_EXEC_WORKER_PARTS_H
 
+#include "../core/chain.h"
 #include "../core/framing.h"
 #include "../sys/probe.h"
 #include "command.h"
@@ -37,11 +38,11 @@ enum kn_job_state {
 
 /* A task's private part. */
 struct kn_job {
+	struct kn_chain_node node;  /* first; QUEUED: in the queue */
 	struct kn_task *task;       /* borrowed */
 	enum kn_job_state state;
 	bool told;                  /* the run knows that it has begun */
 	bool recalled;              /* it was told to end before that */
-	struct kn_job *next, *prev; /* QUEUED: in the queue */
 	struct kn_worker *worker;   /* SENT, FRONT, ANSWERED */
 	unsigned place;             /* in its window */
 	struct kn_buf request;      /* owned; QUEUED */
@@ -51,12 +52,6 @@ struct kn_job {
 	bool looked;                /* base is known */
 	struct kn_usage base;       /* what its worker had used before */
 	bool part_open;             /* in the middle of its part for the whole */
-};
-
-/* A list of jobs. {0} is empty. */
-struct kn_jobs {
-	struct kn_job *first, *last;
-	size_t len;
 };
 
 enum kn_worker_state {
@@ -69,8 +64,8 @@ enum kn_worker_state {
 
 /* In runner.workers until it is GONE, then in runner.gone until no event can reach it. */
 struct kn_worker {
+	struct kn_chain_node node;  /* first */
 	struct kn_exec *exec;       /* borrowed */
-	struct kn_worker *next, *prev;
 	enum kn_worker_state state;
 	unsigned number;            /* {%} of its command; the lowest free one, from 1 */
 
@@ -118,12 +113,12 @@ struct kn_runner {
 	struct kn_launcher launcher;
 	struct knee_template *command;      /* owned: the workers' */
 	enum knee_framing framing;
-	struct kn_worker *workers, *gone;
+	struct kn_chain workers, gone;      /* of kn_worker */
 	unsigned nworkers;          /* IDLE and BUSY */
 	unsigned nidle, nbusy;
 	unsigned limit;
 	uint64_t started;           /* workers, in all */
-	struct kn_jobs queue;
+	struct kn_chain queue;      /* of kn_job */
 	struct kn_heap due;
 	struct kn_buf numbers;      /* a byte for each number: 1 when it is taken */
 	struct kn_buf record;
@@ -136,6 +131,18 @@ struct kn_runner {
 	bool hurry;                 /* the run was told to end: at its end nobody is waited for */
 	int err;                    /* the next tick says so */
 };
+
+static inline struct kn_job *
+kn_job_at(struct kn_chain_node *n)
+{
+	return (struct kn_job *)(void *)n;
+}
+
+static inline struct kn_worker *
+kn_worker_at(struct kn_chain_node *n)
+{
+	return (struct kn_worker *)(void *)n;
+}
 
 /* ---- worker_process.c ---------------------------------------------------- */
 
