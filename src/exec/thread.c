@@ -20,9 +20,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../sys/clock.h"
 #include "../sys/fd.h"
 #include "../sys/probe.h"
 #include "../sys/procfile.h"
@@ -127,15 +127,6 @@ struct seat {
 	struct kn_usage base; /* of its thread, when it was first looked at */
 	bool looked;
 };
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static void
 jobs_append(struct jobs *l, struct job *j)
@@ -290,12 +281,12 @@ job_run(struct worker *w, struct job *j, bool brief)
 	struct crew *c = w->crew;
 
 	j->tid = w->tid;
-	j->begin_ns = clock_ns();
+	j->begin_ns = kn_clock_ns();
 	atomic_store_explicit(&w->now, j, memory_order_release);
 	if (!brief)
 		kn_call_begin(&j->call);
 	j->status = c->plugin->run(c->plugin_state, &j->call.face);
-	j->end_ns = clock_ns();
+	j->end_ns = kn_clock_ns();
 	atomic_store_explicit(&w->now, NULL, memory_order_release);
 	job_measure(w, j);
 	if (atomic_exchange(&j->state, JOB_ENDED) == JOB_DROPPED)

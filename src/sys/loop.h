@@ -45,9 +45,5 @@ void kn_loop_remove(struct kn_loop *l, struct kn_watch *w);
 int kn_loop_arm(struct kn_loop *l, int64_t at_ns);
 /* Wait for events or until_ns (INT64_MAX: for ever), call the callbacks. 0 or -errno. */
 int kn_loop_wait(struct kn_loop *l, int64_t until_ns);
-/* CPU time of this thread: to measure what something costs. */
-int64_t kn_loop_cpu_ns(void);
-/* CLOCK_REALTIME, nanoseconds since the Epoch: for records, not for logic. */
-int64_t kn_loop_time_ns(void);
 
 #endif
