@@ -167,10 +167,9 @@ test_median(void)
 {
 	struct kn_rules rules = plain;
 	struct kn_sched s;
-	struct kn_task *slow;
 
 	rules.timeout_frac = 2.0;
-	slow = init_and_start(&s, &rules);
+	(void)init_and_start(&s, &rules);
 	is_int(kn_sched_next_ns(&s), INT64_MAX, "no time-out before there is a median");
 	for (unsigned i = 0; i < 9; i++) {
 		struct kn_task *t = add(&s, i + 10);
