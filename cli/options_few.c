@@ -54,9 +54,7 @@ scan_find(void *self, const char *dashes, const char *typed, size_t size)
 	scan->option = dashes[1] == '-' ? find_long(scan->r, typed, size) : find_short(scan->r, *typed);
 	if (scan->option == NULL)
 		return scan->r->unknown(scan->r->self, scan->typed, typed, size);
-	if (scan->option->value == NULL)
-		return OPTIONS_TAKES_NONE;
-	return scan->option->value[0] == '[' ? OPTIONS_MAY_TAKE : OPTIONS_TAKES_VALUE;
+	return (int)options_takes(scan->option->value);
 }
 
 static int

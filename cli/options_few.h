@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-/* names: blank-separated; one of a single byte is a short option. value: NULL: it takes none; "[X]" may be
- * left out. help: for the command's own use. what: which one it is, of the command's own enum. */
+/* names: blank-separated; one of a single byte is a short option. value: as options_takes() has it.
+ * help: for the command's own use. what: which one it is, of the command's own enum. */
 struct options_few {
 	const char *names, *value, *help;
 	int what;
