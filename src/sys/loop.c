@@ -74,6 +74,15 @@ kn_loop_remove(struct kn_loop *l, struct kn_watch *w)
 	w->fd = -1;
 }
 
+void
+kn_loop_close(struct kn_loop *l, struct kn_watch *w)
+{
+	int fd = w->fd;
+
+	kn_loop_remove(l, w);
+	kn_fd_close(&fd);
+}
+
 static int
 timer_set(struct kn_loop *l, int64_t at_ns)
 {
