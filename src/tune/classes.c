@@ -296,7 +296,7 @@ few_number(const struct kn_tuner *t, const struct kn_class *c, const struct kn_s
 	uint64_t total = c->running + c->queued;
 	bool waits = c->kind == KNEE_KIND_WAIT || c->kind == KNEE_KIND_NET;
 
-	if (!t->left_known || c->must_search || c->limiter.nlevels > 0 || c->limiter.base > 0)
+	if (!t->left_known || c->must_search || c->limiter.levels.n > 0 || c->limiter.base > 0)
 		return 0;
 	if (c->limiter.phase == KN_PHASE_HOLD)
 		return 0;

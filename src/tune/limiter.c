@@ -15,50 +15,28 @@
  *	PROBE    measure another number, then
  *	BACK     the best again, and compare with the mean of before and after
  *
- * Throughput is the slope of the tasks' progress where that can be seen, measured in windows of a
- * quarter second and more whose standard error comes from their own parts. Where it cannot (a sleep,
- * a remote service) it is, by Little's law, the number at once divided by the length of a task, of
- * tasks started since the limit was set; those that still run count by their age. Tasks that a step up
- * starts all at once stand, where there is a line, before it is as long as it will be; so they flatter the
- * step. Their word is taken for a gain in proportion, which no line can feign, or for none; for what lies
- * between, only tasks count that were started when the limit was reached.
+ * Throughput is measured in windows (window.h). Tasks that a step up starts all at once stand, where there
+ * is a line, before it is as long as it will be; so they flatter the step. Their word is taken for a gain in
+ * proportion, which no line can feign, or for none; for what lies between, only tasks count that were
+ * started when the limit was reached.
  *
- * Sources: the step test is Wald's sequential probability ratio; the window in which the pipe is
- * found full, BBR's; A-B-A and paying for probes out of a budget, common practice in experiments.
+ * Sources: the step test is Wald's sequential probability ratio; A-B-A and paying for probes out of a
+ * budget, common practice in experiments.
  */
 #include "limiter.h"
 
 #include <math.h>
-#include <string.h>
-
-#include "fit.h"
 
 #define MS ((int64_t)1000000)
 
-#define WINDOW_MIN_NS (250 * MS)
-#define WINDOW_MAX_NS (10000 * MS)
-#define PART_MIN_NS (50 * MS)
-#define SETTLE_MIN_NS (100 * MS)
-#define SETTLE_MAX_NS (500 * MS)
 #define HOLD_TICK_NS (250 * MS)
 #define CEILING_NS (10000 * MS)
-
-#define RATES_MIN 5
-#define RATES_MAX 60
-#define LENGTHS_MIN 6
-#define LENGTHS_MAX 64
-#define ENDED_SHARE 0.4
 
 /* Standard errors wanted, of ln throughput. */
 #define NEED_BASE 0.1
 #define NEED_RAMP 0.06
 #define NEED_REFINE 0.03
 #define NEED_HOLD 0.02
-/* ... by the lengths of tasks, of which there are far fewer than moments of progress. */
-#define NEED_LENGTHS 2.5
-#define SE_MIN 0.02
-/* Parts of a window are not independent. */
-#define AUTOCORRELATION 1.3
 
 /* A step by factor g has to give a tenth of what g promises. */
 #define GAIN_SHARE 0.1
@@ -66,11 +44,8 @@
 #define REJECT (-2.9)
 #define HARM 0.05
 
-/* Numbers this close to the best throughput are as good; where measuring is coarse, so many standard
- * errors, but not more than SAME_MOST. */
-#define SAME 0.02
+/* Where measuring is coarse, numbers within so many standard errors are as good as the best. */
 #define SAME_ERRORS 0.7
-#define SAME_MOST 0.08
 
 /* Without a single end to go by, waiting tasks are raised to this: soon where few are left, whose
  * end is what is waited for; else ever more slowly, since what runs then can only be waited out. */
@@ -81,14 +56,8 @@
 /* What it is compared with then. */
 #define BLIND_FALL 8
 
-/* A standard error above which a number is measured again before it is settled on. */
-#define COARSE 0.12
-
 /* From here on the steps of what waits, and still gains in proportion, are fourfold. */
 #define FAST_FROM 16
-
-/* Of d ln throughput / d ln number: it rises nearly in proportion. */
-#define STEEP 0.7
 
 /* Fewer at once, where tasks only wait, has to be shown not to cost more than this. */
 #define LOSS_MOST 0.05
@@ -104,23 +73,6 @@
 #define FREE_PROBES 2
 #define FREE_LEFT 16
 
-static double
-random_unit(struct kn_limiter *l)
-{
-	l->seed ^= l->seed << 13;
-	l->seed ^= l->seed >> 7;
-	l->seed ^= l->seed << 17;
-	return (double)(l->seed >> 11) / 9007199254740992.0;
-}
-
-static int64_t
-clamp_ns(double ns, int64_t least, int64_t most)
-{
-	if (ns < (double)least)
-		return least;
-	return ns > (double)most ? most : (int64_t)ns;
-}
-
 static unsigned
 clamp(unsigned n, unsigned least, unsigned most)
 {
@@ -129,95 +81,13 @@ clamp(unsigned n, unsigned least, unsigned most)
 	return n < least ? least : n;
 }
 
-/* ---- the table of levels -------------------------------------------------- */
-
-const struct kn_level *
-kn_limiter_level(const struct kn_limiter *l, unsigned n)
-{
-	for (unsigned i = 0; i < l->nlevels; i++)
-		if (l->levels[i].n == n)
-			return &l->levels[i];
-	return NULL;
-}
-
 const struct kn_level *
 kn_limiter_best(const struct kn_limiter *l)
 {
-	const struct kn_level *most = NULL;
-
-	for (unsigned i = 0; i < l->nlevels; i++)
-		if (l->levels[i].n <= l->max && (most == NULL || l->levels[i].lnx > most->lnx))
-			most = &l->levels[i];
-	for (unsigned i = 0; i < l->nlevels; i++) {
-		const struct kn_level *v = &l->levels[i];
-		double same = l->same_errors * hypot(v->se, most != NULL ? most->se : 0);
-
-		if (v->n <= l->max && v->lnx >= most->lnx - fmin(fmax(SAME, same), SAME_MOST))
-			return v;
-	}
-	return NULL;
+	return kn_levels_best(&l->levels, l->max, l->same_errors);
 }
 
-static void
-level_remove(struct kn_limiter *l, unsigned i)
-{
-	l->nlevels--;
-	memmove(&l->levels[i], &l->levels[i + 1], (l->nlevels - i) * sizeof(l->levels[0]));
-}
-
-static void
-level_put(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_ns)
-{
-	unsigned i = 0;
-
-	while (i < l->nlevels && l->levels[i].n < n)
-		i++;
-	if (i == l->nlevels || l->levels[i].n != n) {
-		if (l->nlevels == KN_LEVELS) {
-			unsigned oldest = 0;
-
-			for (unsigned j = 1; j < l->nlevels; j++)
-				if (l->levels[j].at_ns < l->levels[oldest].at_ns)
-					oldest = j;
-			level_remove(l, oldest);
-			i -= oldest < i;
-		}
-		memmove(&l->levels[i + 1], &l->levels[i], (l->nlevels - i) * sizeof(l->levels[0]));
-		l->nlevels++;
-	}
-	l->levels[i] = (struct kn_level){ .n = n, .lnx = lnx, .se = se, .at_ns = now_ns };
-}
-
-/* ... with what was measured of it before, unless that is of another time. */
-static void
-level_add(struct kn_limiter *l, unsigned n, double lnx, double se, int64_t now_ns)
-{
-	const struct kn_level *old = kn_limiter_level(l, n);
-	double w = 1 / (se * se), v;
-
-	if (old != NULL && fabs(old->lnx - lnx) < 3 * hypot(old->se, se)) {
-		v = 1 / (old->se * old->se);
-		lnx = (w * lnx + v * old->lnx) / (w + v);
-		se = fmax(sqrt(1 / (w + v)), SE_MIN);
-	}
-	level_put(l, n, lnx, se, now_ns);
-}
-
-/* ---- windows ---------------------------------------------------------------- */
-
-static void
-window_reset(struct kn_limiter *l, double need, int64_t now_ns)
-{
-	struct kn_window *w = &l->window;
-
-	w->begin_ns = w->full_ns = 0;
-	w->asked_ns = w->from_ns = now_ns;
-	w->raised = false;
-	w->n = w->nlengths = w->ended = 0;
-	w->sum = w->sum2 = w->area = w->time = w->cpu = 0;
-	w->need = need;
-	w->factor = 0.8 + 0.4 * random_unit(l);
-}
+/* ---- the search --------------------------------------------------------------- */
 
 static void
 move(struct kn_limiter *l, unsigned limit, enum kn_phase phase, double need, int64_t now_ns)
@@ -226,7 +96,7 @@ move(struct kn_limiter *l, unsigned limit, enum kn_phase phase, double need, int
 
 	l->limit = clamp(limit, l->min, l->max);
 	l->phase = phase;
-	window_reset(l, need, now_ns);
+	kn_window_reset(&l->window, need, now_ns);
 	l->window.raised = l->limit > before;
 }
 
@@ -240,177 +110,24 @@ say(struct kn_limiter *l, enum kn_why why, double a, double b, double c)
 	return true;
 }
 
-static int64_t
-window_ns(const struct kn_limiter *l, const struct kn_tick *t)
-{
-	return (
-	    int64_t)(l->window.factor * (double)clamp_ns(0.25 * t->runtime_ns, WINDOW_MIN_NS, WINDOW_MAX_NS));
-}
-
-/* Is the limit in force: as many run as it says, and what a change stirs up is over? */
-static bool
-window_begins(const struct kn_limiter *l, const struct kn_tick *t)
-{
-	int64_t since_ns = t->now_ns - l->window.asked_ns;
-	int64_t settle_ns = clamp_ns(t->runtime_ns, SETTLE_MIN_NS, SETTLE_MAX_NS);
-	double limit = l->limit;
-
-	if (t->running_now > limit * 1.1 + 0.5)
-		return false;
-	if (t->running_now + 0.5 < limit * 0.9 && (t->starved || since_ns < 2 * settle_ns))
-		return false;
-	/* Lengths count from the moment of the change: old tasks are not among them. */
-	return t->work < 0 || since_ns >= settle_ns;
-}
-
-/* Take this tick into the window. False when there is none yet. */
-static bool
-window_gather(struct kn_limiter *l, const struct kn_tick *t)
-{
-	struct kn_window *w = &l->window;
-	double rate;
-
-	if (w->full_ns == 0 && t->running_now >= l->limit)
-		w->full_ns = t->now_ns;
-	if (w->begin_ns == 0) {
-		if (window_begins(l, t))
-			w->begin_ns = t->now_ns;
-		return false;
-	}
-	if (t->starved && t->running < 0.8 * l->limit) {
-		window_reset(l, w->need, t->now_ns); /* what it shows is the input's pace */
-		return false;
-	}
-	w->area += t->running * (double)t->elapsed_ns;
-	w->time += (double)t->elapsed_ns;
-	if (t->cpu_frac >= 0)
-		w->cpu += t->cpu_frac * (double)t->elapsed_ns;
-	if (t->work >= 0 && t->elapsed_ns > 0) {
-		rate = t->work / (double)t->elapsed_ns;
-		w->n++;
-		w->sum += rate;
-		w->sum2 += rate * rate;
-	}
-	return true;
-}
-
-struct estimate {
-	double lnx, se;
-	bool some;   /* shows the gross of it */
-	bool enough; /* may be judged */
-	bool full;   /* as good as it will get */
-	bool fine;   /* ... or as good as is wanted */
-};
-
-static bool
-estimate_rates(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
-{
-	const struct kn_window *w = &l->window;
-	double mean, var;
-
-	if (w->n < 2 || w->sum <= 0)
-		return false;
-	mean = w->sum / w->n;
-	var = (w->sum2 - w->sum * mean) / (w->n - 1);
-	ret->lnx = log(mean);
-	ret->se = var > 0 ? AUTOCORRELATION * sqrt(var / w->n) / mean : 0;
-	ret->se = fmax(ret->se, SE_MIN);
-	ret->some = w->n >= 3;
-	ret->enough = w->n >= RATES_MIN && t->now_ns - w->begin_ns >= window_ns(l, t);
-	ret->full = ret->enough && w->n >= RATES_MAX;
-	ret->fine = ret->full || (ret->enough && ret->se <= (t->counts ? NEED_LENGTHS : 1) * w->need);
-	return true;
-}
-
-static bool
-estimate_lengths(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
-{
-	const struct kn_window *w = &l->window;
-	struct kn_fit fit;
-	unsigned least, most;
-	double need;
-	bool half;
-
-	if (w->nlengths < 2 || w->time <= 0 || w->area <= 0 ||
-	    kn_fit_lognormal(w->lengths, w->nlengths, t->ages, t->nages, &fit) < 0)
-		return false;
-	ret->lnx = log(w->area / w->time) - fit.mu;
-	ret->se = fmax(fit.se, SE_MIN);
-	/* Before most have ended, those that did are the short ones. */
-	half = (double)w->ended >= ENDED_SHARE * ((double)w->ended + (double)t->nages_all);
-	ret->some = w->ended >= LENGTHS_MIN;
-	least = clamp(l->limit, LENGTHS_MIN, LENGTHS_MAX / 2);
-	ret->enough = half && w->ended >= least && t->now_ns - w->asked_ns >= WINDOW_MIN_NS;
-	most = l->phase == KN_PHASE_PROBE ? KN_LENGTHS : LENGTHS_MAX;
-	ret->full = ret->enough && w->ended >= clamp(2 * l->limit, most, KN_LENGTHS);
-	need = t->waits ? w->need : fmin(w->need, NEED_RAMP);
-	ret->fine = ret->full || (ret->enough && ret->se <= NEED_LENGTHS * need);
-	return true;
-}
-
-static bool
-estimate(const struct kn_limiter *l, const struct kn_tick *t, struct estimate *ret)
-{
-	return t->work >= 0 ? estimate_rates(l, t, ret) : estimate_lengths(l, t, ret);
-}
-
-/* Leave out the tasks that came with the step up; false: none of them counts any more. */
-static bool
-window_later(struct kn_limiter *l, const struct kn_tick *t)
-{
-	struct kn_window *w = &l->window;
-	unsigned kept = 0;
-
-	if (t->work >= 0 || !w->raised)
-		return false;
-	w->raised = false;
-	w->from_ns = w->full_ns > 0 ? w->full_ns : t->now_ns;
-	for (unsigned i = 0; i < w->nlengths; i++) {
-		if (w->started_ns[i] < w->from_ns)
-			continue;
-		w->lengths[kept] = w->lengths[i];
-		w->started_ns[kept++] = w->started_ns[i];
-	}
-	w->nlengths = w->ended = kept;
-	return true;
-}
-
-static double
-window_cpu(const struct kn_limiter *l, const struct kn_tick *t)
-{
-	if (t->cpu_frac < 0 || l->window.time <= 0)
-		return -1;
-	return l->window.cpu / l->window.time;
-}
-
-/* ---- the search --------------------------------------------------------------- */
-
 static bool
 cores_full(const struct kn_limiter *l, const struct kn_tick *t)
 {
-	return l->cpu_share > 0.1 && window_cpu(l, t) > CPU_FULL;
-}
-
-bool
-kn_limiter_steep(const struct kn_limiter *l, unsigned n)
-{
-	const struct kn_level *v = kn_limiter_level(l, n);
-
-	return v != NULL && v > l->levels && v->lnx - v[-1].lnx > STEEP * log((double)n / v[-1].n);
+	return l->cpu_share > 0.1 && kn_window_cpu(&l->window, t) > CPU_FULL;
 }
 
 /* The factor of the next step up. */
 static double
 growth(const struct kn_limiter *l, const struct kn_tick *t)
 {
-	double cpu = window_cpu(l, t);
+	double cpu = kn_window_cpu(&l->window, t);
 
 	if (l->cpu_share > 0.1 && cpu > 0.1)
 		return fmin(4, fmax(1.25, 1.1 / cpu));
 	if (t->runtime_ns > 30e9 && t->work >= 0 && !t->waits)
 		return 1.5; /* what is too much can only be waited out */
 	if (t->waits && l->base >= FAST_FROM && l->top == 0 && l->refused == 0 &&
-	    kn_limiter_steep(l, l->base))
+	    kn_levels_steep(&l->levels, l->base))
 		return 4;
 	return 2;
 }
@@ -449,11 +166,11 @@ hold(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 		move(l, l->limit, KN_PHASE_BASE, NEED_BASE, t->now_ns);
 		return false;
 	}
-	for (unsigned i = 0; i < l->nlevels; i++) {
-		if (l->levels[i].n > best->n && above == NULL)
-			above = &l->levels[i];
-		if (l->levels[i].n < best->n)
-			below = &l->levels[i];
+	for (unsigned i = 0; i < l->levels.n; i++) {
+		if (l->levels.at[i].n > best->n && above == NULL)
+			above = &l->levels.at[i];
+		if (l->levels.at[i].n < best->n)
+			below = &l->levels.at[i];
 	}
 	if (above != NULL)
 		a = exp(above->lnx - best->lnx);
@@ -479,21 +196,6 @@ between(unsigned lo, unsigned hi)
 	return clamp(n, lo + 1, hi - 1);
 }
 
-/* What is best is known coarsely, and another number may be as good. */
-static bool
-doubtful(const struct kn_limiter *l, const struct kn_level *best)
-{
-	if (best->se <= COARSE)
-		return false;
-	for (unsigned i = 0; i < l->nlevels; i++) {
-		const struct kn_level *v = &l->levels[i];
-
-		if (v != best && v->n <= l->max && best->lnx - v->lnx < 2 * hypot(best->se, v->se))
-			return true;
-	}
-	return false;
-}
-
 /* The number to measure next around the best one; 0: none is worth it. */
 static unsigned
 refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
@@ -507,24 +209,25 @@ refine_choose(const struct kn_limiter *l, const struct kn_tick *t)
 	/* Beyond the budget only where the next number up harms: the best may well lie between. */
 	if (l->lost_ns > l->lost_max_ns && (l->free_probes == 0 || t->left < FREE_LEFT * (uint64_t)best->n))
 		return 0;
-	if (doubtful(l, best))
+	if (kn_levels_doubtful(&l->levels, best, l->max))
 		return best->n;
-	i = (unsigned)(best - l->levels);
-	if (i + 1 < l->nlevels && l->levels[i + 1].n <= l->max) {
-		hi = l->levels[i + 1].n;
+	i = (unsigned)(best - l->levels.at);
+	if (i + 1 < l->levels.n && l->levels.at[i + 1].n <= l->max) {
+		hi = l->levels.at[i + 1].n;
 		if (l->ceiling == 0 || hi <= l->ceiling + 1)
 			up = between(best->n, hi);
 	}
-	lo = i > 0 ? l->levels[i - 1].n : 0;
+	lo = i > 0 ? l->levels.at[i - 1].n : 0;
 	if (lo > 0)
-		slope = (best->lnx - l->levels[i - 1].lnx) / log((double)best->n / lo);
+		slope = (best->lnx - l->levels.at[i - 1].lnx) / log((double)best->n / lo);
 	else if (best->n > l->min)
 		lo = clamp(best->n / 4, l->min, best->n);
 	/* Where it rises in proportion up to the best, nothing below can be as good. */
-	if (lo > 0 && slope < STEEP)
-		down = lo == best->n - 1 && kn_limiter_level(l, lo) == NULL ? lo : between(lo, best->n);
+	if (lo > 0 && slope < KN_STEEP)
+		down =
+		    lo == best->n - 1 && kn_levels_find(&l->levels, lo) == NULL ? lo : between(lo, best->n);
 	if (up > 0 && down > 0) {
-		hi = l->levels[i + 1].n;
+		hi = l->levels.at[i + 1].n;
 		return (double)hi / best->n >= (double)best->n / lo ? up : down;
 	}
 	return up > 0 ? up : down;
@@ -541,7 +244,7 @@ refine(struct kn_limiter *l, enum kn_why why, const struct kn_tick *t)
 
 	l->blind = false;
 	/* The raise without proof was right: go on from there. */
-	if (was_blind && best != NULL && best == &l->levels[l->nlevels - 1] && l->nlevels > 1 &&
+	if (was_blind && best != NULL && best == &l->levels.at[l->levels.n - 1] && l->levels.n > 1 &&
 	    best->lnx - best[-1].lnx > 0.5 * log((double)best->n / best[-1].n)) {
 		l->limit = best->n;
 		return rise(l, KN_WHY_RISE, exp(best->lnx - best[-1].lnx) - 1, best->se, t);
@@ -564,9 +267,7 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 	if (cores_full(l, t))
 		return refine(l, KN_WHY_CPU_FULL, t);
 	if (l->base >= most && l->base < l->refused) {
-		for (unsigned i = 0; i < l->nlevels; i++)
-			if (l->levels[i].n < l->base)
-				level_remove(l, i--);
+		kn_levels_drop_below(&l->levels, l->base);
 		return hold(l, KN_WHY_SETTLED, t);
 	}
 	if (l->base >= most)
@@ -574,7 +275,7 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 	if (t->left < 3 * (uint64_t)l->base && !(t->waits && t->left > 0))
 		return refine(l, KN_WHY_SETTLED, t);
 	if (!t->may_raise) {
-		window_reset(l, NEED_RAMP, t->now_ns);
+		kn_window_reset(&l->window, NEED_RAMP, t->now_ns);
 		l->phase = KN_PHASE_BASE;
 		return false;
 	}
@@ -591,7 +292,7 @@ rise(struct kn_limiter *l, enum kn_why why, double gain, double se, const struct
 
 /* What is measured now is so far below the best that no more precision is needed. */
 static bool
-clearly_worse(const struct kn_limiter *l, const struct estimate *e)
+clearly_worse(const struct kn_limiter *l, const struct kn_estimate *e)
 {
 	const struct kn_level *best = kn_limiter_best(l);
 	double d;
@@ -603,14 +304,14 @@ clearly_worse(const struct kn_limiter *l, const struct estimate *e)
 }
 
 static bool
-ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+ramp_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
-	const struct kn_level *base = kn_limiter_level(l, l->base);
+	const struct kn_level *base = kn_levels_find(&l->levels, l->base);
 	double d, sd, th, ratio;
 	bool beyond;
 
 	if (base == NULL) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, 0, 0, t);
 	}
 	d = e->lnx - base->lnx;
@@ -620,29 +321,29 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	 * say, looked at again and again. */
 	if (e->some && d < (l->growth < 1.5 ? -3 * HARM : -HARM) &&
 	    d / sd < (t->work < 0 && !e->full ? -3 : -2)) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		l->top = l->limit;
 		l->free_probes = FREE_PROBES;
 		pay(l, e->lnx, t->now_ns);
 		return refine(l, KN_WHY_HARM, t) && say(l, KN_WHY_HARM, 1 - exp(d), (double)l->top, 0);
 	}
-	if (!e->enough || (d < STEEP * log(l->growth) && window_later(l, t)))
+	if (!e->enough || (d < KN_STEEP * log(l->growth) && kn_window_later(&l->window, t)))
 		return false;
 	/* Below a number that was refused: what is not refused is taken, unless it is slower. */
 	if (l->limit < l->refused && d > -sd) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
 	}
 	ratio = (d - th) * 2 * th / (sd * sd);
 	/* What is left in doubt is the lower number's fault: the next higher one tells more. */
 	beyond = d > 2 * th && t->waits && t->work < 0 && e->se <= base->se;
 	if (ratio > ACCEPT || beyond || (e->full && d > th / 2 && d > sd)) {
-		level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 		return rise(l, KN_WHY_RISE, exp(d) - 1, sd, t);
 	}
 	if (ratio > REJECT && !e->full)
 		return false;
-	level_put(l, l->limit, e->lnx, e->se, t->now_ns);
+	kn_levels_put(&l->levels, l->limit, e->lnx, e->se, t->now_ns);
 	l->probe = l->limit;
 	l->probe_lnx = e->lnx;
 	l->probe_se = e->se;
@@ -651,12 +352,12 @@ ramp_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 }
 
 static bool
-confirm_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+confirm_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
 	double gain = l->probe_lnx - e->lnx;
 
 	pay(l, e->lnx, t->now_ns);
-	level_put(l, l->base, e->lnx, e->se, t->now_ns);
+	kn_levels_put(&l->levels, l->base, e->lnx, e->se, t->now_ns);
 	if (gain > 0.03 && gain > hypot(e->se, l->probe_se) && l->probe <= highest(l)) {
 		l->limit = l->probe;
 		(void)rise(l, KN_WHY_DRIFT, exp(gain) - 1, 0, t);
@@ -668,23 +369,15 @@ confirm_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_ti
 
 /* ---- holding and probing -------------------------------------------------------- */
 
-/* Throughput has moved with the number unchanged: the work did, and all numbers with it. */
-static void
-levels_shift(struct kn_limiter *l, double by)
-{
-	for (unsigned i = 0; i < l->nlevels; i++)
-		l->levels[i].lnx += by;
-}
-
 /* The next number up: twice, or half way to the lowest that is clearly worse. */
 static unsigned
 probe_up(const struct kn_limiter *l)
 {
-	const struct kn_level *here = kn_limiter_level(l, l->limit);
+	const struct kn_level *here = kn_levels_find(&l->levels, l->limit);
 	unsigned most = l->ceiling > 0 && l->ceiling < l->max ? l->ceiling : l->max, hi = 0;
 
-	for (unsigned i = 0; i < l->nlevels && here != NULL && hi == 0; i++) {
-		const struct kn_level *v = &l->levels[i];
+	for (unsigned i = 0; i < l->levels.n && here != NULL && hi == 0; i++) {
+		const struct kn_level *v = &l->levels.at[i];
 
 		if (v->n > l->limit && here->lnx - v->lnx > 2 * hypot(here->se, v->se))
 			hi = v->n;
@@ -704,7 +397,7 @@ probe_up(const struct kn_limiter *l)
 static unsigned
 probe_down(const struct kn_limiter *l)
 {
-	if (l->limit <= l->min || kn_limiter_steep(l, l->limit))
+	if (l->limit <= l->min || kn_levels_steep(&l->levels, l->limit))
 		return 0;
 	return clamp((unsigned)lround(l->limit / 1.25), l->min, l->limit - 1);
 }
@@ -722,35 +415,35 @@ probe_choose(struct kn_limiter *l)
 }
 
 static bool
-hold_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+hold_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
-	const struct kn_level *known = kn_limiter_level(l, l->limit);
+	const struct kn_level *known = kn_levels_find(&l->levels, l->limit);
 	double lnx = e->lnx, se = e->se, by;
 
 	if (known != NULL) {
 		by = e->lnx - known->lnx;
 		l->shifted = fabs(by) > 3 * hypot(e->se, known->se) && fabs(by) > 0.1 ? l->shifted + 1 : 0;
 		if (l->shifted >= 2) {
-			levels_shift(l, by);
+			kn_levels_shift(&l->levels, by);
 			l->shifted = 0;
 		} else {
 			lnx = (1 - FOLLOW) * known->lnx + FOLLOW * e->lnx;
 			se = hypot((1 - FOLLOW) * known->se, FOLLOW * e->se);
 		}
 	}
-	level_put(l, l->limit, lnx, fmax(se, SE_MIN), t->now_ns);
+	kn_levels_put(&l->levels, l->limit, lnx, fmax(se, KN_SE_MIN), t->now_ns);
 	l->before = lnx;
-	l->before_se = fmax(se, SE_MIN);
+	l->before_se = fmax(se, KN_SE_MIN);
 	l->hold_windows++;
 	if (l->hold_windows < l->hold_wait || t->left < 10 * (uint64_t)l->limit || !t->may_raise ||
 	    l->lost_ns > l->lost_max_ns || cores_full(l, t)) {
-		window_reset(l, NEED_HOLD, t->now_ns);
+		kn_window_reset(&l->window, NEED_HOLD, t->now_ns);
 		l->window.begin_ns = t->now_ns;
 		return false;
 	}
 	l->probe = probe_choose(l);
 	if (l->probe == 0) {
-		window_reset(l, NEED_HOLD, t->now_ns);
+		kn_window_reset(&l->window, NEED_HOLD, t->now_ns);
 		return false;
 	}
 	l->base = l->limit;
@@ -759,12 +452,12 @@ hold_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 }
 
 static bool
-probe_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+probe_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
 	double d = e->lnx - l->before, sd = hypot(e->se, l->before_se);
 	bool bad = e->some && d < -2 * HARM && d / sd < -3;
 
-	if (!bad && (!e->fine || window_later(l, t)))
+	if (!bad && (!e->fine || kn_window_later(&l->window, t)))
 		return false;
 	l->probe_lnx = e->lnx;
 	l->probe_se = e->se;
@@ -774,7 +467,7 @@ probe_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick
 }
 
 static bool
-back_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick *t)
+back_judge(struct kn_limiter *l, const struct kn_estimate *e, const struct kn_tick *t)
 {
 	double ref = (l->before + e->lnx) / 2;
 	double ref_se = hypot(l->before_se, e->se) / 2;
@@ -782,11 +475,11 @@ back_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 	bool up = l->probe > l->base, won;
 
 	won = up ? d > 0.01 + 0.01 * log((double)l->probe / l->base) && d > 1.64 * sd :
-		   d > -SAME / 2 && (!t->waits || d - sd > -LOSS_MOST);
-	level_put(l, l->base, ref, ref_se, t->now_ns);
+		   d > -KN_SAME / 2 && (!t->waits || d - sd > -LOSS_MOST);
+	kn_levels_put(&l->levels, l->base, ref, ref_se, t->now_ns);
 	l->hold_windows = 0;
 	if (!won) {
-		level_add(l, l->probe, ref + d, sd, t->now_ns);
+		kn_levels_add(&l->levels, l->probe, ref + d, sd, t->now_ns);
 		l->contradicted = 0;
 		l->probe_up = -l->probe_up;
 		l->hold_wait = clamp((unsigned)(l->hold_wait * 1.6), HOLD_FIRST, HOLD_MAX);
@@ -794,9 +487,9 @@ back_judge(struct kn_limiter *l, const struct estimate *e, const struct kn_tick 
 		return false;
 	}
 	/* The table is of another time: what it says around here does not hold any more. */
-	l->nlevels = 0;
-	level_put(l, l->base, ref, ref_se, t->now_ns);
-	level_put(l, l->probe, ref + d, sd, t->now_ns);
+	l->levels.n = 0;
+	kn_levels_put(&l->levels, l->base, ref, ref_se, t->now_ns);
+	kn_levels_put(&l->levels, l->probe, ref + d, sd, t->now_ns);
 	l->top = up ? 0 : l->top;
 	l->hold_wait = HOLD_FIRST;
 	/* Far from the top: do not wait for a second time. */
@@ -821,7 +514,7 @@ blind(struct kn_limiter *l, const struct kn_tick *t)
 
 	if (!t->waits || t->work >= 0 || !t->may_raise || l->window.nlengths > 0 || l->limit >= most)
 		return false;
-	if (l->phase != KN_PHASE_BASE || l->nlevels > 0)
+	if (l->phase != KN_PHASE_BASE || l->levels.n > 0)
 		return false;
 	patience_ns = t->left < BLIND_FEW * (uint64_t)l->limit ? BLIND_NS :
 	    l->blind                                           ? 2 * (l->window.asked_ns - l->begin_ns) :
@@ -860,10 +553,8 @@ budget(struct kn_limiter *l, const struct kn_tick *t)
 static void
 next_tick(struct kn_limiter *l, const struct kn_tick *t)
 {
-	int64_t part = window_ns(l, t) / RATES_MIN;
+	int64_t part = kn_window_part_ns(&l->window, t);
 
-	if (part < PART_MIN_NS)
-		part = PART_MIN_NS;
 	if ((l->phase == KN_PHASE_HOLD || l->phase == KN_PHASE_MODEL) && part < HOLD_TICK_NS)
 		part = HOLD_TICK_NS;
 	l->due_ns = t->now_ns + part;
@@ -872,7 +563,7 @@ next_tick(struct kn_limiter *l, const struct kn_tick *t)
 bool
 kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 {
-	struct estimate e = { 0 };
+	struct kn_estimate e = { 0 };
 
 	budget(l, t);
 	next_tick(l, t);
@@ -880,7 +571,8 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 		return false;
 	if (blind(l, t))
 		return true;
-	if (!window_gather(l, t) || !estimate(l, t, &e))
+	if (!kn_window_gather(&l->window, l->limit, t) ||
+	    !kn_window_estimate(&l->window, l->limit, l->phase == KN_PHASE_PROBE, t, &e))
 		return false;
 	if (l->phase == KN_PHASE_RAMP)
 		return ramp_judge(l, &e, t);
@@ -888,14 +580,14 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 		return probe_judge(l, &e, t);
 	if (l->phase == KN_PHASE_REFINE && clearly_worse(l, &e)) {
 		pay(l, e.lnx, t->now_ns);
-		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
+		kn_levels_add(&l->levels, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
 	}
 	if (!e.fine)
 		return false;
 	switch (l->phase) {
 	case KN_PHASE_BASE:
-		level_put(l, l->limit, e.lnx, e.se, t->now_ns);
+		kn_levels_put(&l->levels, l->limit, e.lnx, e.se, t->now_ns);
 		/* What was raised without proof has nothing below to compare with: a part of it first. */
 		if (l->blind && l->limit >= 2 * BLIND_FALL && l->limit >= 4 * l->min) {
 			move(l, l->limit / BLIND_FALL, KN_PHASE_REFINE, NEED_RAMP, t->now_ns);
@@ -905,10 +597,10 @@ kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *t)
 	case KN_PHASE_CONFIRM:
 		return confirm_judge(l, &e, t);
 	case KN_PHASE_REFINE:
-		if (window_later(l, t))
+		if (kn_window_later(&l->window, t))
 			return false;
 		pay(l, e.lnx, t->now_ns);
-		level_add(l, l->limit, e.lnx, e.se, t->now_ns);
+		kn_levels_add(&l->levels, l->limit, e.lnx, e.se, t->now_ns);
 		return refine(l, KN_WHY_REFINE, t);
 	case KN_PHASE_HOLD:
 		return hold_judge(l, &e, t);
@@ -941,10 +633,10 @@ kn_limiter_init(struct kn_limiter *l, const struct kn_limiter_start *s, int64_t 
 		.begin_ns = now_ns,
 		.due_ns = now_ns,
 		.hold_wait = s->known ? 2 : HOLD_FIRST,
-		.seed = s->seed != 0 ? s->seed : 88172645463325252,
+		.window.seed = s->seed != 0 ? s->seed : 88172645463325252,
 	};
 	l->limit = clamp(s->start, l->min, l->max);
-	window_reset(l, s->known ? NEED_HOLD : NEED_BASE, now_ns);
+	kn_window_reset(&l->window, s->known ? NEED_HOLD : NEED_BASE, now_ns);
 }
 
 bool
@@ -985,14 +677,7 @@ kn_limiter_set(struct kn_limiter *l, unsigned limit, enum kn_why why, int64_t no
 void
 kn_limiter_length(struct kn_limiter *l, int64_t started_ns, int64_t runtime_ns)
 {
-	struct kn_window *w = &l->window;
-
-	if (started_ns < w->from_ns || runtime_ns <= 0)
-		return;
-	w->lengths[w->ended % KN_LENGTHS] = log((double)runtime_ns);
-	w->started_ns[w->ended % KN_LENGTHS] = started_ns;
-	w->ended++;
-	w->nlengths = w->ended < KN_LENGTHS ? w->ended : KN_LENGTHS;
+	kn_window_length(&l->window, started_ns, runtime_ns);
 }
 
 void
@@ -1003,7 +688,8 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 
 	/* Again at the same height: wait longer each time. */
 	if (l->backed > 0 && before <= l->backed + l->backed / 4 + 1)
-		wait_ns = clamp_ns(4 * (double)(now_ns - l->begin_ns), CEILING_NS, 60 * CEILING_NS);
+		wait_ns = (int64_t)fmin(
+		    fmax(4 * (double)(now_ns - l->begin_ns), (double)CEILING_NS), 60.0 * CEILING_NS);
 	l->backed = before;
 	l->ceiling_until_ns = now_ns + wait_ns;
 	if (l->phase == KN_PHASE_MODEL) {
@@ -1011,8 +697,7 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 		(void)say(l, why, 0, 0, 0);
 		return;
 	}
-	while (l->nlevels > 0 && l->levels[l->nlevels - 1].n >= before)
-		level_remove(l, l->nlevels - 1);
+	kn_levels_drop_from(&l->levels, before);
 	l->ceiling = before > 1 ? before - 1 : 1;
 	l->top = before > 1 ? before : 2;
 	l->base = 0;
@@ -1021,25 +706,15 @@ kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t 
 	(void)say(l, why, 0, 0, 0);
 }
 
-unsigned
-kn_limiter_proven(const struct kn_limiter *l, unsigned below)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < l->nlevels && l->levels[i].n < below; i++)
-		n = l->levels[i].n;
-	return n;
-}
-
 void
 kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns)
 {
-	if (l->phase == KN_PHASE_HOLD && l->nlevels == 0) {
+	if (l->phase == KN_PHASE_HOLD && l->levels.n == 0) {
 		/* What was learnt in an earlier run and is not measured yet: only the unit is another. */
-		window_reset(l, NEED_HOLD, now_ns);
+		kn_window_reset(&l->window, NEED_HOLD, now_ns);
 		return;
 	}
-	l->nlevels = 0;
+	l->levels.n = 0;
 	l->base = l->top = l->refused = 0;
 	l->contradicted = l->shifted = 0;
 	l->hold_wait = HOLD_FIRST;
@@ -1052,7 +727,7 @@ void
 kn_limiter_disturb(struct kn_limiter *l, int64_t now_ns)
 {
 	if (l->phase != KN_PHASE_MODEL)
-		window_reset(l, l->window.need, now_ns);
+		kn_window_reset(&l->window, l->window.need, now_ns);
 }
 
 int64_t

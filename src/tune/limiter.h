@@ -11,21 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "levels.h"
 #include "why.h"
-
-/* Numbers that were measured are kept, the oldest forgotten first. */
-#define KN_LEVELS 24
-
-/* Lengths that one window keeps. */
-#define KN_LENGTHS 192
-
-/* The throughput at one number at once. Invariant of the table: rising by n. */
-struct kn_level {
-	unsigned n;
-	double lnx;                 /* natural logarithm of the throughput, in the class's unit */
-	double se;                  /* of lnx */
-	int64_t at_ns;
-};
+#include "window.h"
 
 enum kn_phase {
 	KN_PHASE_MODEL,             /* no search: the number is given */
@@ -36,25 +24,6 @@ enum kn_phase {
 	KN_PHASE_HOLD,              /* runs at the best */
 	KN_PHASE_PROBE,             /* looks whether another is better by now */
 	KN_PHASE_BACK,              /* and measures the best again */
-};
-
-/* What has been gathered at the present limit. */
-struct kn_window {
-	int64_t begin_ns;           /* tasks started and work done since then count; 0: not begun */
-	int64_t asked_ns;           /* when the limit was set */
-	int64_t from_ns;            /* the lengths of tasks started since then count */
-	int64_t full_ns;            /* when as many ran as the limit says; 0: not yet */
-	bool raised;                /* the tasks that came with the step up are among them */
-	unsigned n;                 /* rates gathered */
-	double sum, sum2;           /* of the rates */
-	double area, time;          /* of running over time; time in ns */
-	double cpu;                 /* of the share of cores busy, over time */
-	double lengths[KN_LENGTHS]; /* ln of ns, of tasks started in it */
-	int64_t started_ns[KN_LENGTHS]; /* of the same */
-	unsigned nlengths;
-	unsigned ended;             /* all of them */
-	double need;                /* the standard error that is wanted */
-	double factor;              /* of its length: random, so that two runs do not keep step */
 };
 
 /* One tick: what happened since the last. */
@@ -90,9 +59,8 @@ struct kn_limiter {
 	unsigned top;               /* known not to help or to harm: the ramp stays below; 0: none */
 	unsigned refused;           /* a service said that it is too many; 0: none did */
 	double cpu_share;           /* of a task's time: steps grow to what the cores still hold */
-	struct kn_window window;
-	struct kn_level levels[KN_LEVELS];
-	unsigned nlevels;
+	struct kn_window window;    /* what has been gathered at the present limit */
+	struct kn_levels levels;    /* what was found of each number */
 
 	double before;              /* lnx of the best, measured before a probe */
 	double before_se;
@@ -111,7 +79,6 @@ struct kn_limiter {
 	unsigned free_probes;       /* that may be made beyond the budget */
 	double lost_max_ns;         /* what they may cost by now */
 	double same_errors;
-	uint64_t seed;
 };
 
 struct kn_limiter_start {
@@ -133,8 +100,6 @@ bool kn_limiter_set(struct kn_limiter *l, unsigned limit, enum kn_why why, int64
 void kn_limiter_length(struct kn_limiter *l, int64_t started_ns, int64_t runtime_ns);
 /* Decide; true when there is something to say: limit, why and figure. */
 bool kn_limiter_tick(struct kn_limiter *l, const struct kn_tick *tick);
-/* The highest number below `below` that was measured; 0: none. */
-unsigned kn_limiter_proven(const struct kn_limiter *l, unsigned below);
 /* A guard asks to run at most `to`, and to stay below the present number for a while. */
 void kn_limiter_back_off(struct kn_limiter *l, unsigned to, enum kn_why why, int64_t now_ns);
 /* The work has changed: forget what was measured and search again from the present limit. */
@@ -144,12 +109,8 @@ void kn_limiter_restart(struct kn_limiter *l, enum kn_why why, int64_t now_ns);
 void kn_limiter_disturb(struct kn_limiter *l, int64_t now_ns);
 /* Tasks whose length the window counts started at or after this. */
 int64_t kn_limiter_window_ns(const struct kn_limiter *l);
-/* The measured level of n, or NULL. */
-const struct kn_level *kn_limiter_level(const struct kn_limiter *l, unsigned n);
 /* The smallest number within 2 % of the best, NULL when none was measured. */
 const struct kn_level *kn_limiter_best(const struct kn_limiter *l);
-/* Does throughput rise nearly in proportion from the number measured below n up to n? */
-bool kn_limiter_steep(const struct kn_limiter *l, unsigned n);
 bool kn_limiter_settled(const struct kn_limiter *l);
 
 #endif

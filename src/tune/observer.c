@@ -181,7 +181,7 @@ few(const struct kn_observer *o, const struct kn_observed *now)
 	uint64_t total = now->left < FEW_WAITING ? now->left + now->running : UINT64_MAX;
 
 	if ((o->kind != KNEE_KIND_WAIT && o->kind != KNEE_KIND_NET) || o->must_search || now->left == 0 ||
-	    o->limiter.nlevels > 0 || o->limiter.base > 0)
+	    o->limiter.levels.n > 0 || o->limiter.base > 0)
 		return 0;
 	return total <= FEW_WAITING ? (unsigned)total : 0;
 }
@@ -229,7 +229,7 @@ refusals(struct kn_observer *o, const struct kn_observed *now)
 	}
 	if (now->refused <= o->last.refused || o->options.asked > 0)
 		return;
-	proven = kn_limiter_proven(&o->limiter, before);
+	proven = kn_levels_below(&o->limiter.levels, before);
 	to = (unsigned)(BACK_OFF * before);
 	if (proven > to)
 		to = proven;
@@ -248,7 +248,7 @@ signal_choose(struct kn_observer *o, const struct kn_observed *now)
 	bool lengths = now->starts_ns != NULL && o->length_ns >= LENGTHS_NS;
 
 	o->lengths_agreed = lengths != o->by_lengths ? o->lengths_agreed + 1 : 0;
-	if (lengths == o->by_lengths || (o->limiter.nlevels > 0 && o->lengths_agreed < LENGTHS_AGREE))
+	if (lengths == o->by_lengths || (o->limiter.levels.n > 0 && o->lengths_agreed < LENGTHS_AGREE))
 		return;
 	o->by_lengths = lengths;
 	o->lengths_agreed = 0;

@@ -19,17 +19,13 @@
 /* No machine here runs more at once than this (pid_max on 64-bit Linux is 4 Mi). */
 #define LIMIT_MAX 65536
 
-/* Keys that are not measured yet are looked at this often, and at most so long. */
-#define FIRST_LOOKS_NS (40 * MS)
+/* Keys that are not measured yet are looked at more often, but no longer than this. */
 #define FIRST_NS (3000 * MS)
 #define GUARD_NS (500 * MS)
 #define IDLE_NS (250 * MS)
 
 /* Where lengths are the signal, so many are looked at, to see whether the work has changed. */
 #define FEW_LOOKS 24
-
-/* Means of ended tasks follow the latest by this share. */
-#define FOLLOW 0.1
 
 /* Bytes and CPU time are a clock for tasks at least this long; bytes from so many a task. */
 #define LONG_NS (200.0 * MS)
@@ -39,20 +35,8 @@
 #define BACK_OFF 0.7
 #define BACK_OFF_AGAIN_NS (3000 * MS)
 
-/* So many time-outs and no other end make one ask whether fewer at once are faster, so often. */
-#define LATE_MIN 4
-#define LATE_STEPS 3
-
-/* What memory forbids for so long is taken out of the limit. */
-#define MEMORY_BLOCKS_NS (500 * MS)
-#define MEMORY_BLOCKS 3
-
 /* For so long tasks of other classes may start before one that there is no memory for. */
 #define PASS_OVER_NS (10000 * MS)
-
-/* While the tasks of an unknown command still grow, each may become so many times as large. */
-#define GROWTH_ROOM 4
-#define GROWTH_MIN_BYTES (16.0 * 1024 * 1024)
 
 int
 kn_tuner_new(const struct kn_tuner_options *o, const struct kn_machine *m, struct kn_tuner **ret)
@@ -209,38 +193,6 @@ kn_tuner_queue(struct kn_tuner *t, unsigned key, uint64_t queued, uint64_t head_
 
 /* ---- which next ------------------------------------------------------------------ */
 
-/* What the next task of k may come to need; 0: nothing known. */
-static uint64_t
-expected_bytes(const struct kn_key *k)
-{
-	uint64_t expect = kn_peaks_expect(&k->peaks);
-	double grown = GROWTH_ROOM * k->rss;
-
-	if (k->peaks.total == 0 && k->prior.rss_bytes > 0)
-		return (uint64_t)(1.2 * k->prior.rss_bytes);
-	if (k->growing && k->peaks.total == 0 && grown > (double)expect)
-		expect = (uint64_t)grown;
-	return expect;
-}
-
-/* What running tasks may still take beyond what they used when the machine was last read; those that
- * started since may take all of it. */
-static uint64_t
-outstanding_bytes(const struct kn_tuner *t)
-{
-	double sum = 0;
-
-	for (unsigned i = 0; i < t->nkeys; i++) {
-		const struct kn_key *k = &t->keys[i];
-		unsigned fresh = k->fresh < k->running ? k->fresh : k->running;
-
-		if (k->running > 0)
-			sum += k->needed + fresh * (double)expected_bytes(k);
-	}
-	/* What was remembered may be any number: this is more than any machine has. */
-	return (uint64_t)fmin(sum, 1e18);
-}
-
 static bool
 class_room(const struct kn_tuner *t, const struct kn_class *c)
 {
@@ -249,9 +201,8 @@ class_room(const struct kn_tuner *t, const struct kn_class *c)
 	return !t->fixed && t->running + t->handed < t->options.least;
 }
 
-/* The key of c whose next task has waited longest, or -1. */
-static int
-key_next(const struct kn_tuner *t, const struct kn_class *c)
+int
+kn_tuner_next_key(const struct kn_tuner *t, const struct kn_class *c)
 {
 	int best = -1;
 
@@ -269,7 +220,7 @@ key_next(const struct kn_tuner *t, const struct kn_class *c)
 static bool
 class_older(const struct kn_tuner *t, const struct kn_class *a, const struct kn_class *b)
 {
-	int x = key_next(t, a), y = key_next(t, b);
+	int x = kn_tuner_next_key(t, a), y = kn_tuner_next_key(t, b);
 
 	return x >= 0 && (y < 0 || t->keys[x].head_seq < t->keys[y].head_seq);
 }
@@ -308,10 +259,8 @@ kn_tuner_pick(const struct kn_tuner *t, int64_t now_ns)
 	    (t->guarded && !t->sampled))
 		return -1;
 	while ((c = class_next(t, passed)) != NULL) {
-		key = key_next(t, c);
-		if (t->fixed || key < 0 ||
-		    kn_guard_admits(
-			&t->guard, expected_bytes(&t->keys[key]), outstanding_bytes(t), t->running))
+		key = kn_tuner_next_key(t, c);
+		if (t->fixed || key < 0 || kn_tuner_memory_admits(t, &t->keys[key]))
 			return key;
 		/* No memory for it now: something smaller may go first, but not for ever. */
 		if (c->forbidden_ns > 0 && now_ns - c->forbidden_ns > PASS_OVER_NS)
@@ -337,237 +286,7 @@ kn_tuner_hungry(const struct kn_tuner *t)
 	return !t->fixed && t->running < t->cap && t->guard.state < KN_GUARD_NO_START;
 }
 
-/* ---- what happens to tasks --------------------------------------------------------- */
-
-static void
-flow(struct kn_tuner *t, struct kn_key *k, int64_t now_ns)
-{
-	struct kn_class *c = &t->classes[k->class];
-
-	kn_area_flow(&k->area, k->running, now_ns);
-	kn_area_flow(&c->area, c->running, now_ns);
-}
-
-void
-kn_tuner_handed(struct kn_tuner *t, unsigned key, int by)
-{
-	t->handed += (unsigned)by;
-	t->keys[key].handed += (unsigned)by;
-	t->classes[t->keys[key].class].handed += (unsigned)by;
-}
-
-void
-kn_tuner_ahead(struct kn_tuner *t, unsigned ahead)
-{
-	t->ahead = ahead;
-}
-
-void
-kn_tuner_started(struct kn_tuner *t, unsigned key, int64_t now_ns)
-{
-	struct kn_key *k = &t->keys[key];
-	struct kn_class *c = &t->classes[k->class];
-
-	flow(t, k, now_ns);
-	if (k->first_ns == 0)
-		k->first_ns = now_ns;
-	if (c->limiter.begin_ns == 0) /* made before the first start, when there was no clock yet */
-		c->limiter.begin_ns = c->limiter.window.asked_ns = c->ticked_ns = now_ns;
-	k->started++;
-	k->fresh++;
-	k->running++;
-	t->running++;
-	if (++c->running > c->peak)
-		c->peak = c->running;
-	if (t->fixed && t->options.load_max <= 0 && t->options.memfree_bytes == 0 &&
-	    t->options.memsuspend_bytes == 0 && !t->options.noswap && !t->options.measure)
-		return;
-	if (t->due_ns == INT64_MAX)
-		t->due_ns = now_ns + FIRST_LOOKS_NS;
-}
-
-static void
-class_progress(struct kn_class *c, const struct kn_usage *delta)
-{
-	if (delta->known & KN_USAGE_DELAY)
-		c->delay_ns += (double)delta->delay_ns;
-	if (c->signal == KN_SIGNAL_BYTES)
-		c->work += (double)delta->bytes;
-	else if (c->signal == KN_SIGNAL_CPU)
-		c->work += (double)delta->cpu_ns;
-}
-
-void
-kn_tuner_progress(struct kn_tuner *t, unsigned key, int64_t started_ns, const struct kn_usage *delta,
-    const struct kn_usage *total)
-{
-	struct kn_key *k = &t->keys[key];
-	struct kn_class *c = &t->classes[k->class];
-
-	kn_traits_add(&k->traits, delta);
-	class_progress(c, delta);
-	if (total->known & KN_USAGE_RSS) {
-		k->rss_sum += (double)total->rss_bytes;
-		k->needed_sum += fmax(0, (double)expected_bytes(k) - (double)total->rss_bytes);
-		k->rss_n++;
-		kn_peaks_live(&k->peaks, total->rss_bytes);
-	}
-	kn_tuner_alive(t, key, started_ns);
-}
-
-void
-kn_tuner_alive(struct kn_tuner *t, unsigned key, int64_t started_ns)
-{
-	struct kn_class *c = &t->classes[t->keys[key].class];
-
-	if (c->oldest_ns == 0 || started_ns < c->oldest_ns)
-		c->oldest_ns = started_ns;
-	c->looked++;
-	if (started_ns < kn_limiter_window_ns(&c->limiter))
-		return;
-	c->fresh_looked++;
-	if (c->nages < KN_AGES)
-		c->ages[c->nages++] = (double)started_ns; /* its age is known when the sample comes */
-}
-
-static void
-back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b, int64_t now_ns)
-{
-	struct kn_class *c = &t->classes[class];
-	unsigned from = c->limiter.limit, before = c->running < from ? c->running : from;
-	unsigned proven = kn_limiter_proven(&c->limiter, before), to;
-
-	to = (unsigned)(BACK_OFF * before);
-	/* What a service took a while ago it takes again. */
-	if (why == KN_WHY_BUSY && proven > to)
-		to = proven;
-	if (to < 1)
-		to = 1;
-	c->backed_ns = now_ns;
-	c->must_search = true;
-	if (c->limiter.phase == KN_PHASE_MODEL && c->kind != KNEE_KIND_CPU && c->kind != KNEE_KIND_UNKNOWN)
-		c->limiter.phase = KN_PHASE_BASE;
-	kn_limiter_back_off(&c->limiter, to, why, now_ns);
-	c->limiter.figure[0] = a;
-	c->limiter.figure[1] = b;
-	c->tries_limit = c->limiter.limit;
-	c->here = (struct kn_tries){ 0 };
-	kn_tuner_tell(t, class, from, why);
-}
-
-/* Nothing comes to its end in time, and fewer at once were never tried: it may be for that. */
-static bool
-all_late(struct kn_class *c, const struct kn_end *end)
-{
-	if (!end->late || c->below.done > 0 || c->here.done < LATE_MIN || c->here.failed < c->here.done ||
-	    c->limiter.limit == 1 || c->late_steps == LATE_STEPS)
-		return false;
-	c->late_steps++;
-	return true;
-}
-
-/* Failures that come with the number at once: a task that says so, or a rise beyond chance. */
-static void
-failures(struct kn_tuner *t, struct kn_key *k, const struct kn_end *end)
-{
-	struct kn_class *c = &t->classes[k->class];
-
-	if ((end->cut && !end->late) || t->fixed || end->started_ns <= c->backed_ns)
-		return;
-	if (end->busy && c->running >= c->limiter.limit)
-		return; /* the limit is lower already, and comes into force as tasks end */
-	if (c->limiter.limit != c->tries_limit) {
-		if (c->limiter.limit > c->tries_limit && !kn_tries_suspect(c->here, c->below)) {
-			c->below.done += c->here.done;
-			c->below.failed += c->here.failed;
-		}
-		c->here = (struct kn_tries){ 0 };
-		c->tries_limit = c->limiter.limit;
-	}
-	if (end->started_ns < kn_limiter_window_ns(&c->limiter) && !end->busy)
-		return;
-	c->here.done++;
-	c->here.failed += end->failed;
-	if (end->busy)
-		back_off(t, k->class, KN_WHY_BUSY, c->running + 1, 0, end->now_ns);
-	else if (end->failed && (kn_tries_worse(c->here, c->below) || all_late(c, end)))
-		back_off(t, k->class, KN_WHY_FAILURES, (double)c->here.failed / c->here.done,
-		    c->below.done > 0 ? (double)c->below.failed / c->below.done : 0, end->now_ns);
-}
-
-static void
-follow(double *mean, double value, bool first)
-{
-	*mean = first ? value : *mean + FOLLOW * (value - *mean);
-}
-
-/* How long it would have taken alone: without waiting for a core, and with the efficiency that
- * was measured at few at once. */
-static double
-alone_ns(const struct kn_key *k, const struct kn_class *c, const struct kn_end *end, double runtime)
-{
-	const struct kn_level *low = c->limiter.nlevels > 0 ? &c->limiter.levels[0] : NULL;
-	const struct kn_level *here = kn_limiter_level(&c->limiter, c->limiter.limit);
-	double alone = runtime, slower;
-
-	if (end->usage.known & KN_USAGE_DELAY)
-		alone -= (double)end->usage.delay_ns;
-	else if (k->measured && k->shares.cpu > 0.5)
-		alone = fmin(alone, (double)end->usage.cpu_ns / k->shares.cores);
-	if (low != NULL && here != NULL && low != here && k->shares.cpu <= 0.5) {
-		slower = exp(here->lnx - low->lnx) * low->n / here->n;
-		if (slower < 1)
-			alone *= slower;
-	}
-	return fmax(alone, fmin(runtime, (double)end->usage.cpu_ns / fmax(1, k->shares.cores)));
-}
-
-/* What an ended task used is free again, before the machine is read the next time. */
-static void
-memory_given_back(struct kn_tuner *t, struct kn_key *k, int64_t started_ns)
-{
-	unsigned older = k->running - (k->fresh < k->running ? k->fresh : k->running);
-
-	if (started_ns >= t->vitals_ns) {
-		k->fresh -= k->fresh > 0;
-		return;
-	}
-	if (older > 0)
-		k->needed *= (double)(older - 1) / older;
-	if (t->guard.free_bytes < UINT64_MAX - (uint64_t)k->rss)
-		t->guard.free_bytes += (uint64_t)k->rss;
-}
-
-void
-kn_tuner_ended(struct kn_tuner *t, unsigned key, const struct kn_end *end)
-{
-	struct kn_key *k = &t->keys[key];
-	struct kn_class *c = &t->classes[k->class];
-	double runtime = (double)(end->now_ns - end->started_ns);
-	bool first = k->done == 0;
-
-	flow(t, k, end->now_ns);
-	memory_given_back(t, k, end->started_ns);
-	k->running--;
-	c->running--;
-	t->running--;
-	kn_traits_add(&k->traits, &end->delta);
-	class_progress(c, &end->delta);
-	k->traits.ends++;
-	if (!end->cut && !end->busy) {
-		k->done++;
-		c->done++;
-		follow(&k->runtime_ns, runtime, first && k->prior.kind == KNEE_KIND_UNKNOWN);
-		follow(&k->cpu_ns, (double)end->usage.cpu_ns, first);
-		follow(&k->bytes, (double)end->usage.bytes, first);
-		follow(&c->runtime_ns, runtime, c->runtime_ns <= 0);
-		kn_peaks_add(&k->peaks, end->peak_rss_bytes);
-		kn_limiter_length(&c->limiter, end->started_ns, (int64_t)runtime);
-		c->runtime_sum += runtime;
-		c->alone_sum += alone_ns(k, c, end, runtime);
-	}
-	failures(t, k, end);
-}
+/* ---- what the machine refuses ------------------------------------------------------ */
 
 int64_t
 kn_tuner_refused(struct kn_tuner *t, int err, int64_t now_ns)
@@ -598,8 +317,6 @@ kn_tuner_refused(struct kn_tuner *t, int err, int64_t now_ns)
 	}
 	return t->cap_due_ns;
 }
-
-/* ---- a sample ------------------------------------------------------------------------ */
 
 /* Only a limit that is reached shows that the machine starts tasks again. */
 static void
@@ -632,25 +349,85 @@ cap_recover(struct kn_tuner *t, int64_t now_ns)
 	t->cap_due_ns = now_ns + t->pause_ns;
 }
 
-/* The resident memory of a key's tasks, and whether it still grows. fresh: the machine's free memory
- * was read just now. */
-static void
-memory_follow(struct kn_key *k, int64_t now_ns, bool fresh)
+/* ---- what lowers limits at once ----------------------------------------------------- */
+
+void
+kn_tuner_back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b, int64_t now_ns)
 {
-	if (fresh) {
-		k->needed = k->rss_n > 0 ? k->needed_sum / k->rss_n * k->running : 0;
-		k->fresh = k->rss_n > 0 ? 0 : k->running;
-	}
-	if (k->rss_n > 0) {
-		k->rss = k->rss_sum / k->rss_n;
-		if (now_ns - k->rss_ns >= IDLE_NS) {
-			k->growing = k->rss > GROWTH_MIN_BYTES && k->rss > 1.05 * k->rss_before;
-			k->rss_before = k->rss;
-			k->rss_ns = now_ns;
-		}
-	}
-	k->rss_sum = k->rss_n = k->needed_sum = 0;
+	struct kn_class *c = &t->classes[class];
+	unsigned from = c->limiter.limit, before = c->running < from ? c->running : from;
+	unsigned proven = kn_levels_below(&c->limiter.levels, before), to;
+
+	to = (unsigned)(BACK_OFF * before);
+	/* What a service took a while ago it takes again. */
+	if (why == KN_WHY_BUSY && proven > to)
+		to = proven;
+	if (to < 1)
+		to = 1;
+	c->backed_ns = now_ns;
+	c->must_search = true;
+	if (c->limiter.phase == KN_PHASE_MODEL && c->kind != KNEE_KIND_CPU && c->kind != KNEE_KIND_UNKNOWN)
+		c->limiter.phase = KN_PHASE_BASE;
+	kn_limiter_back_off(&c->limiter, to, why, now_ns);
+	c->limiter.figure[0] = a;
+	c->limiter.figure[1] = b;
+	c->tries_limit = c->limiter.limit;
+	c->here = (struct kn_tries){ 0 };
+	kn_tuner_tell(t, class, from, why);
 }
+
+static enum kn_why
+guard_why(enum kn_guard_reason reason)
+{
+	switch (reason) {
+	case KN_GUARD_BY_SWAP:
+		return KN_WHY_SWAP;
+	case KN_GUARD_BY_MEMORY:
+		return KN_WHY_MEMORY;
+	case KN_GUARD_BY_LOAD:
+		return KN_WHY_LOAD;
+	case KN_GUARD_BY_PRESSURE:
+	case KN_GUARD_BY_NOTHING:
+		break;
+	}
+	return KN_WHY_PRESSURE;
+}
+
+static void
+guard_sample(struct kn_tuner *t, int64_t now_ns, const struct kn_vitals *v)
+{
+	enum kn_guard_state before = t->guard.state;
+
+	t->vitals = *v;
+	t->vitals_elapsed_ns = t->vitals_ns > 0 ? now_ns - t->vitals_ns : 0;
+	t->vitals_ns = now_ns;
+	t->cpu_frac = v->known & KN_VITALS_CPU ? v->cpu_busy / t->machine.cores : -1;
+	kn_guard_vitals(&t->guard, now_ns, v, t->running - t->suspended, t->suspended);
+	if (t->guard.resume && t->suspended > 0)
+		t->act = KN_ACT_RESUME;
+	if (t->guard.state == KN_GUARD_SUSPEND)
+		t->act = KN_ACT_SUSPEND;
+	if (t->guard.state == KN_GUARD_REQUEUE)
+		t->act = KN_ACT_REQUEUE;
+	if (t->guard.state < KN_GUARD_NO_START || t->guard.state <= before)
+		return;
+	for (unsigned i = 0; i < t->nclasses; i++) {
+		struct kn_class *c = &t->classes[i];
+
+		/* What was lowered already shows its effect only when the tasks above it have ended. */
+		if (c->running == 0 || (!t->fixed && c->running > c->limiter.limit) ||
+		    (c->backed_ns > 0 && now_ns - c->backed_ns < BACK_OFF_AGAIN_NS))
+			continue;
+		if (t->guard.state >= KN_GUARD_BACK_OFF && t->guard.reason != KN_GUARD_BY_LOAD && !t->fixed) {
+			kn_tuner_back_off(t, i, guard_why(t->guard.reason), t->guard.figure, 0, now_ns);
+			continue;
+		}
+		c->limiter.figure[0] = t->guard.figure;
+		kn_tuner_tell(t, i, c->limiter.limit, guard_why(t->guard.reason));
+	}
+}
+
+/* ---- a sample ------------------------------------------------------------------------ */
 
 static enum kn_signal
 signal_of(const struct kn_tuner *t, unsigned class, const struct kn_shares *s)
@@ -678,7 +455,7 @@ signal_choose(struct kn_tuner *t, unsigned class, const struct kn_shares *s, int
 {
 	struct kn_class *c = &t->classes[class];
 	enum kn_signal signal = signal_of(t, class, s);
-	bool fresh = c->limiter.nlevels == 0;
+	bool fresh = c->limiter.levels.n == 0;
 
 	c->signal_agreed = signal == c->signal_next ? c->signal_agreed + 1 : 1;
 	c->signal_next = signal;
@@ -710,55 +487,6 @@ class_left(const struct kn_tuner *t, const struct kn_class *c)
 	if (t->left_known)
 		return c->queued;
 	return UINT64_MAX;
-}
-
-/* Does memory forbid to start what of the class comes next? */
-static bool
-memory_forbids(const struct kn_tuner *t, unsigned class)
-{
-	const struct kn_key *next = NULL;
-
-	for (unsigned i = 0; i < t->nkeys; i++) {
-		const struct kn_key *k = &t->keys[i];
-
-		if (k->class == class && k->queued > 0 && (next == NULL || k->head_seq < next->head_seq))
-			next = k;
-	}
-	return next != NULL &&
-	    !kn_guard_admits(&t->guard, expected_bytes(next), outstanding_bytes(t), t->running);
-}
-
-/* A limit that memory keeps from being reached is no limit: it comes down to what runs, and rises
- * again as memory allows. */
-static void
-memory_bound(struct kn_tuner *t, unsigned class, int64_t now_ns)
-{
-	struct kn_class *c = &t->classes[class];
-	bool forbids = c->queued > 0 && memory_forbids(t, class);
-	unsigned from = c->limiter.limit;
-
-	c->forbidden_ns = !forbids ? 0 : c->forbidden_ns > 0 ? c->forbidden_ns : now_ns;
-	if (c->running >= from || c->queued == 0) {
-		c->reached_ns = now_ns;
-		c->blocked = c->blocked_most = 0;
-		if (c->memory_most > 0 && c->running >= c->memory_most && !forbids)
-			c->memory_most += 1 + c->memory_most / 3;
-		return;
-	}
-	c->blocked += forbids;
-	if (c->running > c->blocked_most)
-		c->blocked_most = c->running;
-	if (now_ns - c->reached_ns < MEMORY_BLOCKS_NS || c->blocked < MEMORY_BLOCKS)
-		return;
-	c->memory_most = c->blocked_most > 0 ? c->blocked_most : 1;
-	c->reached_ns = now_ns;
-	c->blocked = c->blocked_most = 0;
-	kn_class_model(t, class, now_ns);
-	if (c->limiter.limit == from)
-		return;
-	c->limiter.why = KN_WHY_MEMORY;
-	c->limiter.figure[0] = t->guard.free_bytes == UINT64_MAX ? 0 : (double)t->guard.free_bytes;
-	kn_tuner_tell(t, class, from, KN_WHY_MEMORY);
 }
 
 /* What the machine showed since the last tick, at the limit that was in force. */
@@ -830,57 +558,6 @@ class_tick(struct kn_tuner *t, unsigned class, int64_t now_ns)
 	}
 }
 
-static enum kn_why
-guard_why(enum kn_guard_reason reason)
-{
-	switch (reason) {
-	case KN_GUARD_BY_SWAP:
-		return KN_WHY_SWAP;
-	case KN_GUARD_BY_MEMORY:
-		return KN_WHY_MEMORY;
-	case KN_GUARD_BY_LOAD:
-		return KN_WHY_LOAD;
-	case KN_GUARD_BY_PRESSURE:
-	case KN_GUARD_BY_NOTHING:
-		break;
-	}
-	return KN_WHY_PRESSURE;
-}
-
-static void
-guard_sample(struct kn_tuner *t, int64_t now_ns, const struct kn_vitals *v)
-{
-	enum kn_guard_state before = t->guard.state;
-
-	t->vitals = *v;
-	t->vitals_elapsed_ns = t->vitals_ns > 0 ? now_ns - t->vitals_ns : 0;
-	t->vitals_ns = now_ns;
-	t->cpu_frac = v->known & KN_VITALS_CPU ? v->cpu_busy / t->machine.cores : -1;
-	kn_guard_vitals(&t->guard, now_ns, v, t->running - t->suspended, t->suspended);
-	if (t->guard.resume && t->suspended > 0)
-		t->act = KN_ACT_RESUME;
-	if (t->guard.state == KN_GUARD_SUSPEND)
-		t->act = KN_ACT_SUSPEND;
-	if (t->guard.state == KN_GUARD_REQUEUE)
-		t->act = KN_ACT_REQUEUE;
-	if (t->guard.state < KN_GUARD_NO_START || t->guard.state <= before)
-		return;
-	for (unsigned i = 0; i < t->nclasses; i++) {
-		struct kn_class *c = &t->classes[i];
-
-		/* What was lowered already shows its effect only when the tasks above it have ended. */
-		if (c->running == 0 || (!t->fixed && c->running > c->limiter.limit) ||
-		    (c->backed_ns > 0 && now_ns - c->backed_ns < BACK_OFF_AGAIN_NS))
-			continue;
-		if (t->guard.state >= KN_GUARD_BACK_OFF && t->guard.reason != KN_GUARD_BY_LOAD && !t->fixed) {
-			back_off(t, i, guard_why(t->guard.reason), t->guard.figure, 0, now_ns);
-			continue;
-		}
-		c->limiter.figure[0] = t->guard.figure;
-		kn_tuner_tell(t, i, c->limiter.limit, guard_why(t->guard.reason));
-	}
-}
-
 /* Some key runs of which it is not known yet what it needs. */
 static bool
 unmeasured(const struct kn_tuner *t, int64_t now_ns)
@@ -899,8 +576,8 @@ due_set(struct kn_tuner *t, int64_t now_ns)
 {
 	int64_t due = now_ns + (t->fixed ? GUARD_NS : IDLE_NS);
 
-	if (unmeasured(t, now_ns) && due > now_ns + FIRST_LOOKS_NS)
-		due = now_ns + FIRST_LOOKS_NS;
+	if (unmeasured(t, now_ns) && due > now_ns + KN_FIRST_LOOKS_NS)
+		due = now_ns + KN_FIRST_LOOKS_NS;
 	for (unsigned i = 0; i < t->nclasses && !t->fixed; i++) {
 		const struct kn_class *c = &t->classes[i];
 
@@ -924,7 +601,7 @@ kn_tuner_sample(struct kn_tuner *t, const struct kn_sample *s)
 	if (s->vitals != NULL)
 		guard_sample(t, s->now_ns, s->vitals);
 	for (unsigned i = 0; i < t->nkeys; i++)
-		memory_follow(&t->keys[i], s->now_ns, s->vitals != NULL);
+		kn_tuner_memory_follow(&t->keys[i], s->now_ns, s->vitals != NULL);
 	kn_tuner_sort(t, s->now_ns);
 	for (unsigned i = 0; i < t->nclasses; i++) {
 		struct kn_class *c = &t->classes[i];
@@ -932,7 +609,7 @@ kn_tuner_sample(struct kn_tuner *t, const struct kn_sample *s)
 		kn_area_flow(&c->area, c->running, s->now_ns);
 		if (!t->fixed && (c->running > 0 || c->queued > 0)) {
 			kn_class_model(t, i, s->now_ns);
-			memory_bound(t, i, s->now_ns);
+			kn_tuner_memory_bound(t, i, s->now_ns);
 			if (s->now_ns >= c->limiter.due_ns)
 				class_tick(t, i, s->now_ns);
 		}
@@ -964,6 +641,8 @@ kn_tuner_looks(const struct kn_tuner *t)
 	}
 	return FEW_LOOKS;
 }
+
+/* ---- from outside -------------------------------------------------------------------- */
 
 void
 kn_tuner_adjust(struct kn_tuner *t, int by, int64_t now_ns)
@@ -1029,10 +708,19 @@ unsigned
 kn_tuner_limit(const struct kn_tuner *t)
 {
 	uint64_t sum = 0;
+	unsigned idle = 0;
 
-	for (unsigned i = 0; i < t->nclasses; i++)
-		if (t->fixed || t->classes[i].running > 0 || t->classes[i].queued > 0)
-			sum += t->classes[i].limiter.limit;
+	for (unsigned i = 0; i < t->nclasses; i++) {
+		const struct kn_class *c = &t->classes[i];
+
+		if (t->fixed || c->running > 0 || c->queued > 0)
+			sum += c->limiter.limit;
+		else if (c->limiter.limit > idle)
+			idle = c->limiter.limit;
+	}
+	/* When nothing runs or waits: what may start as soon as something does. */
+	if (sum == 0)
+		sum = idle;
 	if (sum < t->options.least)
 		sum = t->options.least;
 	if (t->nclasses == 0 || sum == 0)

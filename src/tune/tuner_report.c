@@ -68,18 +68,18 @@ levels_fill(const struct kn_limiter *l, struct knee_work *ret)
 
 	if (best == NULL)
 		return;
-	for (unsigned i = 0; i < l->nlevels; i++)
-		most = fmax(most, l->levels[i].lnx);
-	if (l->nlevels > KNEE_LEVELS) {
-		first = (unsigned)(best - l->levels);
+	for (unsigned i = 0; i < l->levels.n; i++)
+		most = fmax(most, l->levels.at[i].lnx);
+	if (l->levels.n > KNEE_LEVELS) {
+		first = (unsigned)(best - l->levels.at);
 		first = first > KNEE_LEVELS / 2 ? first - KNEE_LEVELS / 2 : 0;
-		if (first > l->nlevels - KNEE_LEVELS)
-			first = l->nlevels - KNEE_LEVELS;
+		if (first > l->levels.n - KNEE_LEVELS)
+			first = l->levels.n - KNEE_LEVELS;
 	}
-	for (unsigned i = first; i < l->nlevels && ret->nlevels < KNEE_LEVELS; i++)
+	for (unsigned i = first; i < l->levels.n && ret->nlevels < KNEE_LEVELS; i++)
 		ret->levels[ret->nlevels++] = (struct knee_level){
-			.limit = l->levels[i].n,
-			.throughput_frac = exp(l->levels[i].lnx - most),
+			.limit = l->levels.at[i].n,
+			.throughput_frac = exp(l->levels.at[i].lnx - most),
 		};
 }
 
@@ -107,9 +107,9 @@ flat(const struct kn_limiter *l)
 {
 	const struct kn_level *best = kn_limiter_best(l);
 
-	if (!kn_limiter_settled(l) || best == NULL || l->nlevels < 2 || best != &l->levels[0])
+	if (!kn_limiter_settled(l) || best == NULL || l->levels.n < 2 || best != &l->levels.at[0])
 		return false;
-	return best->n <= 2 && l->levels[l->nlevels - 1].n >= 2 * best->n;
+	return best->n <= 2 && l->levels.at[l->levels.n - 1].n >= 2 * best->n;
 }
 
 void
@@ -195,7 +195,7 @@ kn_tuner_learnt(const struct kn_tuner *t, unsigned key, struct kn_prior *ret)
 	};
 	/* A search that was cut short, or never needed, tells the number only when it measured one. */
 	if (best != NULL && c->limiter.phase == KN_PHASE_RAMP &&
-	    kn_limiter_steep(&c->limiter, c->limiter.base))
+	    kn_levels_steep(&c->limiter.levels, c->limiter.base))
 		ret->limit = c->limiter.limit; /* it was still rising */
 	else if (best != NULL && best->n >= c->limiter.base)
 		ret->limit = best->n;

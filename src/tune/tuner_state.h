@@ -7,6 +7,8 @@
 #include "tuner.h"
 
 #define KN_AGES 256
+/* Keys that are not measured yet are looked at this often. */
+#define KN_FIRST_LOOKS_NS ((int64_t)40000000)
 /* All classes may change more than once before anybody asks. */
 #define KN_CHANGES (3 * KN_CLASSES)
 
@@ -119,9 +121,18 @@ struct kn_tuner {
 	unsigned change_first, nchanges;
 };
 
+/* tuner.c */
+/* A limit has changed, or a guard has spoken: a change for kn_tuner_change(). */
+void kn_tuner_tell(struct kn_tuner *t, unsigned class, unsigned from, enum kn_why why);
+/* The key of c whose next task has waited longest, or -1. */
+int kn_tuner_next_key(const struct kn_tuner *t, const struct kn_class *c);
+/* Lower a class's limit for what a guard or its tasks say; a, b: the figures of why. */
+void kn_tuner_back_off(struct kn_tuner *t, unsigned class, enum kn_why why, double a, double b,
+    int64_t now_ns);
+
+/* classes.c */
 /* An area up to now, of a value that was `value` since the last call. */
 void kn_area_flow(struct kn_area *a, double value, int64_t now_ns);
-void kn_tuner_tell(struct kn_tuner *t, unsigned class, unsigned from, enum kn_why why);
 /* Means over a class's keys, weighted by what runs. */
 struct kn_shares kn_class_shares(const struct kn_tuner *t, unsigned class);
 /* Sort every key by what was seen, and give new classes their limits. */
@@ -132,5 +143,19 @@ unsigned kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_ki
 void kn_tuner_move(struct kn_tuner *t, struct kn_key *k, unsigned class, int64_t now_ns);
 /* The given number or the bounds of a class, by the model. */
 void kn_class_model(struct kn_tuner *t, unsigned class, int64_t now_ns);
+
+/* tuner_memory.c */
+/* Is there memory for the next task of k? */
+bool kn_tuner_memory_admits(const struct kn_tuner *t, const struct kn_key *k);
+/* A running task of k uses so much. */
+void kn_tuner_memory_seen(struct kn_key *k, uint64_t rss_bytes);
+/* A sample: the resident memory of k's tasks, and whether it still grows. fresh: the machine's free memory
+ * was read just now. */
+void kn_tuner_memory_follow(struct kn_key *k, int64_t now_ns, bool fresh);
+/* What an ended task of k used is free again, before the machine is read the next time. */
+void kn_tuner_memory_back(struct kn_tuner *t, struct kn_key *k, int64_t started_ns);
+/* A limit that memory keeps from being reached is no limit: it comes down to what runs, and rises again as
+ * memory allows. */
+void kn_tuner_memory_bound(struct kn_tuner *t, unsigned class, int64_t now_ns);
 
 #endif

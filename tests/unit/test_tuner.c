@@ -279,6 +279,28 @@ test_busy_once(void)
 	kn_tuner_free(t);
 }
 
+/* An input that comes late, or another machine that hands out work, finds the number that was found. */
+static void
+test_idle(void)
+{
+	const struct kn_key_name name = { .program = "work", .place.spindle = -1 };
+	const struct kn_tuner_options options = { .most = 64 };
+	struct kn_tuner *t;
+	int64_t now = MS;
+	unsigned before;
+
+	if (!ok(kn_tuner_new(&options, &machine, &t) == 0, "a tuner"))
+		return;
+	is_int(kn_tuner_limit(t), 1, "before the first task one may start");
+	kn_tuner_queue(t, kn_tuner_key(t, &name), 1000, 1);
+	while (kn_tuner_limit(t) < 8)
+		(void)rounds(t, &now, 1, .01, 0, false);
+	before = kn_tuner_limit(t);
+	kn_tuner_queue(t, 0, 0, 0);
+	is_int(kn_tuner_limit(t), before, "when nothing runs and nothing waits the number stays");
+	kn_tuner_free(t);
+}
+
 static void
 test_late(void)
 {
@@ -364,6 +386,7 @@ main(void)
 {
 	test_busy_cores();
 	test_busy_once();
+	test_idle();
 	test_late();
 	test_many_classes();
 	test_turns();
