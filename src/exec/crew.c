@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../sys/clock.h"
 #include "../sys/fd.h"
 #include "../sys/procfile.h"
 
@@ -26,15 +26,6 @@ kn_job_free(struct kn_job *j)
 }
 
 /* ---- what a call uses ----------------------------------------------------------- */
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static struct timeval
 time_between(const struct timeval *from, const struct timeval *to)
@@ -120,12 +111,12 @@ job_run(struct kn_crew_thread *w, struct kn_job *j, bool brief)
 	struct kn_crew *c = w->crew;
 
 	j->tid = w->tid;
-	j->begin_ns = clock_ns();
+	j->begin_ns = kn_clock_ns();
 	atomic_store_explicit(&w->now, j, memory_order_release);
 	if (!brief)
 		kn_call_begin(&j->call);
 	j->status = c->plugin->run(c->plugin_state, &j->call.face);
-	j->end_ns = clock_ns();
+	j->end_ns = kn_clock_ns();
 	atomic_store_explicit(&w->now, NULL, memory_order_release);
 	job_measure(w, j);
 	if (atomic_exchange(&j->state, KN_JOB_ENDED) == KN_JOB_DROPPED)

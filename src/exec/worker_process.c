@@ -36,20 +36,10 @@
 
 /* ---- the pipes ------------------------------------------------------------ */
 
-/* As in process.c: out of the loop before it is closed. */
-static void
-watch_close(struct kn_exec *e, struct kn_watch *w)
-{
-	int fd = w->fd;
-
-	kn_loop_remove(e->loop, w);
-	kn_fd_close(&fd);
-}
-
 static void
 stdin_close(struct kn_worker *w)
 {
-	watch_close(w->exec, &w->in);
+	kn_loop_close(w->exec->loop, &w->in);
 	kn_fd_close(&w->in_far);
 	w->unsent.len = w->sent = 0;
 }
@@ -105,7 +95,7 @@ pipe_read(struct kn_worker *w, struct kn_watch *watch, bool *ready, char *buffer
 	while (n < 0 && errno == EINTR);
 	*ready = n > 0;
 	if (n == 0 || (n < 0 && errno != EAGAIN))
-		watch_close(w->exec, watch);
+		kn_loop_close(w->exec->loop, watch);
 	return n > 0 ? (size_t)n : 0;
 }
 
@@ -259,8 +249,8 @@ put_away(struct kn_worker *w)
 	struct kn_runner *r = w->exec->state;
 
 	stdin_close(w);
-	watch_close(w->exec, &w->out);
-	watch_close(w->exec, &w->err);
+	kn_loop_close(w->exec->loop, &w->out);
+	kn_loop_close(w->exec->loop, &w->err);
 	kn_loop_remove(w->exec->loop, &w->end);
 	kn_fd_close(&w->child.pidfd);
 	kn_heap_remove(&r->due, &w->due);
