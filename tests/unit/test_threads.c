@@ -27,6 +27,7 @@ struct work {
 
 /* A run over the numbers 1 .. count, and what came out. */
 struct world {
+	struct world *left; /* another one that a thread may use */
 	struct knee_options o;
 	struct knee_plugin plugin;
 	struct knee_sink sinks[2];
@@ -344,16 +345,17 @@ test_cancelled(void)
 		/* A thread that gets no core for 100 ms is given up, as one that hangs: not three times in a row. It
 		 * may use its world later. */
 		for (unsigned i = 0; i < 3 && !closed; i++) {
-			static struct world *left[200];
-			static unsigned nleft;
+			static struct world *left;
 			struct world *w = malloc(sizeof(*w));
 
 			closed = cancelled_run(w, seed, &odd);
 			if (closed) {
 				(void)pthread_mutex_destroy(&w->lock);
 				free(w);
-			} else if (nleft < 200)
-				left[nleft++] = w;
+			} else {
+				w->left = left;
+				left = w;
+			}
 		}
 		unclosed += !closed;
 	}
