@@ -322,6 +322,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 	const struct kn_task *t = r->job->task;
 	size_t n = paths_count(how->returns, how->nreturns, t);
 	char text[600] = "", *path = NULL;
+	uint32_t index;
 	int err = 0;
 
 	if (m->spec->here || how->nreturns == 0 || res->outcome == KNEE_NOT_STARTED ||
@@ -335,7 +336,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 		if (err == 0)
 			free(path);
 	}
-	(void)kn_courier_keep(&m->courier, r->id, text, sizeof(text));
+	(void)kn_courier_keep(&m->courier, r->id, &index, text, sizeof(text));
 	if (text[0] == '\0')
 		return;
 	kn_remote_note(m, t, "%s", text);

@@ -394,6 +394,17 @@ kn_dispatch_clean(const struct kn_dispatch *d, struct kn_courier *c)
 	}
 }
 
+int
+kn_dispatch_aside(const struct kn_dispatch *d, struct kn_courier *c, struct kn_aside *aside)
+{
+	int err = 0;
+
+	/* Folders stand before what is in them. */
+	for (size_t at = 0; at < d->sent.len && err == 0; at += strlen(d->sent.data + at) + 1)
+		err = kn_aside_add(aside, c, d->sent.data + at);
+	return err;
+}
+
 void
 kn_dispatch_done(struct kn_dispatch *d)
 {
