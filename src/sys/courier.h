@@ -134,8 +134,6 @@ void kn_dispatch_cut(struct kn_dispatch *d);
 /* Append frames to `to`, until they are about room bytes. 1: there is more; 0: that was all; -ENOMEM: to holds whole
  * frames, but it cannot go on. */
 int kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room);
-/* Remove all that was listed. */
-void kn_dispatch_clean(const struct kn_dispatch *d, struct kn_courier *c);
 /* Put aside all that was listed. 0 or -ENOMEM. */
 int kn_dispatch_aside(const struct kn_dispatch *d, struct kn_courier *c, struct kn_aside *aside);
 void kn_dispatch_done(struct kn_dispatch *d);
