@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "summary.h"
 
 enum { WORKS_MAX = 64, UNSEEN_BYTES = 768 };
@@ -19,15 +19,6 @@ struct explain {
 	bool unseen_said; /* or known to be nothing */
 	int64_t begin_ns;
 };
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static void
 works_say(const struct explain *e)
@@ -90,7 +81,7 @@ explain_event(void *self, const struct knee_event *event)
 	if (!e->unseen_said && event->kind != KNEE_EVENT_END)
 		e->unseen_said = unseen_say(e);
 	if (event->kind == KNEE_EVENT_LIMIT && event->reason != NULL)
-		say("%.2f s: %s%s%s", (double)(clock_ns() - e->begin_ns) / 1e9,
+		say("%.2f s: %s%s%s", (double)(clock_ns(CLOCK_MONOTONIC) - e->begin_ns) / 1e9,
 		    event->host != NULL ? event->host : "", event->host != NULL ? ": " : "", event->reason);
 	return 0;
 }
@@ -103,7 +94,7 @@ explain_new(const struct cli_options *o, struct explain **ret)
 	if (e == NULL)
 		return say_error(ENOMEM, "%s", strerror(ENOMEM));
 	e->fixed = o->limit != 0;
-	e->begin_ns = clock_ns();
+	e->begin_ns = clock_ns(CLOCK_MONOTONIC);
 	*ret = e;
 	return 0;
 }

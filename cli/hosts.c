@@ -21,9 +21,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "hosts_parts.h"
 #include "keeper.h"
 #include "reader_gone.h"
@@ -64,15 +64,6 @@ struct survey {
 	int64_t drawn_ns; /* 0: not yet */
 	int error;        /* -errno that ended the run */
 };
-
-static int64_t
-clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
-}
 
 static int64_t
 sooner(int64_t a, int64_t b)

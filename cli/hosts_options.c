@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hosts_parts.h"
+#include "options_few.h"
 #include "options_table.h"
 
 #define SECOND_NS ((int64_t)1000000000)
@@ -28,11 +29,7 @@ enum what {
 	HELP,
 };
 
-/* names: blank-separated; one of a single byte is a short option. value: "[X]" may be left out. */
-static const struct hosts_option {
-	const char *names, *value, *help;
-	enum what what;
-} table[] = {
+static const struct options_few table[] = {
 	{ "sort", "COLUMN", "sort by it (cpu, mem, load ...); -COLUMN: the largest first", SORT },
 	{ "json", NULL, "a line of JSON for each machine", JSON },
 	{ "csv", NULL, "CSV, a row for each machine", CSV },
@@ -60,7 +57,7 @@ hosts_help(FILE *out)
 	      "\n",
 	    out);
 	for (size_t i = 0; i < NTABLE; i++) {
-		const struct hosts_option *o = &table[i];
+		const struct options_few *o = &table[i];
 		const char *name = NULL;
 		char names[64];
 		size_t size, at = 0;
@@ -162,89 +159,33 @@ option_set(struct hosts_options *o, enum what what, const char *value)
 
 /* ---- the words ---------------------------------------------------------------------- */
 
-/* What options_words_read() is told of: the options, and the one in hand. */
-struct scan {
-	struct hosts_options *o;
-	const struct hosts_option *option;
-	char typed[64];
-};
-
-/* The option of this long name, or the only one that begins so; NULL: none, or several. */
-static const struct hosts_option *
-find_long(const char *typed, size_t size)
+static int
+word_set(void *self, int what, const char *typed, const char *value)
 {
-	const struct hosts_option *found = NULL;
-	bool several = false;
-
-	for (size_t i = 0; i < NTABLE; i++) {
-		switch (options_match(table[i].names, typed, size)) {
-		case OPTIONS_MATCH_WHOLE:
-			return &table[i];
-		case OPTIONS_MATCH_BEGINS:
-			several |= found != NULL;
-			found = &table[i];
-			break;
-		case OPTIONS_MATCH_NO:
-			break;
-		}
-	}
-	return several ? NULL : found;
-}
-
-static const struct hosts_option *
-find_short(char letter)
-{
-	for (size_t i = 0; i < NTABLE; i++)
-		if (options_letter(table[i].names, letter))
-			return &table[i];
-	return NULL;
+	(void)typed;
+	return option_set(self, (enum what)what, value);
 }
 
 static int
-scan_find(void *self, const char *dashes, const char *typed, size_t size)
+word_unknown(void *self, const char *typed, const char *name, size_t size)
 {
-	struct scan *scan = self;
-
-	(void)snprintf(scan->typed, sizeof(scan->typed), "%s%.*s", dashes, size < 48 ? (int)size : 48, typed);
-	scan->option = dashes[1] == '-' ? find_long(typed, size) : find_short(*typed);
-	if (scan->option == NULL)
-		return say_error(EINVAL,
-		    "%s: no option of knee hosts: knee hosts --help; without a machine: !%s", scan->typed,
-		    typed);
-	if (scan->option->value == NULL)
-		return OPTIONS_TAKES_NONE;
-	return scan->option->value[0] == '[' ? OPTIONS_MAY_TAKE : OPTIONS_TAKES_VALUE;
-}
-
-static int
-scan_set(void *self, const char *value)
-{
-	struct scan *scan = self;
-
-	return option_set(scan->o, scan->option->what, value);
-}
-
-static int
-scan_refuse(void *self, enum options_takes takes)
-{
-	const struct scan *scan = self;
-
+	(void)self;
+	(void)size;
 	return say_error(
-	    EINVAL, "%s: %s", scan->typed, takes == OPTIONS_TAKES_NONE ? "takes no value" : "needs a value");
+	    EINVAL, "%s: no option of knee hosts: knee hosts --help; without a machine: !%s", typed, name);
 }
 
 static int
 words_read(struct hosts_options *o, char *const *words, size_t n)
 {
-	struct scan scan = { .o = o };
-	const struct options_reader reader = {
-		.self = &scan, .find = scan_find, .set = scan_set, .refuse = scan_refuse
+	const struct options_few_reader reader = {
+		.table = table, .n = NTABLE, .self = o, .set = word_set, .unknown = word_unknown
 	};
 	bool options = true;
 
 	while (n > 0) {
 		size_t used = 0;
-		int err = options ? options_words_read(&reader, words, n, &used) : 0;
+		int err = options ? options_few_read(&reader, words, n, &used) : 0;
 
 		if (err < 0)
 			return err;

@@ -13,8 +13,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "csv_text.h"
 #include "hosts_parts.h"
 #include "json_text.h"
+#include "line_text.h"
 #include "log_parts.h"
 #include "progress_format.h"
 
@@ -252,20 +254,6 @@ rows_join(struct table *t)
 	return 0;
 }
 
-/* A text as it can stand on a terminal, malloc'd; NULL: no memory. */
-static char *
-text_shown(const char *text)
-{
-	char *ret = malloc(4 * strlen(text) + 1), *to = ret;
-
-	if (ret == NULL)
-		return NULL;
-	for (; *text != '\0'; text++)
-		to += say_shown(to, *text);
-	*to = '\0';
-	return ret;
-}
-
 /* The machines of a row in few words. names: room for all of them. */
 static int
 row_name(const struct table *t, struct row *r, const char **names)
@@ -278,13 +266,13 @@ row_name(const struct table *t, struct row *r, const char **names)
 	for (size_t at = r->next; at != 0; at = t->rows[at - 1].next)
 		names[n++] = t->rows[at - 1].host->name;
 	if (n == 1) {
-		r->shown = text_shown(r->host->name);
+		r->shown = line_text_shown(r->host->name);
 		return r->shown != NULL ? 0 : -ENOMEM;
 	}
 	err = knee_nodeset_fold(names, n, &folded);
 	if (err < 0)
 		return err;
-	r->shown = text_shown(folded);
+	r->shown = line_text_shown(folded);
 	free(folded);
 	return r->shown != NULL ? 0 : -ENOMEM;
 }
@@ -328,7 +316,7 @@ widths_find(struct table *t)
 		t->width[i] = strlen(columns[i].title);
 	for (size_t row = 0; row < t->n; row++) {
 		const struct row *r = &t->rows[row];
-		size_t width = r->shown != NULL ? progress_columns(r->shown) : 0;
+		size_t width = r->shown != NULL ? line_text_columns(r->shown) : 0;
 
 		/* Many machines in one row do not push the figures of the others away. */
 		if (width > *hosts && (r->note == NULL || r->next == 0))
@@ -358,20 +346,16 @@ widths_find(struct table *t)
 static size_t
 cut_put(const struct hosts_view *v, FILE *out, const char *text, size_t width, bool pad)
 {
-	size_t columns_used = progress_columns(text), n = 0, used = 0;
+	size_t used = line_text_columns(text);
 
-	if (v->cols == 0 || columns_used <= width) {
+	if (v->cols == 0 || used <= width) {
 		fputs(text, out);
-		used = columns_used;
 	} else if (width > 0) {
-		for (; text[n] != '\0'; n++) {
-			used += ((unsigned char)text[n] & 0xc0) != 0x80;
-			if (used > width - 1)
-				break;
-		}
-		(void)fwrite(text, 1, n, out);
+		(void)fwrite(text, 1, line_text_within(text, width - 1), out);
 		fputs(v->utf8 ? "\u2026" : ">", out);
 		used = width;
+	} else {
+		used = 0;
 	}
 	for (; pad && used < width; used++)
 		putc(' ', out);
@@ -410,8 +394,8 @@ row_put(const struct table *t, const struct row *r, FILE *out)
 		return;
 	}
 	/* The note has the room of the figures, and of the names what it leaves. */
-	if (v->cols > 0 && v->cols > GAP + progress_columns(r->note) + hosts)
-		hosts = v->cols - GAP - progress_columns(r->note);
+	if (v->cols > 0 && v->cols > GAP + line_text_columns(r->note) + hosts)
+		hosts = v->cols - GAP - line_text_columns(r->note);
 	used = cut_put(v, out, r->shown, hosts, false);
 	for (; used < t->width[COLUMN_HOST]; used++)
 		putc(' ', out);
@@ -541,22 +525,6 @@ text_of(const struct hosts_view *v, const struct hosts_host *h, size_t i, char s
 }
 
 static void
-csv_text(const char *text, FILE *out)
-{
-	if (text[strcspn(text, ",\"\r\n")] == '\0') {
-		fputs(text, out);
-		return;
-	}
-	putc('"', out);
-	for (; *text != '\0'; text++) {
-		if (*text == '"')
-			putc('"', out);
-		putc(*text, out);
-	}
-	putc('"', out);
-}
-
-static void
 number_put(double n, FILE *out)
 {
 	/* Whole ones as such: a number of bytes is exact. */
@@ -573,7 +541,7 @@ line_put(const struct hosts_view *v, const struct row *r, bool json, FILE *out)
 
 		fputs(i > 0 ? "," : json ? "{" : "", out);
 		if (!json) {
-			csv_text(text, out);
+			csv_text_put(out, text);
 			continue;
 		}
 		fprintf(out, "\"%s\":", texts[i]);

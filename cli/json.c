@@ -14,9 +14,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "json_text.h"
 #include "log_parts.h"
 #include "writer.h"
@@ -147,12 +147,9 @@ put_words(struct json *j, const char *name, const char *const *words, size_t n)
 static void
 line_begin(struct json *j, const char *event)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
 	rewind(j->line);
 	(void)fprintf(j->line, "{\"event\": \"%s\"", event);
-	put_moment(j, "time", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	put_moment(j, "time", clock_ns(CLOCK_REALTIME));
 }
 
 /* ---- events ------------------------------------------------------------------------ */

@@ -3,11 +3,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log_parts.h"
-
-#define SECOND_NS ((int64_t)1000000000)
 
 enum option_id {
 	ID_FORMAT = 256,
@@ -72,10 +70,7 @@ log_help(FILE *out)
 static int
 time_set(const char *name, const char *value, int64_t *ret)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	if (log_time_parse(value, (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec, ret) < 0 || *ret <= 0)
+	if (log_time_parse(value, clock_ns(CLOCK_REALTIME), ret) < 0 || *ret <= 0)
 		return say_error(EINVAL,
 		    "--%s: '%s': not a time (2026-11-24, '2026-11-24 16:30', 16:30, '2h ago', @1795493586)",
 		    name, value);

@@ -17,9 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "csv_text.h"
 #include "json_text.h"
+#include "line_text.h"
 #include "log_parts.h"
-#include "progress_format.h"
 #include "terminal.h"
 
 enum {
@@ -45,20 +46,6 @@ struct log_print {
 
 /* ---- cells as text -------------------------------------------------------------- */
 
-/* The bytes of text as they can stand in one line of a terminal, malloc'd. */
-static char *
-shown(const char *text)
-{
-	char *ret = malloc(4 * strlen(text) + 1), *to = ret;
-
-	if (ret == NULL)
-		return NULL;
-	for (; *text != '\0'; text++)
-		to += say_shown(to, *text);
-	*to = '\0';
-	return ret;
-}
-
 /* For the eye, malloc'd; what is not known is "-". NULL: no memory. */
 static char *
 cell_shown(const struct log_column *column, const struct log_cell *cell)
@@ -69,7 +56,7 @@ cell_shown(const struct log_column *column, const struct log_cell *cell)
 		return strdup(text);
 	switch (column->type) {
 	case LOG_TEXT:
-		return shown(cell->text);
+		return line_text_shown(cell->text);
 	case LOG_COUNT:
 		(void)snprintf(text, sizeof(text), "%lld", (long long)cell->number);
 		break;
@@ -152,32 +139,18 @@ columns_drop(struct log_print *p)
 	}
 }
 
-/* Bytes of text that take at most so many columns. */
-static size_t
-bytes_within(const char *text, size_t columns)
-{
-	size_t n = 0, used = 0;
-
-	for (; text[n] != '\0'; n++) {
-		used += ((unsigned char)text[n] & 0xc0) != 0x80;
-		if (used > columns)
-			break;
-	}
-	return n;
-}
-
 /* The last cell: what of it fits. */
 static void
 last_put(const struct log_print *p, const char *text, size_t used)
 {
 	size_t room = p->cols > used ? p->cols - used : 1;
 
-	if (p->cols == 0 || progress_columns(text) <= room) {
+	if (p->cols == 0 || line_text_columns(text) <= room) {
 		fputs(text, stdout);
 		return;
 	}
 	room = p->utf8 ? room - 1 : room > 3 ? room - 3 : 0;
-	(void)fwrite(text, 1, bytes_within(text, room), stdout);
+	(void)fwrite(text, 1, line_text_within(text, room), stdout);
 	fputs(p->utf8 ? "\u2026" : room > 0 ? "..." : ".", stdout);
 }
 
@@ -187,7 +160,7 @@ line_put(const struct log_print *p, const char *const *texts)
 	size_t used = 0, debt = 0, last = p->view.n - 1;
 
 	for (size_t i = 0; i < last; i++) {
-		size_t width = progress_columns(texts[i]);
+		size_t width = line_text_columns(texts[i]);
 		size_t pad = width < p->width[i] ? p->width[i] - width : 0;
 
 		if (!has(p, i))
@@ -222,7 +195,7 @@ table_begin(struct log_print *p)
 		titles[i] = p->view.columns[i].title != NULL ? p->view.columns[i].title : "";
 		p->width[i] = strlen(titles[i]);
 		for (size_t row = 0; row < p->nfirst; row++) {
-			size_t width = progress_columns(p->first[row * p->view.n + i]);
+			size_t width = line_text_columns(p->first[row * p->view.n + i]);
 
 			if (width > p->width[i])
 				p->width[i] = width;
@@ -284,22 +257,6 @@ tsv_text(const char *text)
 	}
 }
 
-static void
-csv_text(const char *text)
-{
-	if (text[strcspn(text, ",\"\r\n")] == '\0') {
-		fputs(text, stdout);
-		return;
-	}
-	putchar('"');
-	for (; *text != '\0'; text++) {
-		if (*text == '"')
-			putchar('"');
-		putchar(*text);
-	}
-	putchar('"');
-}
-
 /* The names of the columns, or a row of them. */
 static void
 separated_row(const struct log_print *p, const struct log_cell *cells)
@@ -321,7 +278,7 @@ separated_row(const struct log_print *p, const struct log_cell *cells)
 		else if (column->type != LOG_TEXT)
 			fputs(cell_exact(column, &cells[i], text), stdout);
 		else if (p->format == LOG_CSV)
-			csv_text(cells[i].text);
+			csv_text_put(stdout, cells[i].text);
 		else
 			tsv_text(cells[i].text);
 	}

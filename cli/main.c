@@ -10,12 +10,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "cli.h"
 #include "command.h"
+#include "engine.h"
 #include "gate.h"
 #include "hosts.h"
 #include "keeper.h"
@@ -33,8 +33,6 @@
 #define MESSAGE_BYTES 1024
 
 #define SINKS_MAX 12
-
-extern char **environ;
 
 /* Everything that one run is made of, so that one function can free it. */
 struct program {
@@ -61,8 +59,7 @@ struct program {
 	struct signals signals;
 	int reader_fd; /* -1: standard output is no pipe */
 	struct knee_sink sinks[SINKS_MAX];
-	char nice_text[16];
-	const char *prefix[3];
+	struct engine_nice nice;
 	knee *knee;
 };
 
@@ -204,9 +201,9 @@ executor(const struct cli_options *o)
 	return o->plugin != NULL ? KNEE_EXEC_THREAD : KNEE_EXEC_PROCESS;
 }
 
-/* What the engine is told; the rest of it has the same names in both structs. */
+/* All that the engine is told. */
 static struct knee_options
-engine_options(struct program *p, size_t nsinks)
+run_options(struct program *p, size_t nsinks)
 {
 	const struct cli_options *o = &p->options;
 	bool takes_stdin = !inputs_use_stdin(p->inputs) && !isatty(STDIN_FILENO);
@@ -219,16 +216,8 @@ engine_options(struct program *p, size_t nsinks)
 		.executor = executor(o),
 		.order = o->order,
 		.limit = o->limit,
-		.limit_min = o->limit_min,
 		.limit_max = o->limit_max,
-		.kind = o->kind,
 		.memory_path = p->learnt,
-		.busy_exits = o->busy_exits,
-		.nbusy_exits = o->nbusy_exits,
-		.load_max = o->load_max,
-		.memfree_bytes = o->memfree_bytes,
-		.memsuspend_bytes = o->memsuspend_bytes,
-		.noswap = o->noswap,
 		.may_start = p->gate != NULL ? gate_may_start : NULL,
 		.may_start_self = p->gate,
 		.whole = p->results != NULL,
@@ -236,21 +225,15 @@ engine_options(struct program *p, size_t nsinks)
 		.want_text = o->verbose || o->trace || o->prompt || p->journal != NULL || p->joblog != NULL ||
 		    p->results != NULL || p->json != NULL,
 		.delay_ns = o->delay_ns,
-		.timeout_ns = o->timeout_ns,
 		.timeout_frac = o->timeout_frac,
 		.retries = o->retries,
-		.term_seq = o->term_seq,
-		.nterm_seq = o->nterm_seq,
 		.halt = o->halt,
-		.environ_base = (const char *const *)environ,
-		.slot_var = o->slot_var,
-		.shell = command_shell(),
 		.first_stdin = takes_stdin ? STDIN_FILENO : -1,
-		.tmpdir = o->tmpdir,
 		.confirm = o->prompt ? confirm : NULL,
 		.confirm_self = &p->signals,
 	};
 
+	engine_options(o, &p->nice, &k);
 	if (o->worker != NULL)
 		worker_options(o, &k);
 	if (o->plugin != NULL && !o->dry_run)
@@ -261,16 +244,6 @@ engine_options(struct program *p, size_t nsinks)
 		k.source = joblog_source(p->joblog, &k.source);
 	if (p->journal != NULL)
 		k.source = knee_journal_source(p->journal, &k.source);
-	if (o->nice_set) {
-		/* nice(1) counts from the niceness that it has. */
-		(void)snprintf(
-		    p->nice_text, sizeof(p->nice_text), "%d", o->nice - getpriority(PRIO_PROCESS, 0));
-		p->prefix[0] = "nice";
-		p->prefix[1] = "-n";
-		p->prefix[2] = p->nice_text;
-		k.prefix = p->prefix;
-		k.nprefix = 3;
-	}
 	machines_options(p->machines, &k);
 	return k;
 }
@@ -340,7 +313,7 @@ program_make(struct program *p, int argc, char **argv)
 		err = limits_make(p);
 	if (err < 0)
 		return err;
-	k = engine_options(p, nsinks);
+	k = run_options(p, nsinks);
 	err = knee_new(&k, &p->knee, message, sizeof(message));
 	if (err < 0)
 		return say_error(-err, "%s", message);

@@ -144,9 +144,7 @@ scan_find(void *self, const char *dashes, const char *typed, size_t size)
 		found = options_find_short(*typed, &scan->option);
 	if (found != OPTION_FOUND)
 		return not_found(scan->s, found, typed, size);
-	if (scan->option->value == NULL)
-		return OPTIONS_TAKES_NONE;
-	return scan->option->value[0] == '[' ? OPTIONS_MAY_TAKE : OPTIONS_TAKES_VALUE;
+	return (int)options_takes(scan->option->value);
 }
 
 static int

@@ -67,6 +67,14 @@ options_letter(const char *list, char letter)
 
 /* ---- words ------------------------------------------------------------------ */
 
+enum options_takes
+options_takes(const char *value)
+{
+	if (value == NULL)
+		return OPTIONS_TAKES_NONE;
+	return *value == '[' ? OPTIONS_MAY_TAKE : OPTIONS_TAKES_VALUE;
+}
+
 /* Set an option that wants a value to the next word. */
 static int
 next_word_take(const struct options_reader *r, char *const *words, size_t nwords, size_t *at)

@@ -32,6 +32,9 @@ enum options_takes {
 	OPTIONS_MAY_TAKE,    /* it may be left out, and must be attached: -lX, --max-lines=X */
 };
 
+/* As tables say it: NULL; "[X]" may be left out; "X". */
+enum options_takes options_takes(const char *value);
+
 /* A table and what its options do. */
 struct options_reader {
 	void *self;

@@ -16,10 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "engine.h"
 #include "keeper.h"
 #include "machines.h"
 #include "options_table.h"
@@ -30,16 +30,13 @@
 
 #define TIME_NS ((int64_t)10000000000)
 
-extern char **environ;
-
 /* What the run of a profile is made of, so that one function can free it. */
 struct program {
 	struct profile profile;
 	struct inputs *inputs;
 	struct knee_template *command;
 	struct batch *batch;
-	char nice_text[16];
-	const char *prefix[3];
+	struct engine_nice nice;
 };
 
 /* ---- own options -------------------------------------------------------------- */
@@ -206,33 +203,10 @@ engine_fill(struct program *m)
 	m->profile.engine = (struct knee_options){
 		.command = m->command,
 		.order = KNEE_ORDER_DONE,
-		.limit_min = o->limit_min,
 		.limit_max = o->limit > 0 && o->limit_max == 0 ? o->limit : o->limit_max,
-		.kind = o->kind,
-		.busy_exits = o->busy_exits,
-		.nbusy_exits = o->nbusy_exits,
-		.load_max = o->load_max,
-		.memfree_bytes = o->memfree_bytes,
-		.memsuspend_bytes = o->memsuspend_bytes,
-		.noswap = o->noswap,
-		.timeout_ns = o->timeout_ns,
-		.term_seq = o->term_seq,
-		.nterm_seq = o->nterm_seq,
-		.environ_base = (const char *const *)environ,
-		.slot_var = o->slot_var,
-		.shell = command_shell(),
 		.first_stdin = -1,
-		.tmpdir = o->tmpdir,
 	};
-	if (o->nice_set) {
-		(void)snprintf(
-		    m->nice_text, sizeof(m->nice_text), "%d", o->nice - getpriority(PRIO_PROCESS, 0));
-		m->prefix[0] = "nice";
-		m->prefix[1] = "-n";
-		m->prefix[2] = m->nice_text;
-		m->profile.engine.prefix = m->prefix;
-		m->profile.engine.nprefix = 3;
-	}
+	engine_options(o, &m->nice, &m->profile.engine);
 }
 
 static int

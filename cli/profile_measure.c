@@ -22,8 +22,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "grow.h"
 #include "profile_parts.h"
 
@@ -67,15 +67,6 @@ struct phase {
 	double io_bytes, disk_bytes, output_bytes;
 	char text[480]; /* what the task in hand said on stderr */
 };
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
-}
 
 /* ---- a run ------------------------------------------------------------------ */
 
@@ -168,7 +159,7 @@ static int
 live_event(void *self, const struct knee_event *e)
 {
 	struct phase *ph = self;
-	int64_t now_ns = clock_ns();
+	int64_t now_ns = clock_ns(CLOCK_MONOTONIC);
 	int err = 0;
 
 	if (e->kind == KNEE_EVENT_START) {
@@ -459,7 +450,7 @@ rises(const struct profile *p)
 static int64_t
 left_ns(const struct profile *p, double frac)
 {
-	return p->begin_ns + (int64_t)((double)p->time_ns * frac) - clock_ns();
+	return p->begin_ns + (int64_t)((double)p->time_ns * frac) - clock_ns(CLOCK_MONOTONIC);
 }
 
 /* What a start costs on this machine: the time of commands that do nothing, by the same way (at once, or
@@ -602,7 +593,7 @@ profile_measure(struct profile *p)
 {
 	int err;
 
-	p->begin_ns = clock_ns();
+	p->begin_ns = clock_ns(CLOCK_MONOTONIC);
 	p->cores = knee_cores();
 	err = empty(p);
 	if (err == 0 && !p->interrupted)
@@ -612,6 +603,6 @@ profile_measure(struct profile *p)
 		err = together(p);
 	if (err == 0 && !p->interrupted && p->task.failed < p->task.done)
 		err = by_the_engine(p);
-	p->spent_ns = clock_ns() - p->begin_ns;
+	p->spent_ns = clock_ns(CLOCK_MONOTONIC) - p->begin_ns;
 	return err;
 }

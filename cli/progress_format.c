@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "line_text.h"
+
 enum field { FACE, PERCENT, BAR, COUNT, RATE, FAILED, ETA, AT_ONCE, SUSPENDED, RESOURCE, CPU, FIELDS };
 
 enum {
@@ -72,16 +74,6 @@ progress_rate_eta(const struct progress_rate *r, uint64_t left)
 }
 
 /* ---- numbers ------------------------------------------------------------ */
-
-size_t
-progress_columns(const char *text)
-{
-	size_t n = 0;
-
-	for (; *text != '\0'; text++)
-		n += ((unsigned char)*text & 0xc0) != 0x80;
-	return n;
-}
 
 void
 progress_count(char *ret, uint64_t n)
@@ -230,7 +222,7 @@ line_width(const struct line *line)
 
 	for (enum field f = 0; f < FIELDS; f++)
 		if (line->text[f][0] != '\0')
-			width += progress_columns(line->text[f]) + (width > 0 ? blanks_before(f) : 0);
+			width += line_text_columns(line->text[f]) + (width > 0 ? blanks_before(f) : 0);
 	return width;
 }
 

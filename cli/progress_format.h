@@ -47,8 +47,6 @@ enum { PROGRESS_LINE_BYTES = 512 };
 /* The line, without newline, NUL-terminated, "" when nothing fits. */
 void progress_line(const struct progress_view *v, char ret[PROGRESS_LINE_BYTES]);
 
-/* Columns that text takes on a terminal: its bytes, but those that go on a character of UTF-8. */
-size_t progress_columns(const char *text);
 /* 1234567 as 1,234,567; ret has room for 27 bytes. */
 void progress_count(char *ret, uint64_t n);
 /* 9s, 1m05s, 2h03m, 3d04h: two units are enough to wait by. */

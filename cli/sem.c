@@ -50,6 +50,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "command.h"
 #include "keeper.h"
 #include "options_table.h"
@@ -73,15 +74,6 @@ struct sem {
 };
 
 /* ---- while waiting ---------------------------------------------------------- */
-
-static int64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static void
 alarm_heard(int sig)
@@ -114,7 +106,8 @@ waiting_begin(struct sem *s)
 {
 	struct rlimit most;
 
-	s->deadline_ns = s->options.timeout_ns > 0 ? now_ns() + s->options.timeout_ns : INT64_MAX;
+	s->deadline_ns =
+	    s->options.timeout_ns > 0 ? clock_ns(CLOCK_MONOTONIC) + s->options.timeout_ns : INT64_MAX;
 	(void)sigaction(SIGALRM, NULL, &s->alarm);
 	(void)sigprocmask(SIG_BLOCK, NULL, &s->mask);
 	s->waiting = s->mask;
@@ -180,7 +173,7 @@ holders_wait(struct sem *s)
 {
 	struct pollfd *ends = s->holders.ends;
 	size_t n = s->holders.n;
-	int64_t left = s->deadline_ns - now_ns();
+	int64_t left = s->deadline_ns - clock_ns(CLOCK_MONOTONIC);
 	struct timespec t = { .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
 	int ready;
 

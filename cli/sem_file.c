@@ -54,6 +54,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "clock.h"
 
 #define BOOT_BYTES 32
 #define ID_SHOWN_MAX 160
@@ -298,15 +299,6 @@ lock_failed(const struct sem_file *f, int err)
 	    -err, "%s: cannot be locked: %s; set XDG_CACHE_HOME to a local folder", f->path, strerror(-err));
 }
 
-static int64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 int
 sem_file_queue(struct sem_file *f, unsigned slots, int64_t deadline_ns)
 {
@@ -315,7 +307,7 @@ sem_file_queue(struct sem_file *f, unsigned slots, int64_t deadline_ns)
 
 	do
 		err = lock_set(f, F_OFD_SETLKW, slots > 0 ? F_WRLCK : F_RDLCK, at, n);
-	while (err == -EINTR && now_ns() < deadline_ns);
+	while (err == -EINTR && clock_ns(CLOCK_MONOTONIC) < deadline_ns);
 	if (err == -EINTR)
 		return -ETIME;
 	if (err < 0)

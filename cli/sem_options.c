@@ -10,15 +10,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "options_few.h"
 #include "options_table.h"
 
 enum what {
+	/* No other command of knee has these. */
 	BACKGROUND,
 	FOREGROUND,
 	ID,
-	JOBS,
 	TIMEOUT,
 	WAIT,
+	SEMAPHORE,
+	LAST_OWN = SEMAPHORE,
+	/* Others have them too. */
+	JOBS,
 	QUOTE,
 	NICE,
 	NOTHING,
@@ -26,27 +31,19 @@ enum what {
 	VERSION,
 };
 
-/* names: as in struct option, without hyphens; one of a single byte is a short option. */
-struct sem_option {
-	const char *names;
-	bool value;
-	bool own; /* no other command of knee has it */
-	enum what what;
-};
-
-static const struct sem_option table[] = {
-	{ "bg", false, true, BACKGROUND },
-	{ "fg", false, true, FOREGROUND },
-	{ "id semaphorename", true, true, ID },
-	{ "j P jobs maxprocs", true, false, JOBS },
-	{ "st semaphoretimeout", true, true, TIMEOUT },
-	{ "wait", false, true, WAIT },
-	{ "q quote", false, false, QUOTE },
-	{ "nice", true, false, NICE },
-	{ "semaphore", false, true, NOTHING },
-	{ "pipe u ungroup gnu willcite nonotice nn", false, false, NOTHING },
-	{ "h help", false, false, HELP },
-	{ "V version", false, false, VERSION },
+static const struct options_few table[] = {
+	{ "bg", NULL, NULL, BACKGROUND },
+	{ "fg", NULL, NULL, FOREGROUND },
+	{ "id semaphorename", "NAME", NULL, ID },
+	{ "j P jobs maxprocs", "N", NULL, JOBS },
+	{ "st semaphoretimeout", "TIME", NULL, TIMEOUT },
+	{ "wait", NULL, NULL, WAIT },
+	{ "q quote", NULL, NULL, QUOTE },
+	{ "nice", "N", NULL, NICE },
+	{ "semaphore", NULL, NULL, SEMAPHORE },
+	{ "pipe u ungroup gnu willcite nonotice nn", NULL, NULL, NOTHING },
+	{ "h help", NULL, NULL, HELP },
+	{ "V version", NULL, NULL, VERSION },
 };
 
 #define NTABLE (sizeof(table) / sizeof(*table))
@@ -79,42 +76,12 @@ sem_help(void)
 	     "The manual says more: man knee-sem");
 }
 
-/* The option of this long name, or the only one that begins so; NULL: none, or several. */
-static const struct sem_option *
-find_long(const char *typed, size_t size)
-{
-	const struct sem_option *found = NULL;
-	bool several = false;
-
-	for (size_t i = 0; i < NTABLE; i++) {
-		switch (options_match(table[i].names, typed, size)) {
-		case OPTIONS_MATCH_WHOLE:
-			return &table[i];
-		case OPTIONS_MATCH_BEGINS:
-			several |= found != NULL;
-			found = &table[i];
-			break;
-		case OPTIONS_MATCH_NO:
-			break;
-		}
-	}
-	return several ? NULL : found;
-}
-
-static const struct sem_option *
-find_short(char letter)
-{
-	for (size_t i = 0; i < NTABLE; i++)
-		if (options_letter(table[i].names, letter))
-			return &table[i];
-	return NULL;
-}
-
 bool
 sem_option_own(const char *typed, size_t size)
 {
 	for (size_t i = 0; i < NTABLE; i++)
-		if (table[i].own && options_match(table[i].names, typed, size) == OPTIONS_MATCH_WHOLE)
+		if (table[i].what <= LAST_OWN &&
+		    options_match(table[i].names, typed, size) == OPTIONS_MATCH_WHOLE)
 			return true;
 	return false;
 }
@@ -157,14 +124,15 @@ timeout_set(struct sem_options *o, const char *typed, const char *value)
 	return 0;
 }
 
-/* value: "" for an option that takes none; typed: the option as typed, for messages. */
 static int
-option_set(struct sem_options *o, const struct sem_option *option, const char *typed, const char *value)
+option_set(void *self, int what, const char *typed, const char *value)
 {
-	switch (option->what) {
+	struct sem_options *o = self;
+
+	switch ((enum what)what) {
 	case BACKGROUND:
 	case FOREGROUND:
-		o->foreground = option->what == FOREGROUND;
+		o->foreground = what == FOREGROUND;
 		return 0;
 	case ID:
 		o->id = value;
@@ -182,6 +150,7 @@ option_set(struct sem_options *o, const struct sem_option *option, const char *t
 		if (value_integer(value, -20, 19, &o->nice) == 0)
 			return 0;
 		return say_error(EINVAL, "%s: '%s' is not a niceness: use -20 to 19", typed, value);
+	case SEMAPHORE:
 	case NOTHING:
 		return 0;
 	case HELP:
@@ -194,54 +163,19 @@ option_set(struct sem_options *o, const struct sem_option *option, const char *t
 
 /* ---- words ------------------------------------------------------------------ */
 
-/* What options_words_read() is told of: the options, and the one in hand. */
-struct scan {
-	struct sem_options *o;
-	const struct sem_option *option;
-	char typed[64];
-};
-
 static int
-unknown(const char *typed, bool of_run)
+option_unknown(void *self, const char *typed, const char *name, size_t size)
 {
-	if (of_run)
+	const struct option *run;
+	enum option_found found =
+	    typed[1] == '-' ? options_find_long(name, size, &run) : options_find_short(*name, &run);
+
+	(void)self;
+	if (found == OPTION_FOUND)
 		return say_error(EINVAL,
 		    "%s: not an option of sem; a run that holds a slot can have it: sem knee run %s ...",
 		    typed, typed);
 	return say_error(EINVAL, "%s: no such option: try 'sem --help'", typed);
-}
-
-static int
-scan_find(void *self, const char *dashes, const char *typed, size_t size)
-{
-	struct scan *scan = self;
-	bool is_long = dashes[1] == '-', of_run;
-	const struct option *run;
-
-	(void)snprintf(scan->typed, sizeof(scan->typed), "%s%.*s", dashes, size < 48 ? (int)size : 48, typed);
-	scan->option = is_long ? find_long(typed, size) : find_short(*typed);
-	if (scan->option != NULL)
-		return scan->option->value ? OPTIONS_TAKES_VALUE : OPTIONS_TAKES_NONE;
-	of_run = (is_long ? options_find_long(typed, size, &run) : options_find_short(*typed, &run)) ==
-	    OPTION_FOUND;
-	return unknown(scan->typed, of_run);
-}
-
-static int
-scan_set(void *self, const char *value)
-{
-	struct scan *scan = self;
-
-	return option_set(scan->o, scan->option, scan->typed, value != NULL ? value : "");
-}
-
-static int
-scan_refuse(void *self, enum options_takes takes)
-{
-	const struct scan *scan = self;
-
-	return say_error(
-	    EINVAL, "%s: %s", scan->typed, takes == OPTIONS_TAKES_NONE ? "takes no value" : "needs a value");
 }
 
 /* What options say about each other and the command. */
@@ -261,12 +195,11 @@ int
 sem_options_parse(struct sem_options *ret, char *const *words, size_t nwords)
 {
 	struct sem_options o = { .slots = 1 };
-	struct scan scan = { .o = &o };
-	struct options_reader reader = {
-		.self = &scan, .find = scan_find, .set = scan_set, .refuse = scan_refuse
+	const struct options_few_reader reader = {
+		.table = table, .n = NTABLE, .self = &o, .set = option_set, .unknown = option_unknown
 	};
 	size_t at;
-	int err = options_words_read(&reader, words, nwords, &at);
+	int err = options_few_read(&reader, words, nwords, &at);
 
 	o.command = words + at;
 	o.ncommand = nwords - at;

@@ -15,9 +15,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "keeper.h"
 
 /* The keeper passes on what it gets, and a signal to the whole group reaches the program too: two
@@ -37,15 +37,6 @@ static const int wanted[] = {
 	SIGWINCH,
 };
 
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void
 say_task(void *self, uint64_t seq, const char *command)
 {
@@ -56,7 +47,7 @@ say_task(void *self, uint64_t seq, const char *command)
 static void
 on_int(struct signals *s)
 {
-	int64_t now_ns = clock_ns();
+	int64_t now_ns = clock_ns(CLOCK_MONOTONIC);
 	int64_t since_ns = now_ns - s->last_int_ns;
 
 	if (s->last_int_ns != 0 && since_ns < SAME_INT_NS)
@@ -69,14 +60,14 @@ on_int(struct signals *s)
 static void
 on_stop(struct signals *s)
 {
-	int64_t begin_ns = clock_ns();
+	int64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
 
 	if (s->progress != NULL)
 		progress_pause(s->progress, true);
 	knee_signal(s->knee, SIGTSTP);
 	keeper_stop_self();
 	knee_signal(s->knee, SIGCONT);
-	knee_stood_still(s->knee, clock_ns() - begin_ns);
+	knee_stood_still(s->knee, clock_ns(CLOCK_MONOTONIC) - begin_ns);
 	if (s->progress != NULL)
 		progress_pause(s->progress, false);
 }

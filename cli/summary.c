@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "line_text.h"
 #include "progress_format.h"
 
 /* Less than this is not worth a word: it may be nothing. */
@@ -46,7 +47,7 @@ put(struct text *t, const char *format, ...)
 static bool
 put_if_fits(struct text *t, const char *part, size_t spare)
 {
-	if (progress_columns(t->data) + progress_columns(part) + spare + strlen("knee: ") > SUMMARY_COLUMNS)
+	if (line_text_columns(t->data) + line_text_columns(part) + spare + strlen("knee: ") > SUMMARY_COLUMNS)
 		return false;
 	put(t, "%s", part);
 	return true;

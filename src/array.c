@@ -28,6 +28,7 @@
 
 #include <knee.h>
 
+#include "sys/clock.h"
 #include "sys/machine.h"
 #include "sys/probe.h"
 #include "tune/observer.h"
@@ -124,15 +125,6 @@ struct loop {
 	bool monitored;          /* ... but it was tried */
 };
 
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* ---- ranges ------------------------------------------------------------------------ */
 
 /* After something idle or given has changed. */
@@ -204,7 +196,7 @@ attend(struct worker *w, size_t i)
 {
 	struct loop *l = w->loop;
 	size_t left = w->range.to - i;
-	double item_ns = (double)(clock_ns() - w->now_ns) / (double)(i - w->range.from);
+	double item_ns = (double)(kn_clock_ns() - w->now_ns) / (double)(i - w->range.from);
 	size_t again = left > AGAIN ? i + AGAIN : w->range.to;
 
 	pthread_mutex_lock(&l->lock);
@@ -283,7 +275,7 @@ worker_start(struct loop *l, unsigned index, double item_ns)
 
 	if (w == NULL)
 		return false;
-	*w = (struct worker){ .loop = l, .index = index, .item_ns = item_ns, .now_ns = clock_ns() };
+	*w = (struct worker){ .loop = l, .index = index, .item_ns = item_ns, .now_ns = kn_clock_ns() };
 	/* What others have taken says how much to take. */
 	w->chunk = SIZE_MAX / CHUNK_GROWTH;
 	if (thread_start(&w->thread, worker_main, w) < 0) {
@@ -386,7 +378,7 @@ grow_up(struct loop *l, struct worker *w)
 	    (elapsed_ns >= MONITOR_NS || l->item_ns >= MONITOR_ITEM_NS || said_to_wait(l)))
 		monitor_start(l);
 	if (grow(l))
-		w->now_ns = clock_ns();
+		w->now_ns = kn_clock_ns();
 }
 
 /* What w was at work on is done. */
@@ -395,7 +387,7 @@ range_done(struct worker *w)
 {
 	struct loop *l = w->loop;
 	size_t n = w->range.to - w->range.from;
-	int64_t now_ns = clock_ns();
+	int64_t now_ns = kn_clock_ns();
 
 	pthread_mutex_lock(&l->lock);
 	l->busy--;
@@ -428,7 +420,7 @@ park(struct worker *w)
 		over(l);
 	if (!l->over)
 		pthread_cond_wait(&l->room, &l->lock);
-	w->now_ns = clock_ns();
+	w->now_ns = kn_clock_ns();
 }
 
 /* Wait for something to do; false: nothing will come. */
@@ -457,7 +449,7 @@ range_next(struct worker *w)
 		pthread_cond_wait(&l->work, &l->lock);
 		l->idle--;
 		want(l);
-		w->now_ns = clock_ns();
+		w->now_ns = kn_clock_ns();
 	}
 	return false;
 }
@@ -501,7 +493,7 @@ static void
 observed(const struct loop *l, struct monitor *m, struct kn_observed *ret)
 {
 	*ret = (struct kn_observed){
-		.now_ns = clock_ns(),
+		.now_ns = kn_clock_ns(),
 		.running = m->begun ? l->busy : l->limit,
 		.left = untaken(l),
 		.starts_ns = m->starts_ns,
@@ -608,7 +600,7 @@ loop_init(struct loop *l, const struct knee_threads *how)
 	l->limit = l->threads = 1;
 	l->most = l->how.limit > 0 ? l->how.limit : l->how.limit_max > 0 ? l->how.limit_max : MOST;
 	l->bad = SIZE_MAX;
-	l->begin_ns = clock_ns();
+	l->begin_ns = kn_clock_ns();
 	err = pthread_condattr_init(&attr);
 	if (err != 0)
 		return -err;

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sys/loop.h"
+#include "sys/clock.h"
 
 #define SECOND_NS ((int64_t)1000000000)
 
@@ -181,7 +181,7 @@ started(struct knee_journal *j, const struct knee_event *ev, struct kn_journal_e
 		e->attempt = e->attempt > 0 ? e->attempt + 1 : e->before + 1;
 	e->open = true;
 	e->slot = ev->slot;
-	e->start_ns = kn_loop_time_ns();
+	e->start_ns = kn_clock_time_ns();
 	e->span = nowhere;
 	free(e->command);
 	e->command = strdup(ev->command != NULL ? ev->command : "");
@@ -421,7 +421,7 @@ step(struct knee_journal *j, const struct knee_event *ev)
 	if (w == NULL)
 		return 0;
 
-	const int64_t numbers[] = { j->run, kn_loop_time_ns(), w->limit, w->running, (int64_t)w->done };
+	const int64_t numbers[] = { j->run, kn_clock_time_ns(), w->limit, w->running, (int64_t)w->done };
 
 	for (unsigned i = 0; i < w->nlevels; i++)
 		if (w->levels[i].limit == w->limit)
@@ -470,7 +470,7 @@ static int
 journal_flush(void *self)
 {
 	struct knee_journal *j = self;
-	int64_t wait_ns = j->committed_ns + COMMIT_NS - kn_journal_now_ns();
+	int64_t wait_ns = j->committed_ns + COMMIT_NS - kn_clock_ns();
 
 	return (j->writing || j->dirty_first != NULL) && wait_ns > 0 && !j->sync ? (int)wait_ns : commit(j);
 }
@@ -495,7 +495,7 @@ static int64_t
 journal_tick(void *self, const struct knee_stats *stats, int64_t now_ns)
 {
 	struct knee_journal *j = self;
-	const int64_t numbers[] = { j->run, kn_loop_time_ns(), stats->running, stats->limit,
+	const int64_t numbers[] = { j->run, kn_clock_time_ns(), stats->running, stats->limit,
 		(int64_t)stats->done, (int64_t)stats->failed };
 
 	if (now_ns >= j->sample_due_ns) {

@@ -270,7 +270,6 @@ int64_t kn_journal_column(struct knee_journal *j, enum kn_journal_sql which, int
 
 /* 0 or -errno, noted. commit: nothing happens when nothing was written. */
 int kn_journal_begin(struct knee_journal *j);
-int64_t kn_journal_now_ns(void);    /* CLOCK_MONOTONIC */
 int kn_journal_commit(struct knee_journal *j);
 void kn_journal_rollback(struct knee_journal *j);
 

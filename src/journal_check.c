@@ -28,45 +28,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "journal_header.h"
 #include "journal_uri.h"
 #include "sys/fd.h"
 
 /* Files below this size are searched for damage before the run. */
 #define CHECK_BYTES ((int64_t)64 << 20)
-
-#define HEADER_BYTES 100
-
-/* What the first bytes say (SQLite's "Database File Format", 1.3). */
-struct header {
-	bool is_sqlite;
-	uint32_t id, version;
-	uint64_t bytes; /* pages by their size; 0: it does not say */
-};
-
-static uint32_t
-number_at(const unsigned char *b, size_t bytes)
-{
-	uint32_t n = 0;
-
-	for (size_t i = 0; i < bytes; i++)
-		n = n << 8 | b[i];
-	return n;
-}
-
-static void
-header_read(const unsigned char b[HEADER_BYTES], struct header *ret)
-{
-	uint32_t page = number_at(b + 16, 2);
-
-	*ret = (struct header){
-		.is_sqlite = memcmp(b, "SQLite format 3", 16) == 0,
-		.id = number_at(b + 68, 4),
-		.version = number_at(b + 60, 4),
-	};
-	/* The number of pages holds when the change that it belongs to is the latest. */
-	if (number_at(b + 24, 4) == number_at(b + 92, 4))
-		ret->bytes = (uint64_t)(page == 1 ? 65536 : page) * number_at(b + 28, 4);
-}
 
 /* The size of the file beside the journal that has this ending; 0: none. */
 static int64_t
@@ -243,11 +210,11 @@ creation_undo(struct knee_journal *j)
 static int
 bytes_check(struct knee_journal *j, int64_t size)
 {
-	unsigned char first[HEADER_BYTES] = { 0 };
-	struct header h;
+	unsigned char first[KN_JOURNAL_HEADER_BYTES] = { 0 };
+	struct kn_journal_header h;
 	int err = 0;
 
-	if (size < HEADER_BYTES && beside(j, "-wal") > 0)
+	if (size < KN_JOURNAL_HEADER_BYTES && beside(j, "-wal") > 0)
 		return kn_journal_fail(j, -EUCLEAN,
 		    "%s: the journal is damaged (it is empty, but its log is not); it was left as it is: "
 		    "begin "
@@ -255,11 +222,11 @@ bytes_check(struct knee_journal *j, int64_t size)
 		    j->path);
 	if (size == 0)
 		return 0;
-	if (size >= HEADER_BYTES)
+	if (size >= KN_JOURNAL_HEADER_BYTES)
 		err = kn_fd_read_at(j->lock_fd, first, sizeof(first), 0);
 	if (err < 0)
 		return kn_journal_fail(j, err, "%s: cannot be read: %s", j->path, strerror(-err));
-	header_read(first, &h);
+	kn_journal_header_read(first, &h);
 	if (!h.is_sqlite || h.id != KN_JOURNAL_ID)
 		return kn_journal_fail(j, -EINVAL,
 		    "%s: is no journal of knee; it was left as it is: name another file", j->path);

@@ -17,8 +17,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "sys/clock.h"
 
 /* Pages in the log before a checkpoint: 64 MiB. */
 #define CHECKPOINT_FRAMES 16384
@@ -231,15 +232,6 @@ kn_journal_write(struct knee_journal *j, enum kn_journal_sql which)
 
 /* ---- transactions -------------------------------------------------------- */
 
-int64_t
-kn_journal_now_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 int
 kn_journal_begin(struct knee_journal *j)
 {
@@ -323,7 +315,7 @@ kn_journal_commit(struct knee_journal *j)
 	j->writing = j->progressed = j->moved = false;
 	if (written)
 		j->place[1].open = j->place[1].printing != 0;
-	j->committed_ns = kn_journal_now_ns();
+	j->committed_ns = kn_clock_ns();
 	return j->frames >= j->checkpoint_at ? checkpoint(j) : 0;
 }
 

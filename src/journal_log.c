@@ -13,7 +13,7 @@
 
 #include "journal.h"
 #include "journal_look.h"
-#include "sys/loop.h"
+#include "sys/clock.h"
 
 _Static_assert(KN_JOURNAL_STARTED == 0 && KN_JOURNAL_SUCCEEDED == 1 && KN_JOURNAL_FAILED == 2,
     "the statements below have these numbers");
@@ -515,7 +515,7 @@ knee_log_get_totals(knee_log *l, struct knee_log_totals *ret)
 	struct kn_look_value values[FILTER_VALUES];
 	struct cursor c = { 0 };
 	bool none = filter_is_none(&l->filter);
-	int64_t now_ns = kn_loop_time_ns();
+	int64_t now_ns = kn_clock_time_ns();
 	uint64_t known;
 	int got;
 

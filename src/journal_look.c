@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "journal.h"
+#include "journal_header.h"
 #include "journal_uri.h"
 #include "sys/procfile.h"
 
@@ -39,8 +40,7 @@ enum {
 	BUSY_MS = 2000,       /* a writer is in the middle of a recovery */
 	TRIES = 20,           /* what changes under our hands is looked at again */
 	MANY_BYTES = 1 << 20, /* of rows: the rest waits for the next look */
-	HEADER_BYTES = 100,
-	ALIVE = 9, /* ?9 in a statement */
+	ALIVE = 9,            /* ?9 in a statement */
 };
 
 /* A process begins before its run does; clocks differ a little. */
@@ -154,7 +154,7 @@ sight_take(struct kn_look *k, struct sight *ret)
 	ret->has_wal = beside(k, "-wal", &ret->wal) && ret->wal.st_size > 0;
 	ret->has_shm = beside(k, "-shm", &shm);
 	/* Beside such a file SQLite would remove the log. */
-	if (ret->has_wal && ret->file.st_size < HEADER_BYTES)
+	if (ret->has_wal && ret->file.st_size < KN_JOURNAL_HEADER_BYTES)
 		return kn_look_fail(k, -EUCLEAN, "is damaged: it is empty, but its log is not");
 	return 0;
 }
@@ -183,42 +183,32 @@ way_of(const struct sight *s)
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
-static unsigned
-big_endian(const unsigned char *bytes, size_t size)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < size; i++)
-		n = n << 8 | bytes[i];
-	return n;
-}
-
 /* A file that stands alone says in its first page how many pages it has. To open it once more for
  * that would, when closed, take away the locks of a connection that this process may have. */
 static int
 size_check(struct kn_look *k)
 {
-	unsigned char header[HEADER_BYTES];
+	unsigned char first[KN_JOURNAL_HEADER_BYTES];
+	struct kn_journal_header header;
 	sqlite3_file *file = NULL;
-	sqlite3_int64 size = 0, expected, page;
+	sqlite3_int64 size = 0;
 
 	if (sqlite3_file_control(k->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
 	    file == NULL || file->pMethods == NULL || file->pMethods->xFileSize(file, &size) != SQLITE_OK)
 		return kn_look_fail(k, -EIO, "cannot be read");
 	if (size == 0)
 		return kn_look_fail(k, -EINVAL, "is empty: no journal of knee, or not yet");
-	if (size < HEADER_BYTES || file->pMethods->xRead(file, header, HEADER_BYTES, 0) != SQLITE_OK ||
-	    memcmp(header, "SQLite format 3", 16) != 0)
+	if (size < KN_JOURNAL_HEADER_BYTES ||
+	    file->pMethods->xRead(file, first, KN_JOURNAL_HEADER_BYTES, 0) != SQLITE_OK)
 		return kn_look_fail(k, -EINVAL, "is no journal of knee");
-	page = big_endian(header + 16, 2);
-	page = page == 1 ? 65536 : page;
-	expected = page * big_endian(header + 28, 4);
-	/* The count is good when the two change counters agree. */
-	if (memcmp(header + 24, header + 92, 4) == 0 && size < expected) {
+	kn_journal_header_read(first, &header);
+	if (!header.is_sqlite)
+		return kn_look_fail(k, -EINVAL, "is no journal of knee");
+	if ((uint64_t)size < header.bytes) {
 		char why[96];
 
-		(void)snprintf(
-		    why, sizeof(why), "cut short: %lld bytes of %lld", (long long)size, (long long)expected);
+		(void)snprintf(why, sizeof(why), "cut short: %lld bytes of %lld", (long long)size,
+		    (long long)header.bytes);
 		return fail_damaged(k, why);
 	}
 	return 0;

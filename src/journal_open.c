@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "sys/clock.h"
 #include "sys/fd.h"
-#include "sys/loop.h"
 #include "sys/machine.h"
 #include "sys/procfile.h"
 
@@ -86,7 +86,7 @@ static int
 run_begin(struct knee_journal *j, const struct knee_journal_options *o)
 {
 	const int64_t numbers[] = { j->run, getpid(), (int64_t)o->order, (int64_t)o->resume,
-		(int64_t)kn_machine_memory(), kn_loop_time_ns() };
+		(int64_t)kn_machine_memory(), kn_clock_time_ns() };
 	const enum kn_journal_sql sql = KN_SQL_RUN_BEGIN;
 	struct kn_buf arguments = { 0 };
 	struct utsname kernel = { 0 };
@@ -278,7 +278,7 @@ knee_journal_open(const struct knee_journal_options *o, knee_journal **ret, char
 static int
 end(struct knee_journal *j, int status)
 {
-	const int64_t numbers[] = { j->run, kn_loop_time_ns(), status,
+	const int64_t numbers[] = { j->run, kn_clock_time_ns(), status,
 		j->resume.ended ? (int64_t)j->resume.seq : KN_JOURNAL_NULL };
 	int64_t sizes[3] = { j->run, kn_journal_place_size(&j->place[0]),
 		kn_journal_place_size(&j->place[1]) };

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "sys/loop.h"
+#include "sys/clock.h"
 #include "sys/machine.h"
 
 /* Of more running tasks than this a random part is looked at. */
@@ -179,7 +179,7 @@ void
 kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, uint64_t left, bool left_known)
 {
 	struct kn_sample sample = { .now_ns = now_ns, .left = left, .left_known = left_known };
-	int64_t before_ns = kn_loop_cpu_ns(), cost_ns;
+	int64_t before_ns = kn_clock_cpu_ns(), cost_ns;
 	unsigned looks = kn_tuner_looks(m->tuner);
 	struct kn_vitals vitals;
 
@@ -193,7 +193,7 @@ kn_meter_sample(struct kn_meter *m, const struct kn_sched *s, int64_t now_ns, ui
 		sample.vitals = &vitals;
 	}
 	kn_tuner_sample(m->tuner, &sample);
-	cost_ns = kn_loop_cpu_ns() - before_ns;
+	cost_ns = kn_clock_cpu_ns() - before_ns;
 	m->look_ns = now_ns + LOOK_SHARE * cost_ns;
 }
 

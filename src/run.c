@@ -9,6 +9,7 @@
 
 #include "core/template.h"
 #include "exec/command.h"
+#include "sys/clock.h"
 
 /* Attempts of a task that says "too many at once". */
 #define BUSY_ATTEMPTS 32
@@ -262,7 +263,7 @@ turn_steps(struct knee *k, bool wait)
 	int err;
 
 	err = kn_loop_wait(&k->loop, wait ? turn_deadline(k) : 0);
-	k->time_ns = kn_loop_time_ns();
+	k->time_ns = kn_clock_time_ns();
 	if (err < 0)
 		return k->err != 0 ? err : kn_run_fail(k, err, "waiting for events: %s", strerror(-err));
 	err = deadlines_pass(k);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "run_parts.h"
+#include "sys/clock.h"
 
 /* Starts in one turn, so that output and ends are looked at in between: of processes, and of what costs
  * little. */
@@ -164,7 +165,7 @@ task_start(struct knee *k, struct kn_task *t)
 	kn_merge_retry(&k->merge, t);
 	t->part.len = 0;
 	t->result = (struct knee_result){ .attempt = t->result.attempt };
-	t->result.start_time_ns = kn_loop_time_ns();
+	t->result.start_time_ns = kn_clock_time_ns();
 	t->usage = t->told = (struct kn_usage){ 0 };
 	t->busy = false;
 	if (o->confirm != NULL && t->result.attempt == 0 && !o->confirm(o->confirm_self, t->command))

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sys/clock.h"
 #include "sys/dial.h"
 #include "sys/fd.h"
 #include "sys/machine.h"
@@ -42,15 +43,6 @@ kn_serve_fail(struct kn_serve *s, int err, const char *format, ...)
 		(void)vsnprintf(s->error, sizeof(s->error), format, args);
 	va_end(args);
 	return err;
-}
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * SECOND_NS + t.tv_nsec;
 }
 
 /* ---- the table of tasks ----------------------------------------------------------- */
@@ -115,7 +107,7 @@ wait_for(struct kn_serve *s, int64_t until_ns, int events)
 	struct pollfd p[3] = { { .fd = (events & POLLIN) != 0 ? s->in : -1, .events = POLLIN },
 		{ .fd = o->stop_fd, .events = POLLIN },
 		{ .fd = (events & POLLOUT) != 0 ? s->out : -1, .events = POLLOUT } };
-	int64_t left_ns = until_ns - clock_ns();
+	int64_t left_ns = until_ns - kn_clock_ns();
 	int n = left_ns > 0 ? poll(p, 3, (int)(left_ns / MS) + 1) : 0;
 
 	if (n < 0 && errno != EINTR)
@@ -154,18 +146,18 @@ static int
 rest_turn(struct kn_serve *s, int64_t patience_ns)
 {
 	struct pollfd p = { .fd = s->in, .events = POLLIN };
-	bool write = s->sent < s->send.len;
-	int err = wait_for(s, s->heard_ns + patience_ns, write ? POLLIN | POLLOUT : POLLIN);
+	bool writing = s->sent < s->send.len;
+	int err = wait_for(s, s->heard_ns + patience_ns, writing ? POLLIN | POLLOUT : POLLIN);
 
 	if (err == 0)
 		err = kn_serve_write(s);
 	/* Who has heard all may be gone. */
-	if (err < 0 || (write && s->sent == s->send.len) || poll(&p, 1, 0) <= 0)
+	if (err < 0 || (writing && s->sent == s->send.len) || poll(&p, 1, 0) <= 0)
 		return err;
 	err = kn_serve_read(s);
 	if (err <= 0)
 		return err;
-	s->heard_ns = clock_ns();
+	s->heard_ns = kn_clock_ns();
 	if (s->leaving)
 		return kn_serve_frames(s);
 	s->got.len = 0;
@@ -482,13 +474,13 @@ static void
 hang_up(struct kn_serve *s)
 {
 	struct pollfd p = { .fd = s->in, .events = POLLIN };
-	int64_t until_ns = clock_ns() + LAST_NS;
+	int64_t until_ns = kn_clock_ns() + LAST_NS;
 	char rest[4096];
 	ssize_t n = 1;
 
 	(void)shutdown(s->in, SHUT_WR);
 	while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
-		int64_t left_ns = until_ns - clock_ns();
+		int64_t left_ns = until_ns - kn_clock_ns();
 
 		if (left_ns <= 0 || poll(&p, 1, (int)(left_ns / MS) + 1) == 0)
 			break;
@@ -519,7 +511,7 @@ on_input(void *self, int fd)
 
 	(void)fd;
 	if (err > 0) {
-		s->heard_ns = clock_ns();
+		s->heard_ns = kn_clock_ns();
 		err = kn_serve_frames(s);
 	}
 	return err < 0 ? give_up(s, err) : 0;
@@ -554,7 +546,7 @@ on_timer(void *self, int fd)
 {
 	struct kn_serve *s = self;
 	struct pollfd p = { .fd = s->in, .events = POLLIN };
-	int64_t now_ns = clock_ns(), at_ns = s->heard_ns + (int64_t)s->open.timeout_ns;
+	int64_t now_ns = kn_clock_ns(), at_ns = s->heard_ns + (int64_t)s->open.timeout_ns;
 	uint64_t times;
 
 	(void)!read(fd, &times, sizeof(times));
@@ -591,7 +583,7 @@ watches_make(struct kn_serve *s)
 	s->wake_fd = fcntl(s->out, F_DUPFD_CLOEXEC, 3);
 	if (s->timer < 0 || s->wake_fd < 0)
 		return -errno;
-	s->heard_ns = clock_ns();
+	s->heard_ns = kn_clock_ns();
 	err = timer_set(s, s->heard_ns + (int64_t)s->open.timeout_ns);
 	if (err == 0)
 		err = knee_watch(s->k, s->timer, on_timer, s);
@@ -664,7 +656,7 @@ say_refused(struct kn_serve *s)
 		err = kn_put_text(&s->send, s->error);
 	if (err == 0)
 		err = kn_frame_end(&s->send, at);
-	s->heard_ns = clock_ns();
+	s->heard_ns = kn_clock_ns();
 	if (err == 0)
 		(void)write_rest(s, LAST_NS);
 }
@@ -672,7 +664,7 @@ say_refused(struct kn_serve *s)
 static int
 serve(struct kn_serve *s)
 {
-	int64_t until_ns = clock_ns() + OPEN_NS;
+	int64_t until_ns = kn_clock_ns() + OPEN_NS;
 	int err = hello_put(s);
 
 	if (err == 0)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "serve.h"
+#include "sys/clock.h"
 #include "sys/loop.h"
 
 /* Of one OUT or ERR. */
@@ -213,7 +214,7 @@ static int
 began(struct kn_serve *s, const struct knee_event *ev)
 {
 	struct kn_serve_task *t = ev->input_data;
-	int64_t ago_ns = kn_loop_time_ns() - ev->result->start_time_ns;
+	int64_t ago_ns = kn_clock_time_ns() - ev->result->start_time_ns;
 	size_t at;
 	int err = kn_frame_begin(&s->send, KN_FRAME_BEGAN, &at);
 

@@ -431,6 +431,19 @@ kn_command_done(struct kn_command *c)
 
 /* ---- the public half ---------------------------------------------------- */
 
+/* What was put into text as a string that the caller owns; err: how that went. */
+static int
+text_end(struct kn_buf *text, int err, char **ret)
+{
+	if (err == 0)
+		err = kn_buf_addc(text, '\0');
+	if (err < 0)
+		kn_buf_done(text);
+	else
+		*ret = text->data;
+	return err;
+}
+
 int
 knee_template_expand(const struct knee_template *t, const char *const *args, size_t nargs, uint64_t seq,
     unsigned slot, char **ret)
@@ -439,13 +452,7 @@ knee_template_expand(const struct knee_template *t, const char *const *args, siz
 	struct kn_buf text = { 0 };
 	int err = script_put(t, &fill, &text);
 
-	if (err == 0)
-		err = kn_buf_addc(&text, '\0');
-	if (err < 0)
-		kn_buf_done(&text);
-	else
-		*ret = text.data;
-	return err;
+	return text_end(&text, err, ret);
 }
 
 int
@@ -466,13 +473,7 @@ knee_quote(const char *s, char **ret)
 	struct kn_buf text = { 0 };
 	int err = kn_shell_quote(&text, s, strlen(s), KN_SHELL_QUOTE_NEEDED);
 
-	if (err == 0)
-		err = kn_buf_addc(&text, '\0');
-	if (err < 0)
-		kn_buf_done(&text);
-	else
-		*ret = text.data;
-	return err;
+	return text_end(&text, err, ret);
 }
 
 bool

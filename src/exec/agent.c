@@ -78,9 +78,9 @@ links_pause(struct kn_exec *e)
 	/* What was said meanwhile is heard before anything is done for that it was not. */
 	kn_fleet_listen(&a->fleet, e->loop->now_ns);
 	a->started_ns = e->loop->now_ns;
-	for (struct kn_job *j = a->killed; j != NULL; j = j->next_killed)
-		if (!j->sent_kill)
-			j->given_up_ns = e->loop->now_ns + KILLED_NS;
+	for (struct kn_chain_node *n = a->killed.first; n != NULL; n = n->next)
+		if (!kn_job_killed_at(n)->sent_kill)
+			kn_job_killed_at(n)->given_up_ns = e->loop->now_ns + KILLED_NS;
 }
 
 /* Nobody is silent who is not listened to: while links are not read, or when all this process stood still. */
@@ -220,11 +220,7 @@ agent_signal(struct kn_exec *e, struct kn_task *t, int signal)
 	}
 	if ((signal == SIGKILL || (ends && !j->errand.began)) && !j->killed) {
 		j->given_up_ns = e->loop->now_ns + KILLED_NS;
-		j->prev_killed = NULL;
-		j->next_killed = a->killed;
-		if (a->killed != NULL)
-			a->killed->prev_killed = j;
-		a->killed = j;
+		kn_chain_push(&a->killed, &j->killed_node);
 		j->killed = true;
 	}
 }

@@ -24,13 +24,7 @@ killed_remove(struct kn_agents *a, struct kn_job *j)
 {
 	if (!j->killed)
 		return;
-	if (j->prev_killed != NULL)
-		j->prev_killed->next_killed = j->next_killed;
-	else
-		a->killed = j->next_killed;
-	if (j->next_killed != NULL)
-		j->next_killed->prev_killed = j->prev_killed;
-	j->next_killed = j->prev_killed = NULL;
+	kn_chain_remove(&a->killed, &j->killed_node);
 	j->killed = false;
 }
 
@@ -57,12 +51,7 @@ twin_promote(struct kn_exec *e, struct kn_job *j)
 
 	*r = *twin;
 	a->ids[(r->id & UINT32_MAX) - 1].errand = r;
-	if (r->prev != NULL)
-		r->prev->next = r;
-	else
-		a->machines[r->host].errands = r;
-	if (r->next != NULL)
-		r->next->prev = r;
+	kn_chain_replace(&a->machines[r->host].errands, &twin->node, &r->node);
 	free(twin);
 	j->twin = NULL;
 	j->task->host = a->machines[r->host].spec->name;
@@ -146,10 +135,10 @@ kn_killed_give_up(struct kn_exec *e, int64_t *next_ns)
 	struct kn_agents *a = e->state;
 	struct kn_job *next;
 
-	for (struct kn_job *j = a->killed; j != NULL; j = next) {
+	for (struct kn_job *j = kn_job_killed_at(a->killed.first); j != NULL; j = next) {
 		const struct knee_result res = { .outcome = KNEE_SIGNALED, .status = SIGKILL };
 
-		next = j->next_killed;
+		next = kn_job_killed_at(j->killed_node.next);
 		/* What was said of it may lie there unread. */
 		if (a->paused && !j->sent_kill)
 			continue;
@@ -187,13 +176,15 @@ slowest(const struct kn_exec *e)
 	const struct kn_agents *a = e->state;
 	double long_ns =
 	    a->runtime_ns * COPY_LONG > COPY_LEAST_NS ? a->runtime_ns * COPY_LONG : COPY_LEAST_NS;
-	struct kn_errand *found = NULL;
+	struct kn_errand *found = NULL, *r;
 
 	for (size_t i = 0; i < a->how->nhosts; i++)
-		for (struct kn_errand *r = a->machines[i].errands; r != NULL; r = r->next)
+		for (struct kn_chain_node *n = a->machines[i].errands.first; n != NULL; n = n->next) {
+			r = kn_errand_at(n);
 			if (may_copy(r) && (double)(e->loop->now_ns - r->since_ns) > long_ns &&
 			    (found == NULL || r->since_ns < found->since_ns))
 				found = r;
+		}
 	return found;
 }
 

@@ -11,35 +11,7 @@
 
 /* ---- jobs that wait for a machine -------------------------------------------------- */
 
-static void
-list_append(struct kn_job_list *l, struct kn_job *j)
-{
-	j->next = NULL;
-	j->prev = l->last;
-	if (l->last != NULL)
-		l->last->next = j;
-	else
-		l->first = j;
-	l->last = j;
-	l->len++;
-}
-
-static void
-list_remove(struct kn_job_list *l, struct kn_job *j)
-{
-	if (j->prev != NULL)
-		j->prev->next = j->next;
-	else
-		l->first = j->next;
-	if (j->next != NULL)
-		j->next->prev = j->prev;
-	else
-		l->last = j->prev;
-	j->next = j->prev = NULL;
-	l->len--;
-}
-
-static struct kn_job_list *
+static struct kn_chain *
 list_of(struct kn_agents *a, const struct kn_job *j)
 {
 	return j->pin != KN_FLEET_ANY ? &a->machines[j->pin].waiting : &a->waiting;
@@ -73,10 +45,10 @@ job_place(struct kn_exec *e, struct kn_job *j)
 
 /* It waits no more, and fails, without having been anywhere. */
 static void
-waiting_end(struct kn_exec *e, struct kn_job_list *l, struct kn_job *j, enum knee_outcome outcome, int err,
-    int status)
+waiting_end(
+    struct kn_exec *e, struct kn_chain *l, struct kn_job *j, enum knee_outcome outcome, int err, int status)
 {
-	list_remove(l, j);
+	kn_chain_remove(l, &j->node);
 	e->host.began(e->host.self, j->task, e->loop->now_ns);
 	j->task->result.outcome = outcome;
 	j->task->result.error = err;
@@ -86,42 +58,42 @@ waiting_end(struct kn_exec *e, struct kn_job_list *l, struct kn_job *j, enum kne
 
 /* Those of l that there is room for go, up to one that is not wanted any more. 0, or -errno: the first one cannot. */
 static int
-waiting_give(struct kn_exec *e, struct kn_job_list *l)
+waiting_give(struct kn_exec *e, struct kn_chain *l)
 {
 	while (l->first != NULL) {
-		struct kn_job *j = l->first;
+		struct kn_job *j = kn_job_at(l->first);
 		int r = j->recalled ? 0 : job_place(e, j);
 
 		if (r <= 0)
 			return r;
-		list_remove(l, j);
+		kn_chain_remove(l, &j->node);
 	}
 	return 0;
 }
 
 /* The same; what can never be sent fails, and keeps nobody waiting behind it. */
 static void
-waiting_place(struct kn_exec *e, struct kn_job_list *l)
+waiting_place(struct kn_exec *e, struct kn_chain *l)
 {
 	int err;
 
 	while ((err = waiting_give(e, l)) < 0 && err != -ENOMEM) {
-		start_failed_note(e, l->first, err);
-		waiting_end(e, l, l->first, KNEE_NOT_STARTED, err, 126);
+		start_failed_note(e, kn_job_at(l->first), err);
+		waiting_end(e, l, kn_job_at(l->first), KNEE_NOT_STARTED, err, 126);
 	}
 }
 
 /* Those that are not wanted any more go back. */
 static void
-waiting_recall(struct kn_exec *e, struct kn_job_list *l)
+waiting_recall(struct kn_exec *e, struct kn_chain *l)
 {
 	struct kn_job *next;
 
-	for (struct kn_job *j = l->first; j != NULL; j = next) {
-		next = j->next;
+	for (struct kn_job *j = kn_job_at(l->first); j != NULL; j = next) {
+		next = kn_job_at(j->node.next);
 		if (!j->recalled)
 			continue;
-		list_remove(l, j);
+		kn_chain_remove(l, &j->node);
 		j->recalled = false;
 		e->host.returned(e->host.self, j->task);
 	}
@@ -133,7 +105,7 @@ waiting_fail(struct kn_exec *e, struct kn_remote *m)
 {
 	struct kn_job *j;
 
-	while ((j = m->waiting.first) != NULL) {
+	while ((j = kn_job_at(m->waiting.first)) != NULL) {
 		j->task->host = m->spec->name;
 		waiting_end(e, &m->waiting, j, KNEE_EXITED, 0, 255);
 	}
@@ -142,14 +114,14 @@ waiting_fail(struct kn_exec *e, struct kn_remote *m)
 int
 kn_jobs_start(struct kn_exec *e, struct kn_job *j)
 {
-	struct kn_job_list *l = list_of(e->state, j);
+	struct kn_chain *l = list_of(e->state, j);
 	int n;
 
 	/* Those that wait already go first. */
 	(void)waiting_give(e, l);
 	n = l->len == 0 ? job_place(e, j) : 0;
 	if (n == 0)
-		list_append(l, j);
+		kn_chain_append(l, &j->node);
 	return n < 0 ? n : 0;
 }
 
@@ -202,7 +174,9 @@ ask_back(struct kn_exec *e, struct kn_remote *m, uint64_t most)
 
 	if (m->running < a->fleet.hosts[m->index].limit)
 		return 0;
-	for (struct kn_errand *r = m->errands; r != NULL && n < most; r = r->next) {
+	for (struct kn_chain_node *at = m->errands.first; at != NULL && n < most; at = at->next) {
+		struct kn_errand *r = kn_errand_at(at);
+
 		if (r->began || r->asked || r->job->killed || e->loop->now_ns - r->since_ns < IDLE_EVERY_NS)
 			continue;
 		r->asked = true;

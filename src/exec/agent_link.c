@@ -29,15 +29,6 @@ link_at(struct kn_watch *w, size_t offset)
 	return (struct kn_link *)(void *)((char *)w - offset);
 }
 
-static void
-watch_close(struct kn_link *l, struct kn_watch *w)
-{
-	int fd = w->fd;
-
-	kn_loop_remove(l->loop, w);
-	kn_fd_close(&fd);
-}
-
 /* ---- what the far end says for people ---------------------------------------- */
 
 /* A line without what could do something to a terminal. */
@@ -93,7 +84,7 @@ words_read(struct kn_link *l)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0) {
-			watch_close(l, &l->err);
+			kn_loop_close(l->loop, &l->err);
 			lines_say(l, true);
 			return;
 		}
@@ -108,9 +99,9 @@ words_read(struct kn_link *l)
 static void
 connection_close(struct kn_link *l)
 {
-	watch_close(l, &l->in);
-	watch_close(l, &l->out);
-	watch_close(l, &l->err);
+	kn_loop_close(l->loop, &l->in);
+	kn_loop_close(l->loop, &l->out);
+	kn_loop_close(l->loop, &l->err);
 	kn_fd_close(&l->life_fd);
 	l->sent = 0;
 	l->sending.len = 0;
@@ -266,10 +257,10 @@ link_read(struct kn_link *l)
 				return total;
 		} else if (n == 0 || errno != EAGAIN) {
 			/* Most likely the child is just ending, and tells why. */
-			watch_close(l, &l->out);
+			kn_loop_close(l->loop, &l->out);
 			/* After a move both are one socket, and the other side waits until that is closed. */
 			if (l->life_fd >= 0)
-				watch_close(l, &l->in);
+				kn_loop_close(l->loop, &l->in);
 			l->out_ended = true;
 			if (!l->child_lives)
 				lost(l, "the connection was closed");
@@ -349,7 +340,7 @@ bytes_write(struct kn_link *l, const char *data, size_t n)
 	if (done < 0 && errno == EAGAIN)
 		l->in_full = true;
 	else if (done < 0)
-		watch_close(l, &l->in);
+		kn_loop_close(l->loop, &l->in);
 	return done > 0 ? (size_t)done : 0;
 }
 
@@ -517,7 +508,7 @@ kn_link_move(struct kn_link *l, int fd)
 	}
 	l->life_fd = l->in.fd;
 	kn_loop_remove(l->loop, &l->in);
-	watch_close(l, &l->out);
+	kn_loop_close(l->loop, &l->out);
 	l->received.len = 0;
 	l->sent = l->sending.len = 0;
 	err = watch_open(l, &l->out, fd, EPOLLIN);

@@ -3,6 +3,9 @@
 #ifndef KN_AGENT_PARTS_H
 #define KN_AGENT_PARTS_H
 
+#include <stddef.h>
+
+#include "../core/chain.h"
 #include "../core/fleet.h"
 #include "../sys/courier.h"
 #include "../sys/dial.h"
@@ -13,6 +16,7 @@ struct kn_job;
 
 /* A task, or a copy of one, that a machine has: between its TASK and its RESULT. */
 struct kn_errand {
+	struct kn_chain_node node;  /* first; of the same machine */
 	struct kn_job *job;
 	uint64_t id;                /* on the wire; 0: no machine has it */
 	uint32_t host;              /* who has it */
@@ -20,11 +24,11 @@ struct kn_errand {
 	bool signalled;             /* it was sent a signal that ends things */
 	bool asked;                 /* it is to be given back, if it has not begun */
 	int64_t since_ns;           /* when it began; before that, when it was sent */
-	struct kn_errand *next, *prev;  /* of the same machine */
 };
 
 /* The private part of a task. */
 struct kn_job {
+	struct kn_chain_node node;  /* first; in the list of those that wait for a machine */
 	struct kn_task *task;
 	struct kn_errand errand;
 	struct kn_errand *twin;     /* owned: a copy that runs elsewhere, or NULL */
@@ -35,14 +39,8 @@ struct kn_job {
 	bool alone;                 /* a copy of it could not be held: it gets no other one */
 	int64_t given_up_ns;        /* it is to end: when it does so, whatever its machine says; 0: it is not */
 	bool sent_kill;             /* ... by SIGKILL; else only if it has not begun */
-	struct kn_job *next, *prev; /* in the list of those that wait for a machine */
-	struct kn_job *next_killed, *prev_killed;
+	struct kn_chain_node killed_node;
 	bool killed;                /* is in that list */
-};
-
-struct kn_job_list {
-	struct kn_job *first, *last;
-	size_t len;
 };
 
 enum kn_remote_stage {
@@ -65,10 +63,10 @@ struct kn_remote {
 	bool was_up;
 	bool got_program;           /* over this connection */
 	struct kn_remote *next_dirty;
-	struct kn_errand *errands;
+	struct kn_chain errands;    /* the latest first */
 	struct kn_sendoff *sendoffs, *sendoff_last;     /* owned list: tasks whose files go ahead of them */
 	struct kn_courier courier;  /* files that come back */
-	struct kn_job_list waiting; /* jobs for it alone that it has no room for */
+	struct kn_chain waiting;    /* jobs for it alone that it has no room for */
 	struct kn_buf words;        /* lines that were said before it was up */
 	unsigned running, peak;
 	uint64_t lost_tasks;
@@ -90,8 +88,8 @@ struct kn_agents {
 	struct kn_spawner spawner;
 	struct kn_program program;
 	struct kn_dial *dial;               /* owned; NULL: nobody connects back */
-	struct kn_job_list waiting;         /* for any machine */
-	struct kn_job *killed;              /* were sent SIGKILL */
+	struct kn_chain waiting;            /* jobs for any machine */
+	struct kn_chain killed;             /* jobs that were sent SIGKILL: by killed_node */
 	struct kn_remote *dirty;
 	struct kn_id_entry *ids;            /* owned */
 	size_t nids, ids_cap;
@@ -111,6 +109,24 @@ struct kn_agents {
 	bool gone;                          /* no machine is left: the next job that needs one ends the run */
 	bool closing;
 };
+
+static inline struct kn_errand *
+kn_errand_at(struct kn_chain_node *n)
+{
+	return (struct kn_errand *)(void *)n;
+}
+
+static inline struct kn_job *
+kn_job_at(struct kn_chain_node *n)
+{
+	return (struct kn_job *)(void *)n;
+}
+
+static inline struct kn_job *
+kn_job_killed_at(struct kn_chain_node *n)
+{
+	return n != NULL ? (struct kn_job *)(void *)((char *)n - offsetof(struct kn_job, killed_node)) : NULL;
+}
 
 /* agent_task.c: what is said of tasks, both ways */
 int kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r);

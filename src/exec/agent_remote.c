@@ -107,9 +107,9 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 
 	/* Its agent hears the end of its input, or that nobody speaks any more. */
 	kn_remote_close(m);
-	while (m->errands != NULL) {
+	while (m->errands.first != NULL) {
 		tasks++;
-		errand_lost(m, m->errands);
+		errand_lost(m, kn_errand_at(m->errands.first));
 	}
 	kn_agent_files_lost(m);
 	m->lost_tasks += tasks;

@@ -69,13 +69,7 @@ kn_agent_forget(struct kn_exec *e, struct kn_errand *r)
 	struct kn_agents *a = e->state;
 	struct kn_remote *m = &a->machines[r->host];
 
-	if (r->prev != NULL)
-		r->prev->next = r->next;
-	else
-		m->errands = r->next;
-	if (r->next != NULL)
-		r->next->prev = r->prev;
-	r->next = r->prev = NULL;
+	kn_chain_remove(&m->errands, &r->node);
 	if (r->began)
 		m->running--;
 	r->began = false;
@@ -173,11 +167,7 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 	r->host = m->index;
 	r->began = r->asked = r->signalled = false;
 	r->since_ns = e->loop->now_ns;
-	r->prev = NULL;
-	r->next = m->errands;
-	if (m->errands != NULL)
-		m->errands->prev = r;
-	m->errands = r;
+	kn_chain_push(&m->errands, &r->node);
 	kn_fleet_gave(&a->fleet, m->index);
 	kn_fleet_full(&a->fleet, m->index, kn_link_pending(&m->link) > KN_PENDING_MOST);
 	m->unsent++;

@@ -82,25 +82,11 @@ proc_of(struct kn_task *t)
 
 /* ---- output ------------------------------------------------------------- */
 
-/*
- * Stop watching a descriptor, and close it. Closing alone does not take it out of the epoll
- * set: a child that is just being started holds a copy of it until its exec is done, and
- * posix_spawn returns a little before that.
- */
-static void
-watch_close(struct kn_exec *e, struct kn_watch *w)
-{
-	int fd = w->fd;
-
-	kn_loop_remove(e->loop, w);
-	kn_fd_close(&fd);
-}
-
 static void
 stream_close(struct kn_exec *e, struct stream *s)
 {
 	s->ready = false;
-	watch_close(e, &s->watch);
+	kn_loop_close(e->loop, &s->watch);
 }
 
 static void

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the parts of the worker executor know of each other: worker.c, the records and who has them;
- * worker_process.c, a process and its pipes; worker_held.c, answers that wait to be certain.
+ * What the parts of the worker executor know of each other: worker.c, records that wait and who gets them;
+ * worker_window.c, those that a worker has; worker_usage.c, what they use; worker_process.c, a process and
+ * its pipes; worker_held.c, answers that wait to be certain.
  */
 #ifndef KN_EXEC_WORKER_PARTS_H
 #define KN_EXEC_WORKER_PARTS_H
 
+#include "../core/chain.h"
 #include "../core/framing.h"
 #include "../sys/probe.h"
 #include "command.h"
@@ -37,11 +39,11 @@ enum kn_job_state {
 
 /* A task's private part. */
 struct kn_job {
+	struct kn_chain_node node;  /* first; QUEUED: in the queue */
 	struct kn_task *task;       /* borrowed */
 	enum kn_job_state state;
 	bool told;                  /* the run knows that it has begun */
 	bool recalled;              /* it was told to end before that */
-	struct kn_job *next, *prev; /* QUEUED: in the queue */
 	struct kn_worker *worker;   /* SENT, FRONT, ANSWERED */
 	unsigned place;             /* in its window */
 	struct kn_buf request;      /* owned; QUEUED */
@@ -51,12 +53,6 @@ struct kn_job {
 	bool looked;                /* base is known */
 	struct kn_usage base;       /* what its worker had used before */
 	bool part_open;             /* in the middle of its part for the whole */
-};
-
-/* A list of jobs. {0} is empty. */
-struct kn_jobs {
-	struct kn_job *first, *last;
-	size_t len;
 };
 
 enum kn_worker_state {
@@ -69,8 +65,8 @@ enum kn_worker_state {
 
 /* In runner.workers until it is GONE, then in runner.gone until no event can reach it. */
 struct kn_worker {
+	struct kn_chain_node node;  /* first */
 	struct kn_exec *exec;       /* borrowed */
-	struct kn_worker *next, *prev;
 	enum kn_worker_state state;
 	unsigned number;            /* {%} of its command; the lowest free one, from 1 */
 
@@ -89,7 +85,7 @@ struct kn_worker {
 	bool by_status;             /* ... as it says itself */
 	int64_t ended_ns;           /* when that was, or its end; 0: runs */
 
-	/* worker.c */
+	/* worker_window.c */
 	struct kn_job *window[KN_WINDOW_MAX];   /* NULL: its answer is nobody's */
 	unsigned nwindow, nanswered;
 	unsigned size;              /* records that it may get at once */
@@ -118,12 +114,12 @@ struct kn_runner {
 	struct kn_launcher launcher;
 	struct knee_template *command;      /* owned: the workers' */
 	enum knee_framing framing;
-	struct kn_worker *workers, *gone;
+	struct kn_chain workers, gone;      /* of kn_worker */
 	unsigned nworkers;          /* IDLE and BUSY */
 	unsigned nidle, nbusy;
 	unsigned limit;
 	uint64_t started;           /* workers, in all */
-	struct kn_jobs queue;
+	struct kn_chain queue;      /* of kn_job */
 	struct kn_heap due;
 	struct kn_buf numbers;      /* a byte for each number: 1 when it is taken */
 	struct kn_buf record;
@@ -136,6 +132,18 @@ struct kn_runner {
 	bool hurry;                 /* the run was told to end: at its end nobody is waited for */
 	int err;                    /* the next tick says so */
 };
+
+static inline struct kn_job *
+kn_job_at(struct kn_chain_node *n)
+{
+	return (struct kn_job *)(void *)n;
+}
+
+static inline struct kn_worker *
+kn_worker_at(struct kn_chain_node *n)
+{
+	return (struct kn_worker *)(void *)n;
+}
 
 /* ---- worker_process.c ---------------------------------------------------- */
 
@@ -166,6 +174,27 @@ size_t kn_worker_unread(const struct kn_worker *w);
 
 /* ---- worker.c ------------------------------------------------------------ */
 
+/* Hand out what is queued. */
+void kn_worker_refill(struct kn_exec *e);
+
+/* ---- worker_window.c ----------------------------------------------------- */
+
+/* An idle worker gets its window: of what is queued as many as there are, up to most. 0, or -errno: it gets
+ * none. */
+int kn_worker_give(struct kn_worker *w, unsigned most);
+/* An idle worker gets no more. */
+void kn_worker_dismiss(struct kn_worker *w);
+/* Of its window: what is recalled and not begun goes back, and its answer will be nobody's; what is in the
+ * works begins in this very moment. */
+void kn_worker_recall(struct kn_worker *w);
+/* It goes back to the run: it did not begin, or is not to blame for what went wrong. */
+void kn_job_return(struct kn_exec *e, struct kn_job *job);
+/* The run is to hear of records that take long, and only of these before they end: what is answered and waits
+ * for its window to be settled counts as running for the run, and is not. When the next will be one;
+ * INT64_MAX: none. */
+int64_t kn_worker_tell_slow(struct kn_exec *e);
+/* Look again at those whose windows are answered; when next, or INT64_MAX. */
+int64_t kn_worker_settle_again(struct kn_exec *e);
 /* Bytes of its stdout. */
 void kn_worker_answers(struct kn_worker *w, const char *data, size_t size);
 /* Bytes of its stderr. */
@@ -178,6 +207,18 @@ void kn_worker_tell(struct kn_worker *w, struct kn_job *job);
 void kn_worker_doubt(struct kn_worker *w);
 /* It has ended, with this wait status; what it used in all. */
 void kn_worker_ended(struct kn_worker *w, int status, const struct rusage *usage);
+
+/* ---- worker_usage.c ------------------------------------------------------ */
+
+/* The job is at the front now: what did its worker use before? A worker that nobody looks at, as those of
+ * short records are, costs nothing here. */
+void kn_worker_usage_begin(struct kn_worker *w, struct kn_job *job);
+/* What the last look showed, without what the worker had used before, is the task's. */
+void kn_worker_usage_since(const struct kn_worker *w, const struct kn_job *job);
+/* Share out the CPU time since the last time over the first n records of the window. */
+void kn_worker_usage_share(struct kn_worker *w, unsigned n, int64_t cpu_ns);
+/* kn_exec_ops.look */
+void kn_worker_look(struct kn_exec *e, struct kn_task *t, bool deep);
 
 /* ---- worker_held.c ------------------------------------------------------- */
 

@@ -36,20 +36,10 @@
 
 /* ---- the pipes ------------------------------------------------------------ */
 
-/* As in process.c: out of the loop before it is closed. */
-static void
-watch_close(struct kn_exec *e, struct kn_watch *w)
-{
-	int fd = w->fd;
-
-	kn_loop_remove(e->loop, w);
-	kn_fd_close(&fd);
-}
-
 static void
 stdin_close(struct kn_worker *w)
 {
-	watch_close(w->exec, &w->in);
+	kn_loop_close(w->exec->loop, &w->in);
 	kn_fd_close(&w->in_far);
 	w->unsent.len = w->sent = 0;
 }
@@ -105,7 +95,7 @@ pipe_read(struct kn_worker *w, struct kn_watch *watch, bool *ready, char *buffer
 	while (n < 0 && errno == EINTR);
 	*ready = n > 0;
 	if (n == 0 || (n < 0 && errno != EAGAIN))
-		watch_close(w->exec, watch);
+		kn_loop_close(w->exec->loop, watch);
 	return n > 0 ? (size_t)n : 0;
 }
 
@@ -178,15 +168,15 @@ kn_worker_read_on(struct kn_exec *e)
 	if (!r->unread || e->paused)
 		return;
 	r->unread = false;
-	for (struct kn_worker *w = r->workers; w != NULL; w = next) {
-		next = w->next;
+	for (struct kn_worker *w = kn_worker_at(r->workers.first); w != NULL; w = next) {
+		next = kn_worker_at(w->node.next);
 		if (w->out_ready || w->err_ready)
 			kn_worker_read(w);
 	}
 }
 
 static struct kn_worker *
-worker_at(struct kn_watch *w, size_t offset)
+worker_of(struct kn_watch *w, size_t offset)
 {
 	return (struct kn_worker *)(void *)((char *)w - offset);
 }
@@ -194,7 +184,7 @@ worker_at(struct kn_watch *w, size_t offset)
 static int
 in_event(struct kn_watch *watch, uint32_t events)
 {
-	struct kn_worker *w = worker_at(watch, offsetof(struct kn_worker, in));
+	struct kn_worker *w = worker_of(watch, offsetof(struct kn_worker, in));
 
 	(void)events;
 	if (w->in_full)
@@ -206,14 +196,14 @@ static int
 out_event(struct kn_watch *watch, uint32_t events)
 {
 	(void)events;
-	kn_worker_read(worker_at(watch, offsetof(struct kn_worker, out)));
+	kn_worker_read(worker_of(watch, offsetof(struct kn_worker, out)));
 	return 0;
 }
 
 static int
 err_event(struct kn_watch *watch, uint32_t events)
 {
-	struct kn_worker *w = worker_at(watch, offsetof(struct kn_worker, err));
+	struct kn_worker *w = worker_of(watch, offsetof(struct kn_worker, err));
 
 	(void)events;
 	errors_read(w);
@@ -252,20 +242,6 @@ kn_worker_retire(struct kn_worker *w)
 	end_in(w, END_NS, 0);
 }
 
-static void
-list_remove(struct kn_runner *r, struct kn_worker *w)
-{
-	if (w->prev != NULL)
-		w->prev->next = w->next;
-	else
-		r->workers = w->next;
-	if (w->next != NULL)
-		w->next->prev = w->prev;
-	w->prev = NULL;
-	w->next = r->gone;
-	r->gone = w;
-}
-
 /* Nothing of it is left but its memory. */
 static void
 put_away(struct kn_worker *w)
@@ -273,8 +249,8 @@ put_away(struct kn_worker *w)
 	struct kn_runner *r = w->exec->state;
 
 	stdin_close(w);
-	watch_close(w->exec, &w->out);
-	watch_close(w->exec, &w->err);
+	kn_loop_close(w->exec->loop, &w->out);
+	kn_loop_close(w->exec->loop, &w->err);
 	kn_loop_remove(w->exec->loop, &w->end);
 	kn_fd_close(&w->child.pidfd);
 	kn_heap_remove(&r->due, &w->due);
@@ -282,7 +258,8 @@ put_away(struct kn_worker *w)
 	r->numbers.data[w->number - 1] = 0;
 	w->out_ready = w->err_ready = false;
 	w->state = KN_WORKER_GONE;
-	list_remove(r, w);
+	kn_chain_remove(&r->workers, &w->node);
+	kn_chain_push(&r->gone, &w->node);
 }
 
 /* It has ended: what it wrote before is read, paused or not, and counts. */
@@ -307,7 +284,7 @@ worker_over(struct kn_worker *w)
 static int
 end_event(struct kn_watch *watch, uint32_t events)
 {
-	struct kn_worker *w = worker_at(watch, offsetof(struct kn_worker, end));
+	struct kn_worker *w = worker_of(watch, offsetof(struct kn_worker, end));
 	struct kn_runner *r = w->exec->state;
 
 	(void)events;
@@ -358,8 +335,7 @@ kn_worker_free_gone(struct kn_runner *r)
 {
 	struct kn_worker *w;
 
-	while ((w = r->gone) != NULL) {
-		r->gone = w->next;
+	while ((w = kn_worker_at(kn_chain_pop(&r->gone))) != NULL) {
 		kn_buf_done(&w->unsent);
 		kn_buf_done(&w->held);
 		free(w);
@@ -497,10 +473,7 @@ kn_worker_start(struct kn_exec *e, struct kn_worker **ret)
 		free(w);
 		return err;
 	}
-	w->next = r->workers;
-	if (w->next != NULL)
-		w->next->prev = w;
-	r->workers = w;
+	kn_chain_push(&r->workers, &w->node);
 	err = kn_heap_reserve(&r->due, r->numbers.len);
 	if (err == 0)
 		err = worker_spawn(e, w);
@@ -522,7 +495,7 @@ end_blocking(struct kn_exec *e)
 	struct kn_runner *r = e->state;
 	struct kn_worker *w;
 
-	while ((w = r->workers) != NULL) {
+	while ((w = kn_worker_at(r->workers.first)) != NULL) {
 		kn_worker_kill(w);
 		(void)waitpid(w->child.pid, NULL, 0);
 		put_away(w);
@@ -537,14 +510,15 @@ kn_worker_end_all(struct kn_exec *e)
 	int err = 0;
 
 	e->paused = false;
-	for (struct kn_worker *w = r->workers; w != NULL; w = w->next) {
+	for (struct kn_worker *w = kn_worker_at(r->workers.first); w != NULL;
+	     w = kn_worker_at(w->node.next)) {
 		if (w->state == KN_WORKER_IDLE || w->state == KN_WORKER_BUSY)
 			kn_worker_retire(w);
 		w->state = w->state == KN_WORKER_DOOMED ? KN_WORKER_DOOMED : KN_WORKER_RETIRED;
 		if (r->hurry && !w->signalled)
 			end_in(w, 0, 0);
 	}
-	while (r->workers != NULL && err == 0) {
+	while (r->workers.first != NULL && err == 0) {
 		kn_worker_steps(e);
 		n = kn_heap_top(&r->due);
 		err = kn_loop_wait(e->loop, n != NULL ? n->key : INT64_MAX);

@@ -118,10 +118,7 @@ slot_find(struct kn_dial *d, bool free)
 static void
 slot_drop(struct slot *s)
 {
-	int fd = s->watch.fd;
-
-	kn_loop_remove(s->dial->loop, &s->watch);
-	kn_fd_close(&fd);
+	kn_loop_close(s->dial->loop, &s->watch);
 }
 
 /* Let the doors in the loop or take them out of it. */
@@ -423,8 +420,6 @@ fail:
 void
 kn_dial_free(struct kn_dial *d)
 {
-	int timer;
-
 	if (d == NULL)
 		return;
 	for (size_t i = 0; i < SLOTS; i++)
@@ -433,9 +428,7 @@ kn_dial_free(struct kn_dial *d)
 		kn_loop_remove(d->loop, &d->doors[i].watch);
 		kn_fd_close(&d->doors[i].fd);
 	}
-	timer = d->timer.fd;
-	kn_loop_remove(d->loop, &d->timer);
-	kn_fd_close(&timer);
+	kn_loop_close(d->loop, &d->timer);
 	free(d);
 }
 

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fd.h"
 
 #define LINE_MOST 128
@@ -34,15 +34,6 @@ struct words {
 	size_t len;
 	char answer[KN_DIAL_TOKEN_HEX + 1];
 };
-
-static int64_t
-clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* 0 or -EINVAL. */
 static int
@@ -159,7 +150,7 @@ static int
 attempts_step(struct attempt *as, size_t n, const struct words *w, int64_t until_ns, int *last, int *ret_fd)
 {
 	struct pollfd p[KN_DIAL_ADDRESSES];
-	int64_t left_ns = until_ns - clock_ns();
+	int64_t left_ns = until_ns - kn_clock_ns();
 	size_t alive = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -195,7 +186,7 @@ int
 kn_dial(const char *const *addresses, size_t n, const char *text, int64_t timeout_ns, int *ret_fd)
 {
 	struct attempt as[KN_DIAL_ADDRESSES];
-	int64_t until_ns = clock_ns() + timeout_ns;
+	int64_t until_ns = kn_clock_ns() + timeout_ns;
 	struct words w;
 	int got, err, last = -EINVAL;
 

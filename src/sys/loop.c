@@ -7,27 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fd.h"
 
 #define BATCH 64
-
-int64_t
-kn_loop_cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static void
-clock_read(struct kn_loop *l)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	l->now_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 int
 kn_loop_init(struct kn_loop *l)
@@ -36,7 +19,7 @@ kn_loop_init(struct kn_loop *l)
 	int err;
 
 	*l = (struct kn_loop){ .epoll_fd = -1, .timer_fd = -1, .armed_ns = INT64_MAX };
-	clock_read(l);
+	l->now_ns = kn_clock_ns();
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epoll_fd < 0)
 		return -errno;
@@ -91,6 +74,15 @@ kn_loop_remove(struct kn_loop *l, struct kn_watch *w)
 	w->fd = -1;
 }
 
+void
+kn_loop_close(struct kn_loop *l, struct kn_watch *w)
+{
+	int fd = w->fd;
+
+	kn_loop_remove(l, w);
+	kn_fd_close(&fd);
+}
+
 static int
 timer_set(struct kn_loop *l, int64_t at_ns)
 {
@@ -129,7 +121,7 @@ kn_loop_wait(struct kn_loop *l, int64_t until_ns)
 	if (err < 0)
 		return err;
 	n = epoll_wait(l->epoll_fd, ev, BATCH, poll_only ? 0 : -1);
-	clock_read(l);
+	l->now_ns = kn_clock_ns();
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (l->armed_ns <= l->now_ns)
@@ -150,13 +142,4 @@ kn_loop_wait(struct kn_loop *l, int64_t until_ns)
 			first_err = err;
 	}
 	return first_err;
-}
-
-int64_t
-kn_loop_time_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }

@@ -39,15 +39,14 @@ int kn_loop_add(struct kn_loop *l, struct kn_watch *w, int fd, uint32_t events);
 int kn_loop_change(struct kn_loop *l, struct kn_watch *w, uint32_t events);
 /* Nothing happens when it is in no loop. Does not close fd. */
 void kn_loop_remove(struct kn_loop *l, struct kn_watch *w);
+/* The same, and close fd. Closing alone does not take it out: a child that is just being started holds a
+ * copy of it until its exec is done, and posix_spawn returns a little before that. */
+void kn_loop_close(struct kn_loop *l, struct kn_watch *w);
 
 /* Let the timer go off at at_ns, unless it does so earlier; what has passed: at once. 0 or -errno. Only
  * for who waits for epoll_fd himself: kn_loop_wait does it. */
 int kn_loop_arm(struct kn_loop *l, int64_t at_ns);
 /* Wait for events or until_ns (INT64_MAX: for ever), call the callbacks. 0 or -errno. */
 int kn_loop_wait(struct kn_loop *l, int64_t until_ns);
-/* CPU time of this thread: to measure what something costs. */
-int64_t kn_loop_cpu_ns(void);
-/* CLOCK_REALTIME, nanoseconds since the Epoch: for records, not for logic. */
-int64_t kn_loop_time_ns(void);
 
 #endif

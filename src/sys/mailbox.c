@@ -46,12 +46,9 @@ kn_mailbox_init(struct kn_mailbox *m, struct kn_loop *loop)
 void
 kn_mailbox_done(struct kn_mailbox *m)
 {
-	int fd = m->watch.fd;
-
 	if (m->loop == NULL)
 		return;
-	kn_loop_remove(m->loop, &m->watch);
-	kn_fd_close(&fd);
+	kn_loop_close(m->loop, &m->watch);
 	m->loop = NULL;
 }
 

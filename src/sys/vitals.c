@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "disk.h"
 #include "fd.h"
 #include "procfile.h"
@@ -572,7 +572,6 @@ kn_vitals_new(struct kn_vitals_reader **ret)
 {
 	struct kn_vitals_reader *r = calloc(1, sizeof(*r));
 	struct kn_vitals unused;
-	struct timespec now;
 	const char *text;
 	uint64_t memory;
 	int err = -ENOMEM;
@@ -597,8 +596,7 @@ kn_vitals_new(struct kn_vitals_reader **ret)
 	kn_vitals_cgroup_init(
 	    &r->cgroup, r->mask != NULL ? (double)CPU_COUNT_S(r->mask_size, r->mask) : HUGE_VAL, memory);
 	/* The first counters, so that the first reading that is asked for has differences. */
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	kn_vitals_read(r, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, &unused);
+	kn_vitals_read(r, kn_clock_ns(), &unused);
 	*ret = r;
 	return 0;
 

@@ -79,20 +79,27 @@ def frames():
             yield f[0], Fields(f[1])
 
 
-def serve(each, limit=4, want=8):
-    """An honest agent of `echo`, but for what each(id, output) sends instead of a task's output and result."""
-    say(credit(limit, want))
+def asked():
+    """The same of an agent that lives, until it is told to end."""
     for kind, f in frames():
         if kind == 'P':
             say(frame('Q', u64(f.u64())))
-        elif kind == 'T':
+        elif kind == 'X':
+            say(frame('Z', u32(0)))
+            return
+        else:
+            yield kind, f
+
+
+def serve(each, limit=4, want=8):
+    """An honest agent of `echo`, but for what each(id, output) sends instead of a task's output and result."""
+    say(credit(limit, want))
+    for kind, f in asked():
+        if kind == 'T':
             id = f.u64()
             f.u64(), f.u32(), f.u32()
             args = [f.text() for _ in range(f.u32())]
             each(id, ' '.join(args).encode() + b'\n')
-        elif kind == 'X':
-            say(frame('Z', u32(0)))
-            return
 
 
 def honest(id, output):
@@ -335,7 +342,8 @@ def waits_flood():
 def waits_for_nothing():
     """Files wait of tasks that have none, and of tasks that are none."""
     def each(id, output):
-        say(frame('o', u64(id) + output), result(id, waits=1), result(id, waits=2), *[result(MOST64 - i, waits=1) for i in range(20)])
+        say(frame('o', u64(id) + output), result(id, waits=1), result(id, waits=2),
+            *[result(MOST64 - i, waits=1) for i in range(20)])
     hello()
     serve(each)
 
@@ -373,23 +381,25 @@ def pongs():
 
 # ---- agents that are honest, and slow to tell
 
-def serve_two(signalled):
-    """Of two tasks the first fails when both are here; signalled(id, signal) is told what the second is sent."""
+def serve_few(limit, started, signalled):
+    """started(ids) is told of each task, the last of ids; signalled(ids, id, signal) which one is sent what."""
     ids = []
     hello()
-    say(credit(1, 2))
-    for kind, f in frames():
-        if kind == 'P':
-            say(frame('Q', u64(f.u64())))
-        elif kind == 'T':
+    say(credit(limit, 2))
+    for kind, f in asked():
+        if kind == 'T':
             ids.append(f.u64())
-            if len(ids) == 2:
-                say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=1))
-        elif kind == 'S' and f.u64() == ids[1]:
-            signalled(ids[1], f.u32())
-        elif kind == 'X':
-            say(frame('Z', u32(0)))
-            return
+            started(ids)
+        elif kind == 'S':
+            signalled(ids, f.u64(), f.u32())
+
+
+def serve_two(signalled):
+    """Of two tasks the first fails when both are here; signalled(id, signal) is told what the second is sent."""
+    def started(ids):
+        if len(ids) == 2:
+            say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=1))
+    serve_few(1, started, lambda ids, id, signal: id == ids[1] and signalled(id, signal))
 
 
 def began_late():
@@ -410,45 +420,25 @@ def began_late_waits():
 
 def given_back():
     """The first task fails; when its next attempt is here the second one succeeds. That attempt never begins."""
-    ids = []
-    hello()
-    say(credit(2, 2))
-    for kind, f in frames():
-        if kind == 'P':
-            say(frame('Q', u64(f.u64())))
-        elif kind == 'T':
-            ids.append(f.u64())
-            if len(ids) == 2:
-                say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=3))
-            elif len(ids) == 3:
-                say(frame('B', u64(ids[1]) + u64(0)), result(ids[1]))
-        elif kind == 'S' and f.u64() == ids[2]:
-            say(result(ids[2], 3))
-        elif kind == 'X':
-            say(frame('Z', u32(0)))
-            return
+    def started(ids):
+        if len(ids) == 2:
+            say(frame('B', u64(ids[0]) + u64(0)), result(ids[0], status=3))
+        elif len(ids) == 3:
+            say(frame('B', u64(ids[1]) + u64(0)), result(ids[1]))
+    serve_few(2, started, lambda ids, id, signal: id == ids[2] and say(result(id, 3)))
 
 
 def slow_reader():
     """The first task prints more than anybody reads at once; the second runs when that is so."""
-    hello()
-    say(credit(1, 2))
-    ids = []
-    for kind, f in frames():
-        if kind == 'P':
-            say(frame('Q', u64(f.u64())))
-        elif kind == 'T':
-            ids.append(f.u64())
-        if kind == 'T' and len(ids) == 2:
+    def started(ids):
+        if len(ids) == 2:
             say(frame('B', u64(ids[0]) + u64(0)), *[frame('o', u64(ids[0]) + b'x' * 200000)] * 20, result(ids[0]))
             for _ in range(3):  # one may still be read
                 time.sleep(0.2)
                 say(frame('Q', u64(0)))
             honest(ids[1], b'ran\n')
             done()
-        elif kind == 'X':
-            say(frame('Z', u32(0)))
-            return
+    serve_few(1, started, lambda *_: None)
 
 
 def nonsense_last():
@@ -459,8 +449,8 @@ def nonsense_last():
 
 
 # They say when they have done it.
-LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader', 'evil-waits-flood',
-        'evil-no-credit']
+LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
+        'evil-no-credit', 'evil-waits-flood']
 
 
 def main():

@@ -76,7 +76,7 @@ class Lines(Base):
         self.assertEqual(self.rows()[0][4].count(b'\0'), 1)
 
     def test_order_of_ending(self):
-        self.knee('-j2', 'test {} = 2 || until test -e go; do sleep 0.01; done; touch go', ':::', '1', '2')
+        self.knee('-j2', 'test {} = 2 || until grep -q ^2 log; do sleep 0.01; done', ':::', '1', '2')
         self.assertEqual([r[0] for r in self.rows()], [2, 1])
 
     def test_a_new_run_empties_it(self):

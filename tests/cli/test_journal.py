@@ -85,6 +85,15 @@ class Base(unittest.TestCase):
         write(b'', self.folder, 'go')
         return data
 
+    def keeper_killed_in_1(self, *args):
+        """Of three tasks at once, while task 1 is in the middle and the others have ended."""
+        with start('--journal', self.journal, *args, cwd=self.folder) as p:
+            wait_for(lambda: self.finished() == [2, 3] and os.path.exists(self.path('in1')), what='2 and 3 ended')
+            p.kill()
+            p.wait()
+            wait_for(lambda: not marked(p.mark), what='all is gone')
+        write(b'', self.folder, 'go')
+
     def settled(self, p, args):
         """Until all that can end has ended and is in the journal."""
         wait_for(lambda: len(self.finished()) == (2 if '-j1' in args else 4), what='the others have ended')
@@ -372,12 +381,7 @@ class Resume(Base):
         """With -v and a tag, what was kept comes out as it would have."""
         command = 'echo {}; echo e{} >&2; test {} != 1 || test -e go || { touch in1; sleep 100; }'
         args = ['-j3', '-v', '--tag', command, ':::', '1', '2', '3']
-        with start('--journal', self.journal, *args, cwd=self.folder) as p:
-            wait_for(lambda: self.finished() == [2, 3] and os.path.exists(self.path('in1')), what='2 and 3 ended')
-            p.kill()
-            p.wait()
-            wait_for(lambda: not marked(p.mark), what='all is gone')
-        write(b'', self.folder, 'go')
+        self.keeper_killed_in_1(*args)
         r = self.knee('--resume', *args)
         want = knee(*args, cwd=self.folder)
         self.assertEqual((r.out, r.err, r.status), (want.out, want.err, 0))
@@ -470,14 +474,9 @@ class Resume(Base):
 
     def test_retry_failed_does_not_print_ahead(self):
         """What waits behind a task that has no result goes on waiting for it."""
-        command = 'test {} != 1 || test -e go || { touch in3; sleep 100; }; echo {}'
+        command = 'test {} != 1 || test -e go || { touch in1; sleep 100; }; echo {}'
         args = ['-j3', command, ':::', '1', '2', '3']
-        with start('--journal', self.journal, *args, cwd=self.folder) as p:
-            wait_for(lambda: self.finished() == [2, 3] and os.path.exists(self.path('in3')), what='2 and 3 ended')
-            p.kill()
-            p.wait()
-            wait_for(lambda: not marked(p.mark), what='all is gone')
-        write(b'', self.folder, 'go')
+        self.keeper_killed_in_1(*args)
         self.same(self.knee('--retry-failed', *args), b'')
         self.same(self.knee('--resume', *args), b'1\n2\n3\n')
 

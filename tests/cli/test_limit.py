@@ -327,25 +327,21 @@ class Keys(unittest.TestCase):
         """A shell on the terminal runs script; knee's words are its "$@"."""
         return Pty(argv=['bash', '-c', script, 'bash', *knee_argv(*args)], cwd=self.folder, **more)
 
-    def test_long_line_is_the_shells(self):
-        script = '"$@"; read -r line; echo "got $line"'
+    def shell_gets(self, script, line):
+        """A line that is typed during the run is the shell's, which reads it then."""
         with self.shell(script, '-j1', f'touch up; {self.until("go")}', ':::', 'a') as t:
             wait_for(lambda: os.path.exists(os.path.join(self.folder, 'up')))
-            t.send(b'make a rather long command\n+\n')
+            t.send(line + b'\n')
             t.read(0.1)
             self.touch('go')
-            t.read_until(b'got make a rather long command')
+            t.read_until(b'got ' + line.split(b'\n')[0])
             self.assertEqual(t.finish(), 0)
 
+    def test_long_line_is_the_shells(self):
+        self.shell_gets('"$@"; read -r line; echo "got $line"', b'make a rather long command\n+')
+
     def test_password_is_not_read(self):
-        script = 'stty -echo; "$@"; read -r line; echo "got $line"'
-        with self.shell(script, '-j1', f'touch up; {self.until("go")}', ':::', 'a') as t:
-            wait_for(lambda: os.path.exists(os.path.join(self.folder, 'up')))
-            t.send(b'secret\n')
-            t.read(0.1)
-            self.touch('go')
-            t.read_until(b'got secret')
-            self.assertEqual(t.finish(), 0)
+        self.shell_gets('stty -echo; "$@"; read -r line; echo "got $line"', b'secret')
 
     def test_in_the_background(self):
         # The first line is the shell's, and knee is not stopped by it; in the foreground again it reads.

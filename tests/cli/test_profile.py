@@ -40,7 +40,7 @@ class Said(Case):
         self.assertTrue(r.out.isascii(), r)
 
     def test_start_up(self):
-        direct = self.profile('--time', '1.5', 'sleep', ':::', '0.05')
+        direct = self.profile('--time', '1.5', 'sleep', ':::', '0.5')
         self.assertGreater(direct['startup_s'], 0, direct)
         self.assertGreater(direct['startup_cpu_s'], 0, direct)
         self.assertLess(direct['startup_s'], direct['runtime_s'], direct)

@@ -72,7 +72,7 @@ class Layers(Check):
                 ('src/tune/tuner.c', '"../core/buf.h"'), ('src/sys/loop.c', '<time.h>'),
                 ('src/sys/x.c', '"../core/buf.h"'), ('src/exec/process.c', '"exec.h"'),
                 ('src/exec/process_x.c', '"../sys/loop.h"'),
-                ('src/exec/agent.c', '"environ.h"'), ('src/exec/thread.c', '<pthread.h>'),
+                ('src/exec/agent.c', '"environ.h"'), ('src/exec/crew.c', '<pthread.h>'),
                 ('src/run.c', '"exec/process.h"'), ('src/journal.c', '<sqlite3.h>'),
                 ('cli/main.c', '<knee.h>'), ('cli/say.c', '"cli.h"')):
             self.write(name, f'#include {header}\n')

@@ -51,6 +51,18 @@ start(struct kn_sched *s, struct kn_task *t, int64_t now)
 	(void)kn_sched_event(s, t, KN_START, now);
 }
 
+/* A scheduler, and its first task, which runs since 0. */
+static struct kn_task *
+init_and_start(struct kn_sched *s, const struct kn_rules *rules)
+{
+	struct kn_task *t;
+
+	(void)kn_sched_init(s, rules);
+	t = add(s, 1);
+	start(s, t, 0);
+	return t;
+}
+
 static struct kn_step
 end(struct kn_sched *s, struct kn_task *t, int status, int64_t now)
 {
@@ -91,9 +103,7 @@ test_timeout(void)
 	struct kn_step step;
 
 	rules.timeout_ns = 1000 * MS;
-	(void)kn_sched_init(&s, &rules);
-	t = add(&s, 1);
-	start(&s, t, 0);
+	t = init_and_start(&s, &rules);
 	is_int(kn_sched_next_ns(&s), 1000 * MS, "the deadline is the time-out");
 	ok(kn_sched_due(&s, 999 * MS) == NULL, "not due before");
 	ok(kn_sched_due(&s, 1000 * MS) == t, "due then");
@@ -124,9 +134,7 @@ test_stopped_between_two_attempts(bool resumable)
 
 	rules.attempts = 3;
 	rules.resumable = resumable;
-	(void)kn_sched_init(&s, &rules);
-	t = add(&s, 1);
-	start(&s, t, 0);
+	t = init_and_start(&s, &rules);
 	step = end(&s, t, 5, 10 * MS);
 	is_int(step.action, KN_RETRY, "it will be tried again");
 	step = kn_sched_event(&s, t, KN_CANCEL, 20 * MS);
@@ -147,9 +155,7 @@ test_shift(void)
 	struct kn_task *t;
 
 	rules.timeout_ns = 1000 * MS;
-	(void)kn_sched_init(&s, &rules);
-	t = add(&s, 1);
-	start(&s, t, 0);
+	t = init_and_start(&s, &rules);
 	kn_sched_shift(&s, 5000 * MS);
 	ok(kn_sched_due(&s, 5999 * MS) == NULL, "time that does not count is added to the deadline");
 	is_int(kn_sched_event(&s, t, KN_DEADLINE, 6000 * MS).signal, SIGTERM, "which still comes");
@@ -161,12 +167,9 @@ test_median(void)
 {
 	struct kn_rules rules = plain;
 	struct kn_sched s;
-	struct kn_task *slow;
 
 	rules.timeout_frac = 2.0;
-	(void)kn_sched_init(&s, &rules);
-	slow = add(&s, 1);
-	start(&s, slow, 0);
+	(void)init_and_start(&s, &rules);
 	is_int(kn_sched_next_ns(&s), INT64_MAX, "no time-out before there is a median");
 	for (unsigned i = 0; i < 9; i++) {
 		struct kn_task *t = add(&s, i + 10);
@@ -197,9 +200,7 @@ test_retry(void)
 	struct kn_step step;
 
 	rules.attempts = 3;
-	(void)kn_sched_init(&s, &rules);
-	t = add(&s, 1);
-	start(&s, t, 0);
+	t = init_and_start(&s, &rules);
 	step = end(&s, t, 1, 0);
 	is_int(step.action, KN_RETRY, "a failed attempt is followed by another");
 	ok(kn_sched_next(&s, 0) == NULL, "but not at once");
@@ -230,9 +231,7 @@ test_ending_starts_anew(void)
 
 	rules.attempts = 2;
 	rules.timeout_ns = 10 * MS;
-	(void)kn_sched_init(&s, &rules);
-	t = add(&s, 1);
-	start(&s, t, 0);
+	t = init_and_start(&s, &rules);
 	(void)kn_sched_event(&s, t, KN_DEADLINE, 10 * MS);
 	(void)kn_sched_event(&s, t, KN_DEADLINE, 210 * MS);
 	(void)end(&s, t, 0, 220 * MS);
@@ -251,9 +250,7 @@ test_ended_before_its_time(void)
 	struct kn_task *t;
 
 	rules.timeout_ns = 10 * MS;
-	(void)kn_sched_init(&s, &rules);
-	t = add(&s, 1);
-	start(&s, t, 0);
+	t = init_and_start(&s, &rules);
 	t->result.runtime_ns = 9 * MS;
 	is_int(kn_sched_event(&s, t, KN_DEADLINE, 10 * MS).action, KN_NOTHING,
 	    "what has ended has no time-out any more");
