@@ -178,6 +178,7 @@ answered(struct agent *a, struct kn_fields *f)
 	put(kn_frame_begin(&a->sending, KN_FRAME_RESULT, &at));
 	put(kn_put_u64(&a->sending, id));
 	put(kn_put_result(&a->sending, &done));
+	put(kn_put_u32(&a->sending, 0));
 	put(kn_frame_end(&a->sending, at));
 }
 

@@ -140,29 +140,37 @@ write_all(struct kn_serve *s, int64_t until_ns)
 	return err;
 }
 
-/* The same when the run is over: what comes is of no interest, but proves that somebody is there. */
+/* When the run is over: wait until something comes, or some of what is left may be written. What comes proves that
+ * somebody is there, and for one that leaves in good order files may depend on it. */
+static int
+rest_turn(struct kn_serve *s, int64_t patience_ns)
+{
+	struct pollfd p = { .fd = s->in, .events = POLLIN };
+	bool writing = s->sent < s->send.len;
+	int err = wait_for(s, s->heard_ns + patience_ns, writing ? POLLIN | POLLOUT : POLLIN);
+
+	if (err == 0)
+		err = kn_serve_write(s);
+	/* Who has heard all may be gone. */
+	if (err < 0 || (writing && s->sent == s->send.len) || poll(&p, 1, 0) <= 0)
+		return err;
+	err = kn_serve_read(s);
+	if (err <= 0)
+		return err;
+	s->heard_ns = kn_clock_ns();
+	if (s->leaving)
+		return kn_serve_frames(s);
+	s->got.len = 0;
+	return 0;
+}
+
 static int
 write_rest(struct kn_serve *s, int64_t patience_ns)
 {
 	int err = kn_serve_write(s);
 
-	while (err == 0 && s->sent < s->send.len) {
-		err = wait_for(s, s->heard_ns + patience_ns, POLLIN | POLLOUT);
-		if (err == -EINTR)
-			break;
-		if (err == 0)
-			err = kn_serve_write(s);
-		if (err == 0 && s->sent < s->send.len) {
-			struct pollfd p = { .fd = s->in, .events = POLLIN };
-
-			s->got.len = 0;
-			if (poll(&p, 1, 0) > 0)
-				err = kn_serve_read(s);
-			if (err > 0)
-				s->heard_ns = kn_clock_ns();
-			err = err < 0 ? err : 0;
-		}
-	}
+	while (err == 0 && s->sent < s->send.len)
+		err = rest_turn(s, patience_ns);
 	return err;
 }
 
@@ -611,6 +619,7 @@ run(struct kn_serve *s)
 static int
 say_bye(struct kn_serve *s)
 {
+	int64_t patience_ns = (int64_t)s->open.timeout_ns;
 	size_t at;
 	int err = 0;
 
@@ -618,8 +627,12 @@ say_bye(struct kn_serve *s)
 	while (s->back != NULL && err == 0) {
 		err = kn_serve_files_pump(s);
 		if (err == 0)
-			err = write_rest(s, (int64_t)s->open.timeout_ns);
+			err = write_rest(s, patience_ns);
 	}
+	if (err == 0)
+		err = write_rest(s, patience_ns);
+	while (s->aside != NULL && err == 0)
+		err = rest_turn(s, patience_ns);
 	for (size_t i = 0; i < KN_SERVE_BUCKETS && err == 0; i++)
 		for (struct kn_serve_task *t = s->buckets[i]; t != NULL && err == 0; t = t->next)
 			err = kn_frame_u64(&s->send, KN_FRAME_RETURNED, t->id);
@@ -629,7 +642,7 @@ say_bye(struct kn_serve *s)
 		err = kn_put_u32(&s->send, s->draining);
 	if (err == 0)
 		err = kn_frame_end(&s->send, at);
-	return err == 0 ? write_rest(s, (int64_t)s->open.timeout_ns) : err;
+	return err == 0 ? write_rest(s, patience_ns) : err;
 }
 
 /* A coordinator that is still there is to know why. */
@@ -689,11 +702,11 @@ serve_done(struct kn_serve *s)
 			kn_serve_task_free(t);
 		}
 	}
-	if (s->folder != NULL) {
+	if (s->folder != NULL && !s->stays) {
 		(void)!chdir("/");
 		(void)nftw(s->folder, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-		free(s->folder);
 	}
+	free(s->folder);
 	kn_fd_close(&s->timer);
 	kn_fd_close(&s->wake_fd);
 	knee_template_free(s->command);

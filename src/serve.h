@@ -5,7 +5,7 @@
  *	frames in   serve_in.c     TASK -> knee_submit(), SIGNAL -> knee_task_signal(), CLOSE -> no more will come
  *	the engine  run.c          with the order PIECES: output as it comes, each result behind its own
  *	frames out  serve_out.c    two sinks: OUT, ERR and RESULT as text is printed; BEGAN, NOTE as it happens
- *	files       serve_files.c  what comes before a task, and what goes back after it
+ *	files       serve_files.c  what comes before a task, and what goes back after it; KEPT -> it is removed here
  *
  * The coordinator keeps order, attempts, time-outs and the journal; here each task runs once. It is known there by
  * its id, here by the record that is its input's data, and to the engine by a number.
@@ -41,6 +41,7 @@ struct kn_serve_task {
 	const char **clean;         /* owned array of nclean, the same: what is removed when it has ended */
 	size_t nclean;
 	char *bytes;                /* owned: of the frame, when it has any of these; else NULL */
+	bool waits;                 /* files of it are put aside until its RESULT is answered */
 	size_t size;                /* of its TASK */
 };
 
@@ -84,6 +85,8 @@ struct kn_serve {
 	/* files */
 	struct kn_courier courier;
 	struct kn_serve_back *back, *back_last; /* owned list: ended tasks, whose files go back */
+	struct kn_serve_aside *aside, *aside_last;      /* owned list: files of tasks whose RESULT is to be answered */
+	bool stays;                 /* the folder that was made has files that are wanted yet */
 	int64_t alive_ns;           /* when the coordinator was last told that we are, unasked */
 
 	/* what was made for the engine */
@@ -135,15 +138,19 @@ bool kn_serve_blocked(const struct kn_serve *s);
 
 /* FILE or DATA came: for the task that comes later, or for all. 0 or -errno with the text set: the end. */
 int kn_serve_file(struct kn_serve *s, const struct kn_frame *f);
-/* t has ended with r, its output is in s->send. Send back what is wanted, remove what is not. True: kn_serve_result
- * is called later, when that is done; false: at once. */
+/* t has ended with r, its output is in s->send. Send back what is wanted, put aside what is to be removed then. True:
+ * kn_serve_result is called later, when that is done; false: at once. */
 bool kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r);
 /* Whether t has its files: 0; 1: it has not, and the coordinator was told so; -ENOMEM. */
 int kn_serve_files_check(struct kn_serve *s, const struct kn_serve_task *t);
 /* t has ended: what came for it alone is removed, if that is wanted. */
 void kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t);
+/* The RESULT of that id is answered: what is put aside goes (kept), or gets its names again. 0, or -errno with the text
+ * set: the end. */
+int kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept);
 /* Put together more of what goes back. 0 or -errno. */
 int kn_serve_files_pump(struct kn_serve *s);
+/* What nobody answered for gets its names again. */
 void kn_serve_files_done(struct kn_serve *s);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Files of tasks, on the agent's side: what comes before a task is written by sys/courier; a task that has ended
- * and whose files are wanted back waits in a queue, and its RESULT goes behind them.
+ * and whose files are wanted back waits in a queue, and its RESULT goes behind them. Those that are to be removed then
+ * are put aside, until the coordinator says (KEPT) that it has them: what is not there stays here.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,13 @@ struct kn_serve_back {
 	struct kn_serve_task *task; /* in the table */
 	struct knee_result result;
 	struct kn_dispatch files;
+};
+
+/* Files of a task whose RESULT is not answered. */
+struct kn_serve_aside {
+	struct kn_serve_aside *next;
+	uint64_t id;
+	struct kn_aside files;
 };
 
 /* The coordinator's PINGs wait behind what it sends: it is told without having asked. */
@@ -81,6 +90,14 @@ kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t)
 		kn_courier_clean(&s->courier, t->id);
 }
 
+/* What was to come back and does not exists nowhere else: it stays, though it came with the task. */
+static void
+spare(struct kn_serve *s, const struct kn_serve_task *t)
+{
+	for (size_t i = 0; i < t->nreturns; i++)
+		kn_courier_spare(&s->courier, t->id, t->returns[i]);
+}
+
 bool
 kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r)
 {
@@ -90,8 +107,10 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 	if (t->nreturns == 0 || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_CANCELLED)
 		return false;
 	b = calloc(1, sizeof(*b));
-	if (b == NULL)
+	if (b == NULL) {
+		spare(s, t);
 		return false; /* nothing comes back: the coordinator sees that */
+	}
 	b->task = t;
 	b->result = *r;
 	b->files.id = t->id;
@@ -103,6 +122,7 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 	for (size_t i = 0; i < t->nreturns && err == 0; i++)
 		err = kn_dispatch_add(&b->files, t->returns[i], "", (uint32_t)i, 0);
 	if (err < 0) {
+		spare(s, t);
 		kn_dispatch_done(&b->files);
 		free(b);
 		return false;
@@ -127,6 +147,90 @@ back_remove(struct kn_serve *s)
 	free(b);
 }
 
+/* All that came back of b and is to be removed is put aside. 0 or -ENOMEM. */
+static int
+aside_put(struct kn_serve *s, const struct kn_serve_back *b)
+{
+	struct kn_serve_task *t = b->task;
+	struct kn_serve_aside *a = calloc(1, sizeof(*a));
+	int err = 0;
+
+	if (a == NULL)
+		return -ENOMEM;
+	a->id = t->id;
+	if (s->aside_last != NULL)
+		s->aside_last->next = a;
+	else
+		s->aside = a;
+	s->aside_last = a;
+	t->waits = true;
+	for (size_t i = 0; i < t->nclean && err == 0; i++)
+		err = kn_aside_add(&a->files, &s->courier, t->clean[i]);
+	if (err == 0)
+		err = kn_dispatch_aside(&b->files, &s->courier, &a->files);
+	for (size_t i = 0; i < t->nclean && err == 0; i++)
+		err = kn_courier_aside(&s->courier, t->id, t->clean[i], &a->files);
+	return err;
+}
+
+/* Take this one out, after that one, or NULL. */
+static void
+aside_remove(struct kn_serve *s, struct kn_serve_aside *a, struct kn_serve_aside *before)
+{
+	if (before != NULL)
+		before->next = a->next;
+	else
+		s->aside = a->next;
+	if (s->aside_last == a)
+		s->aside_last = before;
+	kn_aside_done(&a->files);
+	free(a);
+}
+
+/* They were not written there. */
+static int
+aside_restore(struct kn_serve *s, const struct kn_serve_aside *a)
+{
+	const char *taken = kn_aside_restore(&a->files);
+	char *text = NULL;
+	int err = 0;
+
+	if (taken != NULL &&
+	    asprintf(&text, "something else has the name of a file now, which is kept as %s", taken) < 0)
+		return -ENOMEM;
+	if (text != NULL)
+		err = kn_serve_note(s, 0, text);
+	free(text);
+	text = NULL;
+	if (err == 0 && s->folder != NULL && !s->stays) {
+		if (asprintf(
+			&text, "the folder %s stays: files that did not come back are in it", s->folder) < 0)
+			return -ENOMEM;
+		err = kn_serve_note(s, 0, text);
+		free(text);
+	}
+	s->stays = true;
+	return err;
+}
+
+int
+kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept)
+{
+	struct kn_serve_aside *a = s->aside, *before = NULL;
+	int err = 0;
+
+	for (; a != NULL && a->id != id; a = a->next)
+		before = a;
+	if (a == NULL)
+		return kn_serve_fail(s, -EBADMSG, "KEPT %" PRIu64 ", of which no files wait", id);
+	if (kept)
+		kn_aside_remove(&a->files, &s->courier);
+	else
+		err = aside_restore(s, a);
+	aside_remove(s, a, before);
+	return err < 0 ? kn_serve_fail(s, err, "%s", strerror(-err)) : 0;
+}
+
 /* All is sent of the first in the queue. */
 static int
 back_end(struct kn_serve *s)
@@ -143,12 +247,9 @@ back_end(struct kn_serve *s)
 		free(text);
 		if (b->result.outcome == KNEE_EXITED && b->result.status == 0)
 			b->result.status = 1;
-	}
-	/* What did not come back whole exists nowhere else. */
-	if (t->nclean > 0 && b->files.error == NULL) {
-		kn_dispatch_clean(&b->files, &s->courier);
-		for (size_t i = 0; i < t->nclean; i++)
-			kn_courier_remove(&s->courier, t->clean[i]);
+		spare(s, t);
+	} else if (t->nclean > 0) {
+		err = aside_put(s, b);
 	}
 	if (err == 0)
 		err = kn_serve_result(s, t, &b->result);
@@ -173,7 +274,14 @@ kn_serve_files_pump(struct kn_serve *s)
 void
 kn_serve_files_done(struct kn_serve *s)
 {
-	while (s->back != NULL)
+	while (s->back != NULL) {
+		spare(s, s->back->task);
 		back_remove(s);
+	}
+	while (s->aside != NULL) {
+		(void)kn_aside_restore(&s->aside->files);
+		s->stays = true;
+		aside_remove(s, s->aside, NULL);
+	}
 	kn_courier_done(&s->courier);
 }

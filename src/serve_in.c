@@ -171,6 +171,17 @@ ping_frame(struct kn_serve *s, struct kn_fields *f)
 }
 
 static int
+kept_frame(struct kn_serve *s, struct kn_fields *f)
+{
+	uint64_t id = kn_get_u64(f);
+	uint32_t kept = kn_get_u32(f);
+
+	if (f->bad || f->left > 0 || kept > 1)
+		return kn_serve_fail(s, -EBADMSG, "a KEPT that makes no sense");
+	return kn_serve_files_kept(s, id, kept != 0);
+}
+
+static int
 open_frame(struct kn_serve *s, const struct kn_frame *f)
 {
 	struct kn_frame own = { .kind = f->kind, .size = f->size };
@@ -205,6 +216,9 @@ frame_do(struct kn_serve *s, const struct kn_frame *f)
 {
 	struct kn_fields fields = kn_fields_of(f);
 
+	/* What was put aside still counts, when all has ended. */
+	if (s->leaving)
+		return f->kind == KN_FRAME_KEPT ? kept_frame(s, &fields) : 0;
 	if (!s->opened && f->kind != KN_FRAME_OPEN)
 		return kn_serve_fail(s, -EBADMSG, "a frame '%c' before OPEN", f->kind);
 	if (s->more.len > 0 && f->kind != KN_FRAME_TASK && f->kind != KN_FRAME_TASK_MORE)
@@ -219,6 +233,8 @@ frame_do(struct kn_serve *s, const struct kn_frame *f)
 	case KN_FRAME_FILE:
 	case KN_FRAME_DATA:
 		return kn_serve_file(s, f);
+	case KN_FRAME_KEPT:
+		return kept_frame(s, &fields);
 	case KN_FRAME_SIGNAL:
 		return signal_frame(s, &fields);
 	case KN_FRAME_PING:

@@ -170,6 +170,8 @@ kn_serve_result(struct kn_serve *s, struct kn_serve_task *t, const struct knee_r
 	if (err == 0)
 		err = kn_put_result(&s->send, r);
 	if (err == 0)
+		err = kn_put_u32(&s->send, t->waits);
+	if (err == 0)
 		err = kn_frame_end(&s->send, at);
 	if (err < 0)
 		return err;

@@ -49,6 +49,8 @@
  *	          sys/courier.h), mtime i64 (ns since the Epoch), size u64, path text, index u32 (0): begins a file,
  *	          whose bytes follow
  *	DATA      rest: bytes of the file that was begun, in order, as many as it is large
+ *	KEPT      id u64, kept u32: the answer to a RESULT of which files wait; 1: they are not needed there any
+ *	          more; 0: they could not be written here
  *	SIGNAL    id u64, signal u32; 0: only when it has not begun: then it is not wanted there any more
  *	PING      stamp u64: PONG it
  *	CLOSE     no more tasks will come: end when all are done, and say BYE
@@ -63,7 +65,8 @@
  *	FILE, DATA  as above; the index of FILE says which of the paths wanted back it is, and path is "", or, of what is in
  *	          a folder, what lies below that; id is never 0
  *	NOTE      id u64 (0: of no task), text for the user
- *	RESULT    id u64, struct knee_result: exactly one for each TASK that was not given back
+ *	RESULT    id u64, struct knee_result, waits u32 (1: files that came back are removed when KEPT says so): exactly
+ *	          one for each TASK that was not given back
  *	RETURNED  id u64: it has no result, as the agent is ending
  *	PONG      stamp u64
  *	REFUSED   text: the run cannot be carried out here, and why; nothing follows
@@ -75,6 +78,7 @@ enum kn_frame_kind {
 	KN_FRAME_TASK = 'T',
 	KN_FRAME_FILE = 'F',
 	KN_FRAME_DATA = 'D',
+	KN_FRAME_KEPT = 'K',
 	KN_FRAME_SIGNAL = 'S',
 	KN_FRAME_PING = 'P',
 	KN_FRAME_CLOSE = 'X',

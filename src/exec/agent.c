@@ -297,7 +297,7 @@ static void
 goodbye(struct kn_exec *e)
 {
 	struct kn_agents *a = e->state;
-	int64_t until_ns = e->loop->now_ns + BYE_NS;
+	int64_t until_ns = e->loop->now_ns + BYE_NS, next_ns = until_ns;
 	bool any = true;
 
 	a->closing = true;
@@ -316,6 +316,7 @@ goodbye(struct kn_exec *e)
 			any = any || kn_link_busy(&a->machines[i].link);
 		if (any && kn_loop_wait(e->loop, until_ns) < 0)
 			break;
+		links_flush(e, &next_ns);
 	}
 }
 

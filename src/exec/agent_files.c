@@ -315,18 +315,33 @@ kn_agent_files_came(struct kn_remote *m, const struct kn_frame *frame)
 	return err;
 }
 
-void
+/* Where a file that could not be written is yet. */
+static void
+kept_there(struct kn_remote *m, const struct kn_task *t, uint32_t index, char *text, size_t size)
+{
+	const struct knee_machines *how = m->exec->options->machines;
+	char *path = NULL, *far = NULL;
+	size_t n = strlen(text);
+
+	if (path_make(how->returns, index, t, &path) == 0 && kn_file_far(path, &far) == 0)
+		(void)snprintf(text + n, size - n, "; kept on %s: %s", m->spec->name, far);
+	free(path);
+	free(far);
+}
+
+bool
 kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_result *res)
 {
 	const struct knee_machines *how = m->exec->options->machines;
 	const struct kn_task *t = r->job->task;
 	size_t n = paths_count(how->returns, how->nreturns, t);
 	char text[600] = "", *path = NULL;
+	uint32_t index;
 	int err = 0;
 
 	if (m->spec->here || how->nreturns == 0 || res->outcome == KNEE_NOT_STARTED ||
 	    res->outcome == KNEE_CANCELLED)
-		return;
+		return false;
 	for (size_t i = 0; i < n && text[0] == '\0' && knee_failed(res) == 0; i++) {
 		if (kn_courier_came(&m->courier, r->id, (uint32_t)i))
 			continue;
@@ -335,12 +350,33 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 		if (err == 0)
 			free(path);
 	}
-	(void)kn_courier_keep(&m->courier, r->id, text, sizeof(text));
+	if (kn_courier_keep(&m->courier, r->id, &index, text, sizeof(text)) < 0)
+		kept_there(m, t, index, text, sizeof(text));
 	if (text[0] == '\0')
-		return;
+		return true;
 	kn_remote_note(m, t, "%s", text);
 	if (res->outcome == KNEE_EXITED && res->status == 0)
 		res->status = 1;
+	return false;
+}
+
+void
+kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept)
+{
+	struct kn_buf *to = &m->link.sending;
+	size_t len = to->len, at;
+	int err = kn_frame_begin(to, KN_FRAME_KEPT, &at);
+
+	if (err == 0)
+		err = kn_put_u64(to, id);
+	if (err == 0)
+		err = kn_put_u32(to, kept);
+	if (err == 0)
+		err = kn_frame_end(to, at);
+	/* Without memory for that its agent does not hear it, and keeps them. */
+	if (err < 0)
+		to->len = len;
+	kn_agent_dirty(m);
 }
 
 void

@@ -159,8 +159,10 @@ bool kn_agent_files_signal(struct kn_remote *m, const struct kn_errand *r, bool 
 int kn_agent_files_put(struct kn_buf *to, const struct kn_remote *m, const struct kn_task *t);
 /* FILE or DATA. 0, -EBADMSG, or another -errno: m is of no use any more. */
 int kn_agent_files_came(struct kn_remote *m, const struct kn_frame *f);
-/* r has this result, and its files get their names; *res says so when they cannot. */
-void kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_result *res);
+/* r has this result, and its files get their names: whether all have; *res says so when they cannot. */
+bool kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_result *res);
+/* Files of a task wait there to be removed: tell whether that may be. */
+void kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept);
 /* What came by this id is not wanted, unless it was kept. */
 void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
 void kn_agent_files_lost(struct kn_remote *m);

@@ -274,13 +274,22 @@ output(struct kn_remote *m, struct kn_fields *f, enum kn_frame_kind kind)
 static void
 result(struct kn_remote *m, struct kn_fields *f)
 {
-	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
+	uint64_t id = kn_get_u64(f);
+	struct kn_errand *r = kn_agent_errand(m, id);
 	struct kn_agents *a = m->exec->state;
 	struct knee_result res;
+	bool waits, kept;
 
 	kn_get_result(f, &res);
-	if (f->bad || r == NULL)
+	waits = kn_get_u32(f) != 0;
+	if (f->bad)
 		return;
+	if (r == NULL) {
+		/* Nobody wants its files. Who does not read what he is told is not told more, however much he says. */
+		if (waits && kn_link_pending(&m->link) < KN_PENDING_MOST)
+			kn_agent_files_kept(m, id, true);
+		return;
+	}
 	/* It was called back before it began; or its agent is being ended, and so were its tasks: not by us. */
 	if (res.outcome == KNEE_CANCELLED && (!r->began || !r->signalled)) {
 		kn_errand_back(m->exec, r, !r->signalled);
@@ -288,7 +297,9 @@ result(struct kn_remote *m, struct kn_fields *f)
 	}
 	res.runtime_ns = since_up(m, (uint64_t)res.runtime_ns);
 	began(m, r, (uint64_t)res.runtime_ns);
-	kn_agent_files_keep(m, r, &res);
+	kept = kn_agent_files_keep(m, r, &res);
+	if (waits)
+		kn_agent_files_kept(m, id, kept);
 	kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
 	kn_errand_end(m->exec, r, &res);
 }
@@ -407,6 +418,7 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 	case KN_FRAME_OPEN:
 	case KN_FRAME_TASK_MORE:
 	case KN_FRAME_TASK:
+	case KN_FRAME_KEPT:
 	case KN_FRAME_SIGNAL:
 	case KN_FRAME_PING:
 	case KN_FRAME_CLOSE:

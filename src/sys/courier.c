@@ -754,7 +754,7 @@ parcel_free(struct kn_courier *c, struct kn_parcel *p)
 }
 
 int
-kn_courier_keep(struct kn_courier *c, uint64_t id, char *err, size_t errsize)
+kn_courier_keep(struct kn_courier *c, uint64_t id, uint32_t *index, char *err, size_t errsize)
 {
 	struct kn_parcel *p = parcel_find(c, id);
 	int r = 0;
@@ -772,9 +772,11 @@ kn_courier_keep(struct kn_courier *c, uint64_t id, char *err, size_t errsize)
 	}
 	if (p->error != NULL) {
 		snprintf(err, errsize, "%s", p->error);
+		*index = p->error_index;
 		r = -EIO;
 	} else if (r < 0) {
 		snprintf(err, errsize, "%s", strerror(-r));
+		*index = 0;
 	}
 	parcel_free(c, p);
 	return r;
@@ -818,6 +820,54 @@ kn_courier_clean(struct kn_courier *c, uint64_t id)
 	for (size_t i = p->n; i-- > 0;)
 		entry_leave(c, p->items[i]->entry);
 	parcel_free(c, p);
+}
+
+/* Whether path is folder, or lies in it; "." has all that is not absolute. */
+static bool
+lies_in(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	if (strcmp(folder, ".") == 0)
+		return path[0] != '/';
+	return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+static bool
+is_folder(const struct kn_owned *o)
+{
+	size_t n = strlen(o->path);
+
+	return n >= 2 && strcmp(o->path + n - 2, "/.") == 0;
+}
+
+void
+kn_courier_spare(struct kn_courier *c, uint64_t id, const char *path)
+{
+	const struct kn_parcel *p = parcel_find(c, id);
+
+	for (size_t i = 0; p != NULL && i < p->n; i++)
+		if (p->items[i]->entry != NULL && lies_in(p->items[i]->entry->path, path))
+			p->items[i]->entry->clean = false;
+}
+
+int
+kn_courier_aside(struct kn_courier *c, uint64_t id, const char *path, struct kn_aside *aside)
+{
+	const struct kn_parcel *p = parcel_find(c, id);
+	int err = 0;
+
+	for (size_t i = 0; p != NULL && i < p->n && err == 0; i++) {
+		struct kn_owned *entry = p->items[i]->entry;
+
+		/* Another task may go on with it; a folder is removed only when it is empty. */
+		if (entry == NULL || !entry->clean || entry->parcels > 1 || is_folder(entry) ||
+		    !lies_in(entry->path, path))
+			continue;
+		entry->clean = false;
+		err = kn_aside_add(aside, c, entry->path);
+	}
+	return err;
 }
 
 void

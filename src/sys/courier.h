@@ -41,6 +41,7 @@ int kn_file_far(const char *path, char **ret);
 
 struct kn_parcel;
 struct kn_owned;
+struct kn_aside;
 
 /* {0} is valid. Names that are not absolute begin at the current folder. */
 struct kn_courier {
@@ -72,17 +73,39 @@ int kn_courier_data(struct kn_courier *c, const void *data, size_t n);
 const char *kn_courier_error(const struct kn_courier *c, uint64_t id);
 /* Whether something came as this index, an error too. */
 bool kn_courier_came(const struct kn_courier *c, uint64_t id, uint32_t index);
-/* With hold: the files of the task get their names. 0, or -errno with the first error's text in err, whenever it was. */
-int kn_courier_keep(struct kn_courier *c, uint64_t id, char *err, size_t errsize);
+/* With hold: the files of the task get their names. 0, or -errno with the first error's text in err, whenever it was,
+ * and in *index which of the paths it is of. */
+int kn_courier_keep(struct kn_courier *c, uint64_t id, uint32_t *index, char *err, size_t errsize);
 /* With hold: they are not wanted any more. Forgets the task. */
 void kn_courier_drop(struct kn_courier *c, uint64_t id);
 /* The task has ended: what came with KN_FILE_CLEAN is removed, and folders that were made and are empty. A file that
  * came for several tasks goes with the last. Forgets the task. */
 void kn_courier_clean(struct kn_courier *c, uint64_t id);
+/* What came for the task as path, or below it, is not removed with it. */
+void kn_courier_spare(struct kn_courier *c, uint64_t id, const char *path);
+/* The files that came so and would be removed with it are put aside instead. 0 or -ENOMEM. */
+int kn_courier_aside(struct kn_courier *c, uint64_t id, const char *path, struct kn_aside *aside);
 /* Remove this one, too, which may be a folder if it is empty, and what was made for it. */
 void kn_courier_remove(struct kn_courier *c, const char *path);
 /* The end: drops or cleans all. */
 void kn_courier_done(struct kn_courier *c);
+
+/* ---- putting aside ------------------------------------------------------------ */
+
+/* Files that are to be removed and may be wanted yet: each has another name in its folder, and its own is free. {0} is
+ * valid. */
+struct kn_aside {
+	struct kn_moved *last;      /* owned list */
+};
+
+/* Put this one aside: a file, or a link; a folder is noted, to be removed behind what is put aside later, if it is
+ * empty then. What cannot be put aside, or is none of these, stays. 0 or -ENOMEM. */
+int kn_aside_add(struct kn_aside *a, struct kn_courier *c, const char *path);
+/* It is not wanted: all are removed, and what was made for them. Forgets them. */
+void kn_aside_remove(struct kn_aside *a, struct kn_courier *c);
+/* It is: all get their names again. NULL, or the name that one has kept, as something else has its own now. */
+const char *kn_aside_restore(const struct kn_aside *a);
+void kn_aside_done(struct kn_aside *a);
 
 /* ---- sending ---------------------------------------------------------------- */
 
@@ -111,8 +134,8 @@ void kn_dispatch_cut(struct kn_dispatch *d);
 /* Append frames to `to`, until they are about room bytes. 1: there is more; 0: that was all; -ENOMEM: to holds whole
  * frames, but it cannot go on. */
 int kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room);
-/* Remove all that was listed. */
-void kn_dispatch_clean(const struct kn_dispatch *d, struct kn_courier *c);
+/* Put aside all that was listed. 0 or -ENOMEM. */
+int kn_dispatch_aside(const struct kn_dispatch *d, struct kn_courier *c, struct kn_aside *aside);
 void kn_dispatch_done(struct kn_dispatch *d);
 
 #endif

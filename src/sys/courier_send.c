@@ -380,18 +380,15 @@ kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room)
 	return d->first != NULL || d->path != NULL;
 }
 
-void
-kn_dispatch_clean(const struct kn_dispatch *d, struct kn_courier *c)
+int
+kn_dispatch_aside(const struct kn_dispatch *d, struct kn_courier *c, struct kn_aside *aside)
 {
-	/* Folders stand before what is in them. */
-	for (size_t end = d->sent.len; end > 0;) {
-		size_t at = end - 1;
+	int err = 0;
 
-		while (at > 0 && d->sent.data[at - 1] != '\0')
-			at--;
-		kn_courier_remove(c, d->sent.data + at);
-		end = at;
-	}
+	/* Folders stand before what is in them. */
+	for (size_t at = 0; at < d->sent.len && err == 0; at += strlen(d->sent.data + at) + 1)
+		err = kn_aside_add(aside, c, d->sent.data + at);
+	return err;
 }
 
 void

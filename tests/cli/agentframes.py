@@ -120,12 +120,14 @@ def open_payload(words=('cat',), flags=1, replacement='', parens='', names=(), w
 
 
 class Done:
-    """What is known of a task: out and err (bytes), began, and once it has its RESULT, outcome and status."""
+    """What is known of a task: out and err (bytes), began, and once it has its RESULT, outcome, status and whether its
+    files wait for KEPT."""
 
     def __init__(self):
         self.out = self.err = b''
         self.began = self.returned = False
         self.outcome = self.status = None
+        self.waits = False
 
 
 class Agent:
@@ -177,6 +179,9 @@ class Agent:
     def signal(self, id, number):
         self.send(frame('S', u64(id) + u32(number)))
 
+    def kept(self, id, kept=True):
+        self.send(frame('K', u64(id) + u32(kept)))
+
     def ping(self, stamp=1):
         self.send(frame('P', u64(stamp)))
 
@@ -226,6 +231,8 @@ class Agent:
                 t.err += f.rest()
             elif kind == 'R':
                 t.outcome, t.status = f.i64(), f.i64()
+                f.at += 13 * 8
+                t.waits = f.u32() == 1
             else:
                 t.returned = True
         elif kind == 'C':

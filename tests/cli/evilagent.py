@@ -30,8 +30,8 @@ def say(*data):
     out.flush()
 
 
-def result(id, outcome=0, status=0, error=0, rest=0):
-    return frame('R', u64(id) + struct.pack('<15q', outcome, status, error, *[rest] * 12))
+def result(id, outcome=0, status=0, error=0, rest=0, waits=0):
+    return frame('R', u64(id) + struct.pack('<15q', outcome, status, error, *[rest] * 12) + u32(waits))
 
 
 def credit(limit, want, why=''):
@@ -328,6 +328,26 @@ def numbers_half():
     serve(each)
 
 
+def waits_flood():
+    """Files wait of tasks without number, and what is answered is not read."""
+    hello()
+    say(credit(1, 1))
+    block = b''.join(result(MOST64 - i, waits=1) for i in range(10000))
+    for _ in range(500):
+        say(block)
+    done()
+    deaf()
+
+
+def waits_for_nothing():
+    """Files wait of tasks that have none, and of tasks that are none."""
+    def each(id, output):
+        say(frame('o', u64(id) + output), result(id, waits=1), result(id, waits=2),
+            *[result(MOST64 - i, waits=1) for i in range(20)])
+    hello()
+    serve(each)
+
+
 def returned_all():
     """All is given back, again and again."""
     hello()
@@ -430,7 +450,7 @@ def nonsense_last():
 
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
-        'evil-no-credit']
+        'evil-no-credit', 'evil-waits-flood']
 
 
 def main():

@@ -6,7 +6,7 @@ import random
 import struct
 
 from agentframes import CANCELLED, EXITED, NOT_STARTED, SIGNALED
-from agentframes import Agent, Fields, frame, open_payload, texts, u32, u64
+from agentframes import Agent, Fields, frame, open_payload, text, texts, u32, u64
 from kneetest import *
 
 
@@ -455,6 +455,8 @@ class Files(unittest.TestCase):
             a.open(': {}')
             a.task(1, 'x', returns=returns, clean=returns)
             task = a.result(1)
+            if task.waits:
+                a.kept(1)
             self.assertEqual(a.close(), 0)
             names = []
             for kind, payload in a.frames:
@@ -496,6 +498,138 @@ class Files(unittest.TestCase):
         self.assertEqual((task.status, len(names)), (1, 2))
         self.assertEqual(self.there(), ['a', 'b'])
 
+    def far(self):
+        """An agent with a task that has made out/made and changed in, which came with it; another file came, too."""
+        a = Agent(cwd=self.folder)
+        self.addCleanup(a.cut)
+        a.open('echo {} >>in; mkdir -p out; echo made >out/made; test {} = x')
+        for name in 'in', 'other':
+            a.send(frame('F', u64(1) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text(name) + u32(0)), frame('D', b'1'))
+        return a
+
+    def waiting(self):
+        """The same, when its files wait."""
+        a = self.far()
+        a.task(1, 'x', returns=['in', 'out'], clean=['in', 'out'])
+        self.assertEqual((a.result(1).status, a.tasks[1].waits), (0, True))
+        names = self.there()
+        self.assertEqual([n for n in names if '.knee-' not in n], ['out'])
+        self.assertEqual(len(names), 3)
+        return a
+
+    def read(self, name):
+        with open(os.path.join(self.folder, name)) as f:
+            return f.read()
+
+    def back_again(self):
+        self.assertEqual(self.there(), ['in', 'out', 'out/made'])
+        self.assertEqual((self.read('in'), self.read('out/made')), ('1x\n', 'made\n'))
+
+    def test_kept(self):
+        """What has come back is out of the way when its RESULT comes, and removed when it is kept."""
+        a = self.waiting()
+        a.kept(1)
+        self.assertEqual(a.close(), 0)
+        self.assertEqual(self.there(), [])
+
+    def test_not_kept(self):
+        """It gets its names again, also what came with the task and was changed."""
+        a = self.waiting()
+        a.kept(1, False)
+        a.ping(5)
+        a.until(lambda: ('Q', u64(5)) in a.frames)
+        self.back_again()
+        self.assertEqual(a.close(), 0)
+        self.back_again()
+
+    def test_nobody_says_so(self):
+        """The connection ends before it is known."""
+        self.waiting().cut()
+        self.back_again()
+
+    def test_told_to_end(self):
+        """An agent that leaves waits for what it does not know yet, as long as there is a coordinator."""
+        for says in True, False, None:
+            with self.subTest(says=says):
+                a = self.waiting()
+                a.process.send_signal(signal.SIGTERM)
+                a.until(lambda: a.want == 0)
+                if says is not None:
+                    a.ping(5)
+                    a.kept(1, says)
+                    self.assertEqual((a.wait(), a.bye), (0, 1))
+                else:
+                    a.process.stdin.close()
+                    self.assertEqual((a.wait(), a.bye), (255, None))
+                if says:
+                    self.assertEqual(self.there(), [])
+                else:
+                    self.back_again()
+                for name in 'in', 'out/made':
+                    if not says:
+                        os.remove(os.path.join(self.folder, name))
+
+    def test_close(self):
+        """BYE comes behind the last KEPT."""
+        a = self.waiting()
+        a.send(frame('X'), frame('P', u64(5)))
+        self.assertIsNone(a.bye)
+        a.send(frame('K', u64(1) + u32(0)))
+        a.until(lambda: a.bye is not None)
+        self.assertEqual(a.wait(), 0)
+        self.back_again()
+
+    def test_name_is_taken(self):
+        """A shared folder: the coordinator's file has the name, and is not touched, whatever it says."""
+        for kept in True, False:
+            with self.subTest(kept=kept):
+                a = self.waiting()
+                self.put('in', 'out/made')
+                a.kept(1, kept)
+                self.assertEqual(a.close(), 0)
+                self.assertEqual((self.read('in'), self.read('out/made')), ('in', 'out/made'))
+                left = [n for n in self.there() if '.knee-' in n]
+                self.assertEqual(len(left), 0 if kept else 2)
+                notes = [Fields(f[1][8:]).text() for f in a.frames if f[0] == 'N']
+                self.assertEqual(len(notes), 0 if kept else 1)
+                for name in 'in', 'out/made':
+                    os.remove(os.path.join(self.folder, name))
+
+    def test_way_back_fails(self):
+        """What came with the task and was changed stays when it does not come back; what did not change goes."""
+        a = self.far()
+        a.task(1, 'x', returns=['in', 'missing'], clean=['in', 'missing'])
+        self.assertEqual((a.result(1).status, a.tasks[1].waits), (1, False))
+        self.assertEqual(a.close(), 0)
+        self.back_again()
+
+    def test_folder_of_all_with_what_came(self):
+        for says in True, False:
+            with self.subTest(says=says):
+                a = self.far()
+                a.task(1, 'x', returns=['.'], clean=['.'])
+                self.assertEqual((a.result(1).status, a.tasks[1].waits), (0, True))
+                a.kept(1, says)
+                self.assertEqual(a.close(), 0)
+                self.assertEqual(self.there(), ['out', 'out/made'] if says else ['in', 'other', 'out', 'out/made'])
+
+    def test_new_folder_stays(self):
+        """The folder that was made for the run goes at its end, but not with what is wanted yet."""
+        tmp = scratch()
+        for kept in True, False:
+            with self.subTest(kept=kept), Agent(env={'TMPDIR': tmp}) as a:
+                a.open('echo it >out; : {}', dir='...')
+                a.task(1, 'x', returns=['out'], clean=['out'])
+                self.assertTrue(a.result(1).waits)
+                a.kept(1, kept)
+                self.assertEqual(a.close(), 0)
+                notes = [Fields(f[1][8:]).text() for f in a.frames if f[0] == 'N']
+                folders = os.listdir(tmp)
+                self.assertEqual(len(folders), 0 if kept else 1)
+                if not kept:
+                    self.assertEqual(os.listdir(f'{tmp}/{folders[0]}'), ['out'])
+                    self.assertEqual(notes, [f'the folder {tmp}/{folders[0]} stays: files that did not come back are in it'])
+
 
 class Nonsense(unittest.TestCase):
     def refused(self, *frames, words, opened=True):
@@ -531,7 +665,7 @@ class Nonsense(unittest.TestCase):
         self.refused(frame('H', b''), words="'H', which is none for an agent")
 
     def test_short(self):
-        for kind in 'TSP':
+        for kind in 'TSPK':
             self.refused(frame(kind, b'abc'), words='makes no sense')
         self.refused(frame('X', b'abc'), words='makes no sense')
         self.refused(frame('O', b'abc'), words='makes no sense', opened=False)
@@ -574,6 +708,23 @@ class Nonsense(unittest.TestCase):
 
     def test_signal(self):
         self.refused(frame('S', u64(1) + u32(1000)), words='SIGNAL that makes no sense')
+
+    def test_kept(self):
+        """Of a task that is not known, that has no files, twice; and not a number that is none."""
+        self.refused(frame('K', u64(9) + u32(1)), words='KEPT 9, of which no files wait')
+        self.refused(frame('K', u64(1) + u32(1)), words='KEPT 1, of which no files wait')
+        self.refused(frame('K', u64(1) + u32(2)), words='KEPT that makes no sense')
+        folder = scratch()
+        with Agent(cwd=folder) as a:
+            a.open('echo {} >{}')
+            a.task(1, 'x', returns=['x'], clean=['x'])
+            a.task(2, 'y', returns=['y'], clean=['y'])
+            a.result(1), a.result(2)
+            a.kept(2)
+            a.kept(2)
+            self.assertEqual(a.wait(), 255)
+            self.assertIn('KEPT 2, of which no files wait', a.refused)
+        self.assertEqual(os.listdir(folder), ['x'])
 
     def test_version(self):
         with Agent(greet=False) as a:

@@ -56,7 +56,7 @@ for name in ('noise', 'noise-line', 'greeting-long', 'greeting-bad', 'greeting-o
              'stderr-flood', 'stderr-line', 'silent', 'refused', 'hello-twice', 'result-early', 'hello-only',
              'size-most', 'check-bad', 'fields-short', 'texts-bad', 'kinds-other', 'file-unasked', 'file-most',
              'credit-flood', 'others-tasks', 'others-flood', 'twice', 'notes', 'numbers-most', 'numbers-half',
-             'results-bad', 'bye-early', 'pongs'):
+             'results-bad', 'bye-early', 'pongs', 'waits-for-nothing'):
     add(name)
 for name in ('credit-most', 'mute'):
     add(name, '--host-timeout', '1')
@@ -164,6 +164,10 @@ class Memory(unittest.TestCase):
             with self.subTest(evil):
                 self.run_with(evil)
                 self.assertLess(self.peak_kib, MEMORY_KIB)
+
+    def test_what_nobody_reads(self):
+        self.run_with('waits-flood', '--host-timeout', '1')
+        self.assertLess(self.peak_kib, MEMORY_KIB)
 
     def test_all_is_wanted_and_nothing_read(self):
         """Large tasks for a machine that says it wants four billion of them, and takes none."""

@@ -223,6 +223,89 @@ class Returned(Case):
                 self.assertTrue(os.path.exists(os.path.join(self.folder, 'precious')))
 
 
+class NotWritten(Case):
+    """What comes back and cannot be written here stays there."""
+
+    def setUp(self):
+        super().setUp()
+        self.there = os.path.join(self.folder, 'there')
+
+    def names(self, folder):
+        return sorted(os.path.relpath(os.path.join(at, name), folder)
+                      for at, folders, files in os.walk(folder) for name in files + folders)
+
+    def test_disk_full(self):
+        """One of two: both stay, and where is told; a later task's are removed."""
+        with small_tmpfs('256k') as cwd:
+            r = self.run_on('w1', '-j1', '--return', 'd/./small.{}', '--return', 'd/./out/{}', '--cleanup', '--joblog', 'log',
+                            'mkdir -p out; echo small >small.{}; head -c {} /dev/zero >out/{}', ':::', '500000', '5', cwd=cwd)
+            self.assertEqual((r.out, r.status), (b'', 1))
+            self.assertEqual(r.err, b'knee: task 1: w1: d/./out/500000: cannot be written: No space left on device; '
+                                    b'kept on w1: out/500000\n')
+            self.assertEqual(self.names(cwd), ['d', 'd/out', 'd/out/5', 'd/small.5', 'd/small.500000', 'log'])
+        self.assertEqual(self.names(self.there), ['out', 'out/500000', 'small.500000'])
+        self.assertEqual(os.stat(self.there + '/out/500000').st_size, 500000)
+
+    def test_changed_in_place(self):
+        """A file that went and comes back is no copy any more."""
+        with small_tmpfs('256k') as cwd:
+            for name in 'in', 'other':
+                with open(f'{cwd}/{name}', 'w') as f:
+                    f.write(name)
+            r = self.run_on('w1', '--transferfile', 'other', '--trc', '{}', 'head -c 500000 /dev/zero >{}', ':::', 'in', cwd=cwd)
+            self.assertEqual((r.out, r.status), (b'', 1))
+            self.assertIn(b'No space left on device; kept on w1: in\n', r.err)
+            self.assertEqual(self.names(cwd), ['in', 'other'])
+            with open(f'{cwd}/in') as f:
+                self.assertEqual(f.read(), 'in')
+        self.assertEqual(self.names(self.there), ['in'])
+        self.assertEqual(os.stat(self.there + '/in').st_size, 500000)
+
+    def test_next_attempt(self):
+        """It finds what the first one left, and that goes with it when all is well."""
+        with small_tmpfs('256k') as cwd:
+            r = self.run_on('w1', '--retries', '2', '--return', 'out.{}', '--cleanup',
+                            'test -e out.{} && echo again >out.{} || head -c 500000 /dev/zero >out.{}', ':::', 'x', cwd=cwd)
+            self.assertEqual((r.out, r.status), (b'', 0), r.err)
+            self.assertEqual(self.names(cwd), ['out.x'])
+        self.assertEqual(self.names(self.there), [])
+
+    def test_shared_folder(self):
+        """Both ends have the same one: what came back is not removed as what is to be cleaned up."""
+        os.mkdir(self.there + '/in')
+        for how in ['--return', 'a'], ['--return', '.'], ['--return', 'a', '--return', 'd']:
+            with self.subTest(how):
+                with open(self.there + '/in/a', 'w') as f:
+                    f.write('a')
+                r = self.run_on('w1', '--transferfile', 'in/./a', *how, '--cleanup', 'mkdir -p d; echo {} >d/b; echo {} >>a',
+                                ':::', 'x', cwd=self.there)
+                self.assertEqual((r.out, r.err, r.status), (b'', b'', 0))
+                with open(self.there + '/a') as f:
+                    self.assertEqual(f.read(), 'ax\n')
+                self.assertEqual(self.names(self.there), ['a', 'd', 'd/b', 'in', 'in/a'])
+                os.remove(self.there + '/a')
+
+    def test_shared_folder_is_full(self):
+        """Neither has room for a second copy: the first one is there."""
+        with small_tmpfs('256k') as shared:
+            r = self.run_on('w1', '--wd', shared, '--return', 'out', '--cleanup', 'head -c 200000 /dev/zero >out; : {}', ':::', 'x',
+                            cwd=shared)
+            self.assertEqual(r.status, 1)
+            self.assertIn(b'; kept on w1: out\n', r.err)
+            self.assertEqual(os.listdir(shared), ['out'])
+            self.assertEqual(os.stat(shared + '/out').st_size, 200000)
+
+    def test_second_copy(self):
+        """--speculate: what the copy that came second has made is removed, as nobody waits for it."""
+        cwd = scratch()
+        r = self.run_on('1/w1,1/w2', '--wd', '...', '--speculate', '--return', 'out.{}', '--cleanup',
+                        f'echo {{}} >out.{{}}; test {{}} = slow && mkdir {self.folder}/first 2>/dev/null && exec sleep 60; ls -A',
+                        ':::', 'slow', 'b', cwd=cwd)
+        self.assertEqual((set(r.out.split()), r.status, r.left), ({b'out.slow', b'out.b'}, 0, []), r.err)
+        self.assertRegex(r.err, rb'\Aknee: task 1: w[12]: runs here too: it takes long on w[12]\n\Z')
+        self.assertEqual(self.names(cwd), ['out.b', 'out.slow'])
+
+
 class Refused(unittest.TestCase):
     def refused(self, message, *args):
         r = knee(*args, ':::', '1')

@@ -199,6 +199,19 @@ class Trouble(FilesCase):
         self.assertRegex(r.err, rb'\Aknee: task 1: n1: cannot begin: large: .*No space left on device\n\Z')
         self.assertEqual(self.fleet.run('n1', 'sh', '-c', 'ls -A ~/small').stdout, b'small\n')
 
+    def test_disk_full_here(self):
+        """What could not be written here stays there, though all is to be cleaned up; the task tells where."""
+        with small_tmpfs('1m') as cwd:
+            Path(cwd, 'large').write_bytes(b'x')
+            Path(cwd, 'small').write_bytes(b'x')
+            r = self.knee('--trc', '{}', '--return', '{}.log', 'echo {} >{}.log; test {} = small || head -c 8000000 /dev/zero >{}',
+                          ':::', 'large', 'small', hosts=['n1'], cwd=cwd)
+            self.assertEqual((r.out, r.status), (b'', 1), r)
+            self.assertRegex(r.err, rb'\Aknee: task 1: n1: large: .*No space left on device; kept on n1: large\n\Z')
+            self.assertEqual(files_below(cwd), {'large': b'x', 'large.log': b'large\n', 'small': b'x', 'small.log': b'small\n'})
+        self.assertEqual(self.there(), {'large', 'large.log'})
+        self.assertEqual(os.stat(self.fleet.home('n1') + '/large').st_size, 8_000_000)
+
     def lost(self, args, half, names):
         """Run that; n1 loses its power when half() is true, and n2 goes on only then. Nothing half is left."""
         before = os.listdir(self.cwd)

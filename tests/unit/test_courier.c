@@ -16,6 +16,21 @@
 #include "alloc.h"
 #include "tap.h"
 
+/* A file system that cannot rename without replacing. */
+static bool plain;
+
+int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+
+int
+__wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+	if (!plain)
+		return __real_renameat2(from_fd, from, to_fd, to, flags);
+	errno = EINVAL;
+	return -1;
+}
+
 /* ---- help ------------------------------------------------------------------- */
 
 static void
@@ -255,6 +270,7 @@ static void
 test_hold(void)
 {
 	struct kn_courier c = { .hold = true };
+	uint32_t index = 9;
 	char err[256];
 
 	put("src", "new", 0644, 1);
@@ -265,13 +281,13 @@ test_hold(void)
 	is_str(get("out"), "old", "what comes back is not there before it is kept");
 	ok(!there("out8") && kn_courier_came(&c, 8, 0) && !kn_courier_came(&c, 8, 1),
 	    "it is known to have come");
-	is_int(kn_courier_keep(&c, 7, err, sizeof(err)), 0, "kept");
+	is_int(kn_courier_keep(&c, 7, &index, err, sizeof(err)), 0, "kept");
 	is_str(get("out"), "new", "it is there");
 	is_str(get("deep/er/out"), "new", "in folders that were made");
 	kn_courier_drop(&c, 8);
 	ok(!there("out8"), "what is dropped is not");
 	carry(&c, 9, "src", "", 0, NULL);
-	is_int(kn_courier_keep(&c, 9, err, sizeof(err)), 0, "what nobody wants is passed over");
+	is_int(kn_courier_keep(&c, 9, &index, err, sizeof(err)), 0, "what nobody wants is passed over");
 	carry(&c, 10, "src", "", 0, "gone");
 	one(&c, 11, "", 0, "half", "half");
 	kn_courier_drop(&c, 11);
@@ -291,6 +307,7 @@ test_hostile(void)
 		"a/.", "link/x", "link/sub/x" };
 	struct kn_courier c = { .hold = true };
 	struct kn_file f = { .id = 1, .mode = 0644, .size = 3, .path = "" };
+	uint32_t index = 9;
 	char err[256];
 
 	mkdir("outside", 0755);
@@ -299,7 +316,8 @@ test_hostile(void)
 	put("outside/kept", "kept", 0644, 1);
 	for (size_t i = 0; i < sizeof(names_wrong) / sizeof(names_wrong[0]); i++) {
 		one(&c, 1 + i, names_wrong[i], 0, "bad", "out");
-		ok(kn_courier_keep(&c, 1 + i, err, sizeof(err)) == -EIO && strncmp(err, "out/", 4) == 0,
+		ok(kn_courier_keep(&c, 1 + i, &index, err, sizeof(err)) == -EIO &&
+			strncmp(err, "out/", 4) == 0,
 		    "%s below a folder is refused (%s)", names_wrong[i], err);
 		f.mode = 0755 | KN_FILE_FOLDER;
 		f.size = 0;
@@ -308,7 +326,7 @@ test_hostile(void)
 		kn_courier_drop(&c, 1);
 	}
 	one(&c, 50, "link", 0, "new", "out");
-	is_int(kn_courier_keep(&c, 50, err, sizeof(err)), 0, "a link itself is replaced");
+	is_int(kn_courier_keep(&c, 50, &index, err, sizeof(err)), 0, "a link itself is replaced");
 	is_int(system("test -f out/link -a ! -L out/link"), 0, "and not what it leads to");
 	is_int(system("find outside | grep -c . | grep -qx 2"), 0, "nothing lies outside");
 	is_int(kn_courier_data(&c, "x", 1), -EBADMSG, "bytes of no file");
@@ -357,6 +375,7 @@ test_broken(void)
 	struct kn_dispatch d = { .id = 4 };
 	struct kn_courier c = { .hold = true }, agent = { 0 };
 	struct kn_buf b = { 0 };
+	uint32_t index = 9;
 	char big[300000], err[256];
 
 	memset(big, 'x', sizeof(big) - 1);
@@ -370,7 +389,8 @@ test_broken(void)
 	is_int(drain(&d, &b, 1000), 0, "it becomes shorter: the rest is sent all the same");
 	is_str(d.error, "f: it changed while it was sent", "and told");
 	is_int(feed(&c, &b, "back"), 0, "the other end");
-	is_int(kn_courier_keep(&c, 4, err, sizeof(err)), -EIO, "is told");
+	is_int(kn_courier_keep(&c, 4, &index, err, sizeof(err)), -EIO, "is told");
+	is_int(index, 0, "and which one it is");
 	is_str(err, "back: it changed while it was sent", "which");
 	is_str(get("back"), "g", "only the other one came");
 	kn_dispatch_done(&d);
@@ -468,6 +488,81 @@ test_remove(void)
 	clear();
 }
 
+/* What came back waits until it is known whether it is there. */
+static void
+test_aside(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_aside aside = { 0 };
+
+	put("src", "text", 0644, 100);
+	carry(&c, 1, "src", "made/in", KN_FILE_CLEAN, NULL);
+	put("made/out", "out", 0644, 1);
+	symlink("nowhere", "made/link");
+	mkdir("dir", 0755);
+	mkfifo("pipe", 0600);
+	is_int(kn_aside_add(&aside, &c, "dir"), 0, "a folder");
+	is_int(kn_aside_add(&aside, &c, "made/out"), 0, "a file");
+	is_int(kn_aside_add(&aside, &c, "made/link"), 0, "a link");
+	is_int(kn_aside_add(&aside, &c, "pipe"), 0, "what is none of these");
+	is_int(kn_aside_add(&aside, &c, "nix"), 0, "what is not there");
+	is_int(kn_courier_aside(&c, 1, "made", &aside), 0, "and what came");
+	ok(!there("made/out") && !there("made/link") && !there("made/in") && there("dir") && there("pipe"),
+	    "the names of files are free");
+	ok(kn_aside_restore(&aside) == NULL, "they get them again");
+	kn_aside_done(&aside);
+	is_str(get("made/out"), "out", "a file");
+	ok(there("made/link") && there("made/in"), "a link, what came");
+	kn_courier_clean(&c, 1);
+	ok(there("made/in"), "which does not go with its task any more");
+	kn_aside_add(&aside, &c, "dir");
+	kn_aside_add(&aside, &c, "made/out");
+	kn_aside_add(&aside, &c, "made/in");
+	kn_aside_add(&aside, &c, "made/link");
+	put("made/out", "another", 0644, 1);
+	rmdir("dir");
+	put("dir", "a file now", 0644, 1);
+	kn_aside_remove(&aside, &c);
+	is_str(get("made/out"), "another", "another file of that name stays");
+	is_str(get("dir"), "a file now", "also where a folder was");
+	unlink("dir");
+	kn_aside_add(&aside, &c, "made/out");
+	put("made/out", "the third", 0644, 1);
+	ok(strncmp(kn_aside_restore(&aside), "made/.knee-", 11) == 0,
+	    "one whose name is taken keeps the other");
+	is_str(get("made/out"), "the third", "and harms nobody");
+	kn_aside_remove(&aside, &c);
+	kn_aside_add(&aside, &c, "made/out");
+	kn_aside_remove(&aside, &c);
+	ok(!there("made"), "with the last one goes the folder that was made");
+	is_int(names(), 2, "and nothing else is left: src, pipe");
+	kn_courier_done(&c);
+	clear();
+}
+
+/* What came for several tasks stays for the others; what is to come back and does not stays for all. */
+static void
+test_aside_shared(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_aside aside = { 0 };
+
+	put("src", "text", 0644, 100);
+	carry(&c, 1, "src", "common", KN_FILE_CLEAN, NULL);
+	carry(&c, 2, "src", "common", KN_FILE_CLEAN, NULL);
+	carry(&c, 2, "src", "d/other", KN_FILE_CLEAN, NULL);
+	carry(&c, 2, "src", "dd", KN_FILE_CLEAN, NULL);
+	is_int(kn_courier_aside(&c, 1, ".", &aside), 0, "all that is in the folder");
+	kn_courier_clean(&c, 1);
+	ok(aside.last == NULL && there("common"), "but what another task has");
+	kn_courier_spare(&c, 2, "d");
+	kn_courier_clean(&c, 2);
+	ok(!there("common") && !there("dd") && there("d/other"),
+	    "what is spared stays, and nothing but that");
+	kn_courier_done(&c);
+	clear();
+}
+
 /* A task ends while what it has comes once more, for another one. */
 static void
 test_clean_meanwhile(void)
@@ -498,6 +593,7 @@ test_full(void)
 {
 	struct rlimit old, small = { 100000, RLIM_INFINITY };
 	struct kn_courier c = { 0 }, hold = { .hold = true };
+	uint32_t index = 9;
 	char big[200000], err[256];
 
 	signal(SIGXFSZ, SIG_IGN);
@@ -512,7 +608,7 @@ test_full(void)
 	one(&c, 2, "small", 0, "x", NULL);
 	ok(kn_courier_error(&c, 2) == NULL && there("small"), "the next task's is not concerned");
 	one(&hold, 1, "", 0, big, "back");
-	is_int(kn_courier_keep(&hold, 1, err, sizeof(err)), -EIO, "so at the other end");
+	is_int(kn_courier_keep(&hold, 1, &index, err, sizeof(err)), -EIO, "so at the other end");
 	is_str(err, "back: cannot be written: File too large", "with its name");
 	setrlimit(RLIMIT_FSIZE, &old);
 	mkdir("folder", 0755);
@@ -551,6 +647,7 @@ test_full(void)
 static void
 test_memory(void)
 {
+	uint32_t index = 9;
 	char err[256];
 	bool wrong = false;
 
@@ -560,6 +657,7 @@ test_memory(void)
 	for (alloc_fail_at = 1;; alloc_fail_at++) {
 		struct kn_dispatch d = { .id = 1, .list = true };
 		struct kn_courier c = { 0 }, hold = { .hold = true };
+		struct kn_aside aside = { 0 };
 		struct kn_buf b = { 0 };
 		int r;
 
@@ -570,9 +668,13 @@ test_memory(void)
 		if (r == 0)
 			r = drain(&d, &b, 10);
 		if (r == 0)
+			r = kn_dispatch_aside(&d, &c, &aside);
+		(void)kn_aside_restore(&aside);
+		kn_aside_done(&aside);
+		if (r == 0)
 			r = feed(&hold, &b, "e/f");
 		if (r == 0)
-			r = kn_courier_keep(&hold, 1, err, sizeof(err));
+			r = kn_courier_keep(&hold, 1, &index, err, sizeof(err));
 		b.len = 0;
 		kn_dispatch_done(&d);
 		if (r == 0)
@@ -617,6 +719,11 @@ main(void)
 	test_missing();
 	test_clean();
 	test_remove();
+	test_aside();
+	plain = true;
+	test_aside();
+	plain = false;
+	test_aside_shared();
 	test_clean_meanwhile();
 	test_full();
 	test_memory();

@@ -8,7 +8,7 @@
 #include "alloc.h"
 #include "tap.h"
 
-static const char kinds[] = "OMTFDSPXHYCBoeNRGQJZ";
+static const char kinds[] = "OMTFDKSPXHYCBoeNRGQJZ";
 
 /* A payload with each sort of field. */
 static int
