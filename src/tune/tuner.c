@@ -710,15 +710,13 @@ kn_tuner_limit(const struct kn_tuner *t)
 	uint64_t sum = 0;
 	unsigned idle = 0;
 
-	for (unsigned i = 0; i < t->nclasses; i++) {
-		const struct kn_class *c = &t->classes[i];
-
-		if (t->fixed || c->running > 0 || c->queued > 0)
-			sum += c->limiter.limit;
-		else if (c->limiter.limit > idle)
-			idle = c->limiter.limit;
-	}
-	/* When nothing runs or waits: what may start as soon as something does. */
+	for (unsigned i = 0; i < t->nclasses; i++)
+		if (t->fixed || t->classes[i].running > 0 || t->classes[i].queued > 0)
+			sum += t->classes[i].limiter.limit;
+	/* A class that its keys have left has nothing to say. */
+	for (unsigned i = 0; i < t->nkeys && sum == 0; i++)
+		if (t->classes[t->keys[i].class].limiter.limit > idle)
+			idle = t->classes[t->keys[i].class].limiter.limit;
 	if (sum == 0)
 		sum = idle;
 	if (sum < t->options.least)

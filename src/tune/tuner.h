@@ -145,8 +145,10 @@ bool kn_tuner_change(struct kn_tuner *t, struct kn_change *ret);
 enum kn_act kn_tuner_act(struct kn_tuner *t);
 /* So many running tasks are stopped now. */
 void kn_tuner_suspended(struct kn_tuner *t, unsigned suspended);
-/* The sum of all classes' limits, and the direction of the search: 1, 0, -1. */
+/* The sum of the limits of all classes that run something or have something queued; when none does, the highest
+ * of one that keys are in. */
 unsigned kn_tuner_limit(const struct kn_tuner *t);
+/* That of the search: 1, 0, -1. */
 int kn_tuner_direction(const struct kn_tuner *t);
 /* Share of the usable cores that is busy, by anyone; < 0: unknown. */
 double kn_tuner_cpu_frac(const struct kn_tuner *t);

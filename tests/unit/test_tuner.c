@@ -301,6 +301,30 @@ test_idle(void)
 	kn_tuner_free(t);
 }
 
+/* What waited when it last ran computes now. */
+static void
+test_idle_class_left(void)
+{
+	const struct kn_key_name name = { .program = "work", .place.spindle = -1 };
+	const struct kn_prior waits = {
+		.kind = KNEE_KIND_WAIT, .limit = 50, .wait_share = 1, .runtime_ns = 1e8
+	};
+	const struct kn_tuner_options options = { .most = 64 };
+	struct kn_tuner *t;
+	int64_t now = MS;
+
+	if (!ok(kn_tuner_new(&options, &machine, &t) == 0, "a tuner"))
+		return;
+	kn_tuner_recall(t, kn_tuner_key(t, &name), &waits);
+	kn_tuner_queue(t, 0, 1000, 1);
+	is_int(kn_tuner_limit(t), 50, "it starts where it settled");
+	(void)rounds(t, &now, 100, 1, 0, false);
+	is_int(kn_tuner_limit(t), 4, "what computes gets the cores");
+	kn_tuner_queue(t, 0, 0, 0);
+	is_int(kn_tuner_limit(t), 4, "also when nothing runs: the class that it has left does not count");
+	kn_tuner_free(t);
+}
+
 static void
 test_late(void)
 {
@@ -387,6 +411,7 @@ main(void)
 	test_busy_cores();
 	test_busy_once();
 	test_idle();
+	test_idle_class_left();
 	test_late();
 	test_many_classes();
 	test_turns();
