@@ -96,7 +96,7 @@ struct kn_serve {
 	const char *prefix[3];
 	struct knee_template *command;
 	struct knee_sink sinks[2];
-	char *folder;               /* owned; made for this run, and removed at its end; or NULL */
+	char *folder;               /* owned; made for this run, and removed at its end unless it stays; or NULL */
 
 	char error[512];            /* "" or the text of what ended it */
 };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "serve.h"
 
@@ -147,7 +148,8 @@ back_remove(struct kn_serve *s)
 	free(b);
 }
 
-/* All that came back of b and is to be removed is put aside. 0 or -ENOMEM. */
+/* All that came back of b and is to be removed is put aside. What goes with the folder of this run only waits for the
+ * answer. 0 or -ENOMEM. */
 static int
 aside_put(struct kn_serve *s, const struct kn_serve_back *b)
 {
@@ -166,7 +168,7 @@ aside_put(struct kn_serve *s, const struct kn_serve_back *b)
 	t->waits = true;
 	for (size_t i = 0; i < t->nclean && err == 0; i++)
 		err = kn_aside_add(&a->files, &s->courier, t->clean[i]);
-	if (err == 0)
+	if (err == 0 && t->nclean > 0)
 		err = kn_dispatch_aside(&b->files, &s->courier, &a->files);
 	for (size_t i = 0; i < t->nclean && err == 0; i++)
 		err = kn_courier_aside(&s->courier, t->id, t->clean[i], &a->files);
@@ -187,29 +189,38 @@ aside_remove(struct kn_serve *s, struct kn_serve_aside *a, struct kn_serve_aside
 	free(a);
 }
 
+/* The folder that was made for this run has files that are nowhere else. 0 or -errno. */
+static int
+folder_stays(struct kn_serve *s)
+{
+	bool known = s->folder == NULL || s->stays;
+	char *text;
+	int err;
+
+	s->stays = true;
+	if (known)
+		return 0;
+	if (asprintf(&text, "the folder %s stays: files that did not come back are in it", s->folder) < 0)
+		return -ENOMEM;
+	err = kn_serve_note(s, 0, text);
+	free(text);
+	return err;
+}
+
 /* They were not written there. */
 static int
 aside_restore(struct kn_serve *s, const struct kn_serve_aside *a)
 {
 	const char *taken = kn_aside_restore(&a->files);
 	char *text = NULL;
-	int err = 0;
+	int err = folder_stays(s);
 
-	if (taken != NULL &&
+	if (err == 0 && taken != NULL &&
 	    asprintf(&text, "something else has the name of a file now, which is kept as %s", taken) < 0)
 		return -ENOMEM;
 	if (text != NULL)
 		err = kn_serve_note(s, 0, text);
 	free(text);
-	text = NULL;
-	if (err == 0 && s->folder != NULL && !s->stays) {
-		if (asprintf(
-			&text, "the folder %s stays: files that did not come back are in it", s->folder) < 0)
-			return -ENOMEM;
-		err = kn_serve_note(s, 0, text);
-		free(text);
-	}
-	s->stays = true;
 	return err;
 }
 
@@ -231,6 +242,18 @@ kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept)
 	return err < 0 ? kn_serve_fail(s, err, "%s", strerror(-err)) : 0;
 }
 
+/* Something is there of what was to come back. */
+static bool
+is_left(const struct kn_serve_task *t)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < t->nreturns; i++)
+		if (lstat(t->returns[i], &st) == 0)
+			return true;
+	return false;
+}
+
 /* All is sent of the first in the queue. */
 static int
 back_end(struct kn_serve *s)
@@ -248,7 +271,9 @@ back_end(struct kn_serve *s)
 		if (b->result.outcome == KNEE_EXITED && b->result.status == 0)
 			b->result.status = 1;
 		spare(s, t);
-	} else if (t->nclean > 0) {
+		if (err == 0 && is_left(t))
+			err = folder_stays(s);
+	} else if (t->nclean > 0 || s->folder != NULL) {
 		err = aside_put(s, b);
 	}
 	if (err == 0)

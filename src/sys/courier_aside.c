@@ -28,6 +28,7 @@ struct kn_moved {
 static int
 rename_new(const char *from, const char *to)
 {
+	struct stat st;
 	int err;
 
 	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
@@ -35,13 +36,19 @@ rename_new(const char *from, const char *to)
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
 	/* A file system that cannot do that, as NFS. */
-	if (link(from, to) < 0)
+	if (link(from, to) == 0) {
+		if (unlink(from) == 0)
+			return 0;
+		err = -errno;
+		unlink(to);
+		return err;
+	}
+	if (errno == EEXIST || errno == ENOENT || errno == EACCES)
 		return -errno;
-	if (unlink(from) == 0)
-		return 0;
-	err = -errno;
-	unlink(to);
-	return err;
+	/* Nor that, as some of FUSE, or not with files of others: nobody else makes such names in that moment. */
+	if (lstat(to, &st) == 0)
+		return -EEXIST;
+	return rename(from, to) == 0 ? 0 : -errno;
 }
 
 /* Give the file another name in its folder. 0 or -errno. */
@@ -90,9 +97,13 @@ kn_aside_add(struct kn_aside *a, struct kn_courier *c, const char *path)
 void
 kn_aside_remove(struct kn_aside *a, struct kn_courier *c)
 {
-	/* Folders were put in before what is in them. */
 	for (const struct kn_moved *m = a->last; m != NULL; m = m->next)
-		kn_courier_remove(c, m->name);
+		if (!m->folder)
+			kn_courier_remove(c, m->name);
+	/* Folders were put in before those that are in them. */
+	for (const struct kn_moved *m = a->last; m != NULL; m = m->next)
+		if (m->folder)
+			kn_courier_remove(c, m->name);
 	kn_aside_done(a);
 }
 

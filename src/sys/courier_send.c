@@ -191,6 +191,24 @@ walk_end(struct kn_dispatch *d)
 	d->walk = NULL;
 }
 
+/* Whether a file has a name that a courier gives: it comes just now, or is put aside. */
+static bool
+is_own(const char *name)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t n;
+
+	if (strncmp(name, ".knee-", 6) != 0)
+		return false;
+	name += 6;
+	n = strspn(name, hex);
+	if (n == 0 || name[n] != '-')
+		return false;
+	name += n + 1;
+	n = strspn(name, hex);
+	return n > 0 && name[n] == '\0';
+}
+
 /* The next file or folder below: what there is but these is left out. 1, 0 at the end, or -ENOMEM. */
 static int
 walk_next(struct kn_dispatch *d, const struct kn_load *e)
@@ -209,6 +227,8 @@ walk_next(struct kn_dispatch *d, const struct kn_load *e)
 					      kn_dispatch_fail(d, e->path, strerror(errno));
 		below = f->fts_path + n;
 		below += strspn(below, "/");
+		if (f->fts_level > 0 && f->fts_info != FTS_D && f->fts_info != FTS_DP && is_own(f->fts_name))
+			continue;
 		/* fts_number of a folder: it is a link, or lies behind one. */
 		d->foreign = f->fts_parent->fts_number != 0;
 		if (f->fts_info == FTS_D)

@@ -261,6 +261,45 @@ class NotWritten(Case):
         self.assertEqual(self.names(self.there), ['in'])
         self.assertEqual(os.stat(self.there + '/in').st_size, 500000)
 
+    def test_folder_of_the_run(self):
+        """--wd ... goes with all that is in it, but not with what is nowhere else; also without --cleanup."""
+        for how in [], ['--cleanup']:
+            with self.subTest(how), small_tmpfs('256k') as cwd:
+                env = {'TMPDIR': scratch()}
+                r = self.run_on('w1', '--wd', '...', '--return', 'out', *how, 'head -c {} /dev/zero >out', ':::', '5', cwd=cwd,
+                                env=env)
+                self.assertEqual((r.out, r.err, r.status), (b'', b'', 0))
+                self.assertEqual(self.names(cwd), ['out'])
+                self.assertEqual(os.listdir(env['TMPDIR']), [])
+                r = self.run_on('w1', '--wd', '...', '--return', 'out', *how, 'head -c {} /dev/zero >out', ':::', '500000',
+                                cwd=cwd, env=env)
+                self.assertEqual((r.out, r.status), (b'', 1))
+                self.assertIn(b'; kept on w1: out\n', r.err)
+                folder, = os.listdir(env['TMPDIR'])
+                self.assertIn(f'w1: the folder {env["TMPDIR"]}/{folder} stays: files that did not come back are in it',
+                              r.err.decode())
+                self.assertEqual(os.stat(f'{env["TMPDIR"]}/{folder}/out').st_size, 500000)
+
+    def test_folder_of_the_run_without_the_file(self):
+        """There is nothing to be kept."""
+        env = {'TMPDIR': scratch()}
+        r = self.run_on('w1', '--wd', '...', '--return', 'out', 'true', ':::', '1', cwd=scratch(), env=env)
+        self.assertEqual((r.out, r.status), (b'', 1))
+        self.assertEqual(os.listdir(env['TMPDIR']), [])
+
+    def test_whole_folder(self):
+        """What is put aside of one task does not come back with another."""
+        cwd = scratch()
+        inputs = [f'i{i}' for i in range(8)]
+        for name in inputs:
+            with open(f'{cwd}/{name}', 'w') as f:
+                f.write(name)
+        r = self.run_on('4/w1', '--transferfile', '{}', '--return', '.', '--cleanup',
+                        'head -c 300000 /dev/zero >big.{}', ':::', *inputs, cwd=cwd)
+        self.assertEqual((r.out, r.status), (b'', 0), r.err)
+        self.assertEqual([n for n in self.names(cwd) if '.knee-' in n], [])
+        self.assertLessEqual({f'big.{i}' for i in inputs}, set(self.names(cwd)))
+
     def test_next_attempt(self):
         """It finds what the first one left, and that goes with it when all is well."""
         with small_tmpfs('256k') as cwd:

@@ -16,8 +16,8 @@
 #include "alloc.h"
 #include "tap.h"
 
-/* A file system that cannot rename without replacing. */
-static bool plain;
+/* What the file system cannot do: renaming without replacing; nor links. */
+static enum { ABLE, NO_NOREPLACE, NO_LINKS } able;
 
 int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
@@ -25,9 +25,21 @@ int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, u
 int
 __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
-	if (!plain)
+	if (able == ABLE)
 		return __real_renameat2(from_fd, from, to_fd, to, flags);
 	errno = EINVAL;
+	return -1;
+}
+
+int __real_link(const char *from, const char *to);
+int __wrap_link(const char *from, const char *to);
+
+int
+__wrap_link(const char *from, const char *to)
+{
+	if (able < NO_LINKS)
+		return __real_link(from, to);
+	errno = EPERM;
 	return -1;
 }
 
@@ -540,6 +552,31 @@ test_aside(void)
 	clear();
 }
 
+/* A folder goes with what is in it, whatever was named first; and what is put aside does not go with another task. */
+static void
+test_aside_inside(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_aside aside = { 0 };
+
+	mkdir("out", 0755);
+	put("out/a", "a", 0644, 1);
+	kn_aside_add(&aside, &c, "out/a");
+	kn_aside_add(&aside, &c, "out");
+	put("out/b", "b", 0644, 1);
+	put("out/.knee-1f-2.c", "c", 0644, 1);
+	mkdir("out/.knee-1f-2", 0755);
+	carry(&c, 1, "out", "there", KN_FILE_CLEAN, NULL);
+	is_int(system("ls -A there | tr '\\n' ' ' | grep -qx '.knee-1f-2 .knee-1f-2.c b '"), 0,
+	    "what else is in the folder goes");
+	kn_courier_clean(&c, 1);
+	is_int(system("rm -r out/b out/.knee-1f-2.c out/.knee-1f-2"), 0, "it was not moved");
+	kn_aside_remove(&aside, &c);
+	ok(!there("out"), "it is empty, and goes, too");
+	kn_courier_done(&c);
+	clear();
+}
+
 /* What came for several tasks stays for the others; what is to come back and does not stays for all. */
 static void
 test_aside_shared(void)
@@ -719,10 +756,10 @@ main(void)
 	test_missing();
 	test_clean();
 	test_remove();
-	test_aside();
-	plain = true;
-	test_aside();
-	plain = false;
+	for (able = ABLE; able <= NO_LINKS; able++)
+		test_aside();
+	able = ABLE;
+	test_aside_inside();
 	test_aside_shared();
 	test_clean_meanwhile();
 	test_full();
