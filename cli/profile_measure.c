@@ -484,46 +484,23 @@ empty(struct profile *p)
 	return err;
 }
 
-/* Bytes received and sent so far over all links that this process can see, by anyone; what goes through
- * loopback counts once. < 0: nothing can be seen. */
-static double
-net_bytes(void)
-{
-	FILE *f = fopen("/proc/net/dev", "re");
-	unsigned long long in, out;
-	double sum = -1;
-	char line[512];
-
-	if (f == NULL)
-		return -1;
-	while (fgets(line, sizeof(line), f) != NULL) {
-		const char *colon = strchr(line, ':');
-
-		/* bytes packets errs drop fifo frame compressed multicast, and again */
-		if (colon != NULL &&
-		    sscanf(colon + 1, "%llu %*u %*u %*u %*u %*u %*u %*u %llu", &in, &out) == 2)
-			sum = fmax(sum, 0) + (double)in +
-			    (strncmp(line + strspn(line, " "), "lo:", 3) == 0 ? 0 : (double)out);
-	}
-	fclose(f);
-	return sum;
-}
-
 static int
 alone(struct profile *p)
 {
 	struct phase ph = { .p = p, .limit = 1, .enough = 3, .trial_ns = p->time_ns / 4 };
-	double before = net_bytes(), after;
-	int err = phase_run(&ph);
+	struct links before, after;
+	int err;
 
-	after = net_bytes();
+	links_read(&before);
+	err = phase_run(&ph);
+	links_read(&after);
 	if (err == 0 && !p->interrupted) {
 		level_add(p, &ph, 1);
 		task_fill(p, &ph);
-		p->task.net_bytes = -1;
-		if (before >= 0 && after >= before && ph.nspans > 0)
-			p->task.net_bytes = (after - before) / (double)ph.nspans;
+		p->task.net_bytes = ph.nspans > 0 ? links_between(&before, &after) / (double)ph.nspans : -1;
 	}
+	links_free(&before);
+	links_free(&after);
 	free(ph.spans);
 	return err;
 }

@@ -2,8 +2,8 @@
 /*
  * The rooms of knee profile.
  *
- *	profile.c (options) --> profile_inputs.c (some inputs, kept) --> profile_measure.c (runs)
- *	    --> profile_report.c (text, JSON)
+ *	profile.c (options) --> profile_inputs.c (some inputs, kept) --> profile_measure.c (runs;
+ *	    profile_links.c, what goes over the network meanwhile) --> profile_report.c (text, JSON)
  */
 #ifndef CLI_PROFILE_PARTS_H
 #define CLI_PROFILE_PARTS_H
@@ -30,6 +30,19 @@ int profile_inputs_read(struct profile_inputs *in, struct knee_source source);
 void profile_inputs_done(struct profile_inputs *in);
 /* The next one; only when there is one. */
 struct knee_input profile_inputs_next(struct profile_inputs *in);
+
+/* ---- the machine's links (profile_links.c) ------------------------------- */
+
+/* What went over each link that this process can see, so far. */
+struct links {
+	struct link *list;          /* owned */
+	size_t len;
+};
+
+void links_read(struct links *ret);
+/* Bytes over all of them meanwhile; of one that went away nobody knows. < 0: none can be seen. */
+double links_between(const struct links *before, const struct links *after);
+void links_free(struct links *l);
 
 /* ---- what was measured (profile_measure.c) ------------------------------ */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a profile makes of its trials: throughput of a part of a run, the number, the speed-up.
  * No task runs here. */
+#include "profile_links.c"
 #include "profile_measure.c"
 #include "profile_report.c"
 #include "tap.h"
@@ -52,6 +53,26 @@ test_alone(void)
 	is_near(p.task.runtime_s, 1, "the median of those that succeeded");
 	is_near(p.task.longest_s, 4, "the longest");
 	is_near(p.task.cpu_s, 1, "the mean");
+}
+
+/* Links come and go while it is measured: those of other people's containers. */
+static void
+test_links(void)
+{
+	struct link first[] = { { "eth0", 1000 }, { "veth1", 5000 } },
+		    then[] = { { "eth0", 1700 }, { "veth2", 40 } };
+	const struct links none = { 0 }, before = { first, 2 }, after = { then, 2 };
+	struct links now;
+
+	is_near(
+	    links_between(&before, &after), 740, "one that went takes nothing away, one that came counts");
+	is_near(links_between(&after, &before), 5000, "nor does one whose count begins anew");
+	is_near(links_between(&none, &after), 1740, "nothing was there before");
+	is_near(links_between(&before, &none), -1, "none can be seen");
+	links_read(&now);
+	ok(now.len > 0 && link_bytes(&now, "lo") >= 0, "this machine has links");
+	is_near(links_between(&now, &now), 0, "nothing goes over them in no time");
+	links_free(&now);
 }
 
 static void
@@ -199,6 +220,7 @@ main(void)
 {
 	test_throughput();
 	test_alone();
+	test_links();
 	test_queue();
 	test_rises();
 	test_answer();
