@@ -220,7 +220,7 @@ def start(*args, env=None, face='knee', argv=None, may_leave=False, **popen):
 
 def wait_for(condition, timeout=10, what=None):
     """Look until condition() is true and return what it gave; AssertionError after timeout
-    seconds (times KNEE_SLOW)."""
+    seconds (times KNEE_SLOW). what: what was waited for, or what gives it then."""
     end = time.monotonic() + timeout * SLOW
     pause = 0.001
     while True:
@@ -228,7 +228,8 @@ def wait_for(condition, timeout=10, what=None):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f'waited {timeout * SLOW:g} s in vain: {what or condition}')
+            what = what() if callable(what) else what or condition
+            raise AssertionError(f'waited {timeout * SLOW:g} s in vain: {what}')
         time.sleep(pause)
         pause = min(pause * 1.5, 0.02)
 

@@ -2,6 +2,7 @@
 """What tests of --on slurm share: a fleet with a real Slurm, and ways to run knee in its jobs."""
 
 import subprocess
+from pathlib import Path
 
 from fleetlib import *
 
@@ -34,10 +35,17 @@ class Slurm(FleetCase):
     def jobs(self):
         return self.slurm('squeue', '-h', '-o', '%i %t').split('\n')[:-1]
 
+    def state(self):
+        """What Slurm says of itself: for the message of a test that fails."""
+        log = Path(self.fleet.dir, 'log', 'slurmctld').read_text().splitlines()
+        return '\n'.join([self.slurm('squeue', '-o', '%i %T %M %R'), self.slurm('sinfo', '-N', '-o', '%N %T %E'),
+                          *log[-40:]])
+
     def no_jobs(self):
         """No job may be left; CG: it is being cleaned up, which is all that Slurm has to do."""
         try:
-            wait_for(lambda: all(j.endswith(' CG') for j in self.jobs()), 20, 'no job is left')
+            wait_for(lambda: all(j.endswith(' CG') for j in self.jobs()), 20,
+                     lambda: f'no job is left\n{self.state()}')
         finally:
             for job in self.jobs():
                 self.slurm('scancel', job.split()[0])

@@ -88,8 +88,9 @@ class Ends(Slurm):
                      env=self.env, cwd=self.fleet.common, may_leave=True)
 
     def wait_running(self):
-        wait_for(lambda: len(self.fleet.running('n1', b'1234') + self.fleet.running('n2', b'1234')) >= 2, 30,
-                 'tasks run')
+        """Which nodes the job gets is Slurm's choice: one may still be clearing up after the case before."""
+        wait_for(lambda: sum(len(self.fleet.running(h, b'1234')) for h in self.fleet.hosts) >= 2, 30,
+                 lambda: f'tasks run\n{self.state()}')
 
     def wait_over(self):
         self.no_jobs()
