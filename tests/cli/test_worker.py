@@ -402,7 +402,8 @@ class Stops(Base):
             good = sorted(seq for seq, how in log.items() if how == (0, 0))
             got = [int(line.split()[1]) for line in r.out.splitlines()]
             self.assertEqual(log[2001], (3, 0))
-            self.assertLess(len(log), 3000)
+            # The other worker goes on while the one that fails waits for a core.
+            self.assertLess(len(log), 25000)
             # Of "now" an answer that was there already may be printed of a task that was stopped.
             self.assertEqual([seq for seq in got if when == 'soon' or seq in good], good)
             self.assertEqual(got, sorted(set(got)))
