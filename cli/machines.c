@@ -133,6 +133,11 @@ machines_check(const struct cli_options *o)
 		return say_error(EINVAL,
 		    "--retry-failed: with --onall a job log alone does not say which command is for which "
 		    "machine: use --resume-failed, or --journal FILE");
+	/* How long a command took would be told of as many tasks as there are machines. */
+	if (o->each_host && o->group_auto)
+		return say_error(EINVAL,
+		    "--group auto: with --onall a command is a task for each machine: say how many inputs it "
+		    "gets, by -n");
 	if (o->each_host && o->speculate)
 		return say_error(EINVAL,
 		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");

@@ -382,6 +382,9 @@ class Refused(unittest.TestCase):
         self.refused('--retry-failed: with --onall a job log alone does not say which command is for which machine: '
                      'use --resume-failed, or --journal FILE',
                      '-S', 'a', '--onall', '--retry-failed', '--joblog', 'log', 'echo')
+        for machines in ['-S', 'a'], ['--on', 'slurm']:
+            self.refused('--group auto: with --onall a command is a task for each machine: say how many inputs it gets, by -n',
+                         *machines, '--onall', '--group', 'auto', 'echo')
         for how in '--lb', '-u':
             self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
                          '-S', 'a', '--speculate', how, 'echo')
