@@ -358,10 +358,11 @@ logins_read(struct machines *m)
 	const struct cli_options *o = m->o;
 	int err = 0;
 
-	for (size_t i = 0; i < o->logins.n && err == 0; i++)
-		err = logins_add(&m->logins, "-S", o->logins.texts[i]);
+	/* What is typed comes last, wherever it stands: so it can leave out machines of a file. */
 	for (size_t i = 0; i < o->login_files.n && err == 0; i++)
 		err = logins_add_file(&m->logins, "--slf", o->login_files.texts[i]);
+	for (size_t i = 0; i < o->logins.n && err == 0; i++)
+		err = logins_add(&m->logins, "-S", o->logins.texts[i]);
 	if (err == 0)
 		err = logins_settle(&m->logins, o->logins.n > 0 ? "-S" : "--slf");
 	if (err == 0 && m->logins.took_stdin && stdin_has_inputs(o))

@@ -187,6 +187,13 @@ class Machines(Case):
             f.write('@a/w1\n@a+c/w1\n@b/w2\n@b/w2\n')
         r = knee('--ssh', self.ssh, '--slf', name, '-S', '@c+b', '--nonall', 'echo $PARALLEL_SSHHOST', env=env)
         self.assertEqual(r.out, b'w1\nw2\n')
+        # What is typed comes behind the file.
+        with open(name, 'w') as f:
+            f.write('4/w1\nw2\nw3\n')
+        r = knee('--ssh', self.ssh, '-S', '!w[2-3],1/w1', '--slf', name, '--explain', '-n0', 'echo $PARALLEL_SSHHOST',
+                 ':::', '1', '2', env=env)
+        self.assertEqual(r.out, b'w1\nw1\n')
+        self.assertIn(b'knee: w1: 2 tasks, 1 at once\n', r.err)
         r = knee('--ssh', self.ssh, '--slf', '-', '--nonall', 'echo $PARALLEL_SSHHOST', env=env,
                  input=b'w9\n')
         self.assertEqual(r.out, b'w9\n')
