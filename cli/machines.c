@@ -73,12 +73,6 @@ out_of_memory(void)
 
 /* ---- what goes together -------------------------------------------------------------- */
 
-bool
-machines_wanted(const struct cli_options *o)
-{
-	return o->logins.n > 0 || o->login_files.n > 0 || o->on != NULL;
-}
-
 /* What was asked for in vain. */
 static int
 say_unused(const struct cli_options *o)

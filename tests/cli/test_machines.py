@@ -364,9 +364,17 @@ class Refused(unittest.TestCase):
                  'HOME', 'echo', ':::', '1', env={'KNEE': '--ssh y --basefile z'})
         self.assertEqual((r.out, r.err), (b'1\n', b'knee: --cleanup, --speculate, --ssh, --host-timeout, --trc: '
                                           b'without effect: there are no other machines\n'))
-        for args, env in (['--ssh', 'x', '--silent'], {}), ([], {'KNEE': '--ssh x --cleanup'}):
+        for args, env in (['--ssh', 'x', '--silent'], {}), ([], {'KNEE': '--ssh x --cleanup'}), \
+                ([], {'KNEE': '--onall --wd .'}), ([], {'KNEE': '--nonall'}):
             r = knee(*args, 'echo', ':::', '1', env=env)
             self.assertEqual((r.out, r.err), (b'1\n', b''))
+
+    def test_without_machines_as_typed(self):
+        for env in {}, {'KNEE': '--wd . --nonall'}:
+            for args, why in ((['--wd', '.'], '--wd: is about other machines, and there are none: add -S LOGINS, or use cd'),
+                              (['--onall'], '--onall, --nonall: on all of which machines? Add -S LOGINS')):
+                r = knee(*args, 'echo', '1', env=env, input=b'')
+                self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {why}\n', 255))
 
     def test_logins(self):
         for login, why in (('web[3-1]', "'web[3-1]': 3-1: a range rises"),
