@@ -467,6 +467,33 @@ dir_make(struct machines *m)
 	return m->dir != NULL ? 0 : out_of_memory();
 }
 
+/* All tasks of a run have one folder there: in its name nothing stands for an input. */
+static int
+dir_check(const struct machines *m, struct inputs *in)
+{
+	const char *dir = m->o->workdir, *arg = "a";
+	struct knee_template *t = NULL;
+	char *text = NULL;
+	int err;
+
+	if (dir == NULL)
+		return 0;
+	err = command_text_template(m->o, in, dir, &t);
+	if (err < 0)
+		return err;
+	err = knee_template_expand(t, &arg, 1, 1, 1, &text);
+	knee_template_free(t);
+	if (err < 0)
+		return out_of_memory();
+	if (strcmp(text, dir) != 0)
+		err = say_error(EINVAL,
+		    "--wd %s: one folder for all tasks, replacement strings are not for it: write 'mkdir -p "
+		    "DIR && cd DIR && ...' as the command",
+		    dir);
+	free(text);
+	return err;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 int
@@ -526,7 +553,9 @@ machines_command(struct machines *m, struct inputs *in)
 
 	if (m == NULL)
 		return 0;
-	err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
+	err = dir_check(m, in);
+	if (err == 0)
+		err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
 	return err == 0 ? transfer_make(&m->transfer, m->o, in) : err;
 }
 

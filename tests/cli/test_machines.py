@@ -148,9 +148,9 @@ class Machines(Case):
 
     def test_workdir(self):
         there = os.path.realpath(os.path.join(self.folder, 'there'))
-        for _ in range(2):          # made, then there
-            r = self.run_on('w1', '--wd', 'deep/er', '-n0', 'pwd', ':::', '1')
-            self.assertEqual(r.out.decode(), there + '/deep/er\n')
+        for name in 'deep/er', 'deep/er', 'b{r}aces':       # made, then there
+            r = self.run_on('w1', '--wd', name, '-n0', 'pwd', ':::', '1')
+            self.assertEqual(r.out.decode(), f'{there}/{name}\n')
 
     def test_ssh_words(self):
         # It is not over before both have been called.
@@ -403,6 +403,9 @@ class Refused(unittest.TestCase):
         for how in '--lb', '-u':
             self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
                          '-S', 'a', '--speculate', how, 'echo')
+        for folder, *more in ['{}'], ['x/{2.}'], ['d-%', '-I', '%'], ['{n}', '--header', ':'], ['{%}']:
+            self.refused(f"--wd {folder}: one folder for all tasks, replacement strings are not for it: write 'mkdir -p DIR "
+                         "&& cd DIR && ...' as the command", '-S', 'a', '--wd', folder, *more, 'echo', ':::', 'n')
         r = knee('-S', 'a', '--nonall')
         self.assertEqual((r.out, r.err, r.status), (b'', b'knee: --nonall: which command? There is none\n', 255))
         self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
