@@ -589,6 +589,7 @@ machines_options(struct machines *m, struct knee_options *k)
 	m->told.nenv = m->nenv;
 	m->told.dir = m->dir;
 	m->told.nice = o->nice_set ? o->nice : INT_MIN;
+	m->told.load = o->load;
 	m->told.learn = !o->no_memory;
 	m->told.dial = m->slurm != NULL;
 	m->told.speculate = o->speculate;

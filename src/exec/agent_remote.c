@@ -174,6 +174,7 @@ open_put(struct kn_remote *m)
 		.noswap = o->noswap != 0,
 		.learn = how->learn != 0,
 		.jobs = m->spec->jobs,
+		.load = how->load,
 		.timeout_ns = (uint64_t)a->fleet.rules.timeout_ns,
 	};
 	struct kn_buf *to = &m->link.sending;

@@ -140,6 +140,18 @@ class Machines(Case):
         self.assertEqual((r.out, r.status), (b'\n', 12))
         self.assertIn(b'\nknee: and 1 machine more\n', r.err)
 
+    def test_load_is_of_its_cores(self):
+        """The machine is told what was typed."""
+        with open(self.ssh, 'w') as f:
+            f.write(SSH.replace('exec sh -c "$last"', '''exec bash -c 'exec sh -c "$0" < <(tee ../sent)' "$last"'''))
+        for load, told in ('10000%', b'10000%'), ('+999', b'+999'), ('999', None):
+            r = self.run_on('w1', '--load', load, 'echo', ':::', 'a')
+            self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)
+            with open(os.path.join(self.folder, 'sent'), 'rb') as f:
+                sent = f.read()
+            self.assertIn(b'echo', sent)
+            self.assertEqual([t for t in (b'10000%', b'+999', b'999') if b'\0' + t + b'\0' in sent], [told] if told else [])
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
