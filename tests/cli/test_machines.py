@@ -152,6 +152,14 @@ class Machines(Case):
             self.assertIn(b'echo', sent)
             self.assertEqual([t for t in (b'10000%', b'+999', b'999') if b'\0' + t + b'\0' in sent], [told] if told else [])
 
+    def test_too_many_at_once_is_no_failure(self):
+        """A machine whose tasks say so is not set aside."""
+        r = self.run_on('4/w[1-2]', '--busy-exit', '75', '--explain', 'test $PARALLEL_SSHHOST = w2 || exit 75; echo {}',
+                        ':::', *map(str, range(100)))
+        self.assertEqual((r.out.decode().split(), r.status), ([str(i) for i in range(100)], 0), r.err)
+        self.assertNotIn(b'set aside', r.err)
+        self.assertIn(b'knee: w[1-2]: 100 tasks, 4 at once each\n', r.err)
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
