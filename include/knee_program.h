@@ -306,7 +306,7 @@ struct knee_host_stats {
 	enum knee_host_state state;
 	unsigned limit, running, peak;
 	uint64_t done, failed;
-	uint64_t lost;              /* tasks that it had when it was lost: they ran elsewhere */
+	uint64_t lost;              /* tasks that it had when it was lost: they run elsewhere, or there again */
 	char why[160];              /* its limit, or its state, in words */
 };
 

@@ -97,6 +97,15 @@ errand_lost(struct kn_remote *m, struct kn_errand *r)
 	kn_errand_end(m->exec, r, &res);
 }
 
+/* What becomes of the tasks of a machine that is lost: those that name their machine run nowhere else. */
+static const char *
+errands_next(const struct kn_agents *a, const struct kn_remote *m)
+{
+	if (a->how->pin == NULL)
+		return "run again";
+	return a->fleet.hosts[m->index].state == KN_HOST_GONE ? "fail" : "wait for it";
+}
+
 void
 kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 {
@@ -120,7 +129,8 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	kn_fleet_lost(&a->fleet, m->index, for_good, e->loop->now_ns);
 	(void)snprintf(m->why, sizeof(m->why), "%s", why);
 	if (up && tasks > 0)
-		kn_remote_note(m, NULL, "lost: %s; its %llu tasks run again", why, (unsigned long long)tasks);
+		kn_remote_note(m, NULL, "lost: %s; its %llu tasks %s", why, (unsigned long long)tasks,
+		    errands_next(a, m));
 	else if (up)
 		kn_remote_note(m, NULL, "lost: %s", why);
 	else if (a->fleet.hosts[m->index].state == KN_HOST_GONE) {

@@ -160,6 +160,13 @@ class Machines(Case):
         self.assertNotIn(b'set aside', r.err)
         self.assertIn(b'knee: w[1-2]: 100 tasks, 4 at once each\n', r.err)
 
+    def test_last_inputs_are_for_all_machines(self):
+        """-X and -m share them out over all tasks at once."""
+        for how, out in (([], b'1 2\n3 4\n5 6\n7 8\n9 10\n11 12\n'), (['--onall'], b'1 2 3 4 5 6 7 8 9 10 11 12\n' * 3)):
+            for option in '-X', '-m':
+                r = self.run_on('3/w1,2/w2,w3', '-j1', option, '--dry-run', *how, 'echo', ':::', *map(str, range(1, 13)))
+                self.assertEqual(r.out.replace(b'echo ', b''), out)
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
@@ -444,6 +451,14 @@ class Bad(Case):
 
     def there(self, name):
         return os.path.join(self.folder, 'there', name)
+
+    def test_lost_with_onall(self):
+        """Its tasks run nowhere else, and nobody says that they do."""
+        r = self.run_on('w1,w2', '--onall', '--explain', 'mkdir was-$PARALLEL_SSHHOST 2>/dev/null || { echo {}; exit 0; }; '
+                        'test $PARALLEL_SSHHOST = w2 || { kill -KILL $PPID; sleep 1000; }; echo {}', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'a\na\n', 0), r.err)
+        self.assertRegex(r.err, rb'(?m)^knee: w1: lost: [^;\n]*; its 1 tasks wait for it$')
+        self.assertRegex(r.err, rb'\nknee: w1: 1 task; was lost for a while; 1 taken from it: ')
 
     def test_what_cannot_be_sent_keeps_nobody_waiting(self):
         """It waits when its machine is not up yet, and fails when it is."""
