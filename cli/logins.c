@@ -528,6 +528,8 @@ logins_add_file(struct logins *l, const char *option, const char *name)
 	}
 	if (strcmp(name, "..") == 0)
 		return usual_read(l, option);
+	if (strcmp(name, ".") == 0)
+		return file_read(l, option, "/etc/parallel/sshloginfile");
 	if (access(name, R_OK) == 0 || strchr(name, '/') != NULL)
 		return file_read(l, option, name);
 	got = home_read(l, option, ".parallel", name);

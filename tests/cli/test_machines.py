@@ -236,6 +236,13 @@ class Machines(Case):
             r = knee('--slf', name, '--nonall', 'echo', cwd=self.folder)
             self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: --slf: {name}: {why}\n', 255))
 
+    def test_file_of_all_users(self):
+        path = '/etc/parallel/sshloginfile'
+        if os.path.exists(path):
+            self.skipTest(f'{path} is there')
+        r = knee('--slf', '.', '--nonall', 'echo')
+        self.assertEqual((r.err.decode(), r.status), (f'knee: --slf: {path}: No such file or directory\n', 255))
+
     def test_without_many(self):
         """Quick, however many there are."""
         r = self.run_on('w[1-100001],!w[1-100000]', '--dry-run', '--onall', '--tag', 'echo', ':::', '1', timeout=20)
@@ -459,6 +466,25 @@ class Bad(Case):
         self.assertEqual((r.out, r.status), (b'a\na\n', 0), r.err)
         self.assertRegex(r.err, rb'(?m)^knee: w1: lost: [^;\n]*; its 1 tasks wait for it$')
         self.assertRegex(r.err, rb'\nknee: w1: 1 task; was lost for a while; 1 taken from it: ')
+
+    def test_none_is_reached(self):
+        """A word more for who tries it the first time, where ssh leads there."""
+        hint = b"knee: no machine is left to run tasks on: 'ssh HOST true' has to work there without a question\n"
+        ssh = os.path.join(self.folder, 'ssh')
+        self.ssh_fails('Permission denied (publickey).')
+        os.link(self.ssh, ssh)
+        r = knee('--ssh', ssh, '-S', 'w1', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'', 255))
+        self.assertTrue(r.err.endswith(hint), r.err)
+        self.ssh_fails('Permission denied (publickey).')
+        r = self.run_on('w1', 'echo', ':::', 'a')
+        self.assertTrue(r.err.endswith(b'knee: no machine is left to run tasks on\n'), r.err)
+
+    def test_blanks_for_commas(self):
+        r = knee('-S', 'web1 web2', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.err, r.status),
+                         (b'', b'knee: web2: cannot start web1: No such file or directory: is it a command that logs in? '
+                          b'Commas separate machines\nknee: no machine is left to run tasks on\n', 255))
 
     def test_what_cannot_be_sent_keeps_nobody_waiting(self):
         """It waits when its machine is not up yet, and fails when it is."""
