@@ -280,6 +280,22 @@ each_host_limit(const struct cli_options *o)
 	return o->each_host && (!o->jobs_said || strcmp(o->face, "parallel") == 0);
 }
 
+/* How many at once where a login says n, or 0. GNU parallel's n is a number of cores: all that count without -j, and
+ * those that -j 50% and the like are of. */
+static void
+limit_make(const struct cli_options *o, unsigned n, struct knee_host *ret)
+{
+	bool cores = o->jobs_said && !o->each_host && strcmp(o->face, "parallel") == 0;
+	struct value_jobs jobs;
+
+	if (cores && n > 0 && o->jobs != NULL && value_jobs(o->jobs, n, &jobs) == 0)
+		n = jobs.limit;
+	else if (cores)
+		n = 0;
+	ret->limit = n > 0 ? n : each_host_limit(o);
+	ret->jobs = ret->limit == 0 ? o->jobs : NULL;
+}
+
 static int
 host_make(struct machines *m, size_t i, struct knee_host *ret)
 {
@@ -288,10 +304,8 @@ host_make(struct machines *m, size_t i, struct knee_host *ret)
 	*ret = (struct knee_host){
 		.name = m->logins.n <= 4096 && name_is_shared(&m->logins, i) ? login->text : login->host,
 		.login = login->text,
-		.limit = login->limit != 0 ? login->limit : each_host_limit(m->o),
 	};
-	if (ret->limit == 0)
-		ret->jobs = m->o->jobs;
+	limit_make(m->o, login->limit, ret);
 	return login->here ? own_argv(m, ret) : ssh_argv(m, login, ret);
 }
 
@@ -309,8 +323,7 @@ slurm_make(struct machines *m)
 		return out_of_memory();
 	for (size_t i = 0; i < m->nhosts; i++) {
 		m->hosts[i] = nodes[i];
-		m->hosts[i].limit = each_host_limit(m->o);
-		m->hosts[i].jobs = m->hosts[i].limit == 0 ? m->o->jobs : NULL;
+		limit_make(m->o, 0, &m->hosts[i]);
 	}
 	return 0;
 }

@@ -90,6 +90,16 @@ class Machines(Case):
                 r = self.run_on(f'w{i}', '--onall', *jobs, '-n0', both.format(turns), ':::', '1', '2')
                 self.assertEqual(r.out, b'1\n2\n' if turns == 4 else b'2\n2\n')
 
+    def test_number_of_a_login(self):
+        """GNU parallel's is one of cores: -j counts more, and its share is of these."""
+        for face, jobs, at_once in (('knee', ['-j1'], 8), ('knee', ['-j50%'], 8), ('knee', [], 8), ('parallel', [], 8),
+                                    ('parallel', ['-j1'], 1), ('parallel', ['-j50%'], 4), ('parallel', ['-j+2'], 10),
+                                    ('parallel', ['-j-5'], 3), ('parallel', ['-j5', '--nonall'], 8)):
+            with self.subTest(face=face, jobs=jobs):
+                inputs = [] if '--nonall' in jobs else [':::', 'a']
+                r = self.run_on('8/w1', *jobs, '--explain', 'echo', *inputs, face=face)
+                self.assertIn(f'{face}: w1: 1 task, {at_once} at once\n', r.err.decode())
+
     def test_onall_of_a_job_that_a_dry_run_does_not_ask_for(self):
         for args, out in ((['--onall', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
                           (['--onall', '--tag', '--eta', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
