@@ -103,7 +103,7 @@ words_check(const struct slurm *s)
 }
 
 static int
-job_get(struct slurm *s)
+job_get(struct slurm *s, bool silent)
 {
 	static char salloc[] = "salloc", no_kill[] = "--no-kill", sh[] = "sh", c[] = "-c";
 	static char hold[] = "echo \"$SLURM_JOB_ID $SLURM_JOB_NODELIST\"; exec >/dev/null 2>&1; read x";
@@ -126,7 +126,7 @@ job_get(struct slurm *s)
 	argv[n++] = sh;
 	argv[n++] = c;
 	argv[n++] = hold;
-	err = slurm_job_get(argv, &s->job);
+	err = slurm_job_get(argv, silent, &s->job);
 	free(argv);
 	s->id = s->job.id;
 	s->words.n = 0; /* they were for salloc */
@@ -177,7 +177,7 @@ job_find(struct slurm *s, struct cli_options *o)
 		return say_error(
 		    EINVAL, "--on slurm: SLURM_JOB_ID is %s, but SLURM_JOB_NODELIST is not set", s->id);
 	if (s->id == NULL) {
-		err = job_get(s);
+		err = job_get(s, o->silent);
 		nodes = s->job.nodes;
 	} else {
 		requeued(o);
