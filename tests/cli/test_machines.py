@@ -246,6 +246,28 @@ class Machines(Case):
             r = knee('--slf', name, '--nonall', 'echo', cwd=self.folder)
             self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: --slf: {name}: {why}\n', 255))
 
+    def test_wait_for_a_job(self):
+        """Who waits is told so, but for --silent."""
+        with open(f'{self.folder}/salloc', 'w') as f:
+            f.write('#!/bin/sh\nsleep 1.5\nexit 1\n')
+        os.chmod(f'{self.folder}/salloc', 0o755)
+        env = {'PATH': f'{self.folder}:{os.environ["PATH"]}'}
+        for more, waiting in ([], b'--on slurm: waiting for a job; Ctrl-C gives it up\nknee: '), (['--silent'], b''):
+            r = knee('--on', 'slurm:-N1', *more, 'echo', ':::', '1', env=env)
+            self.assertEqual((r.out, r.err, r.status),
+                             (b'', b'knee: ' + waiting + b'--on slurm: salloc has given no job\n', 255))
+
+    def test_own_folder_of_logins(self):
+        """XDG_CONFIG_HOME says where it is, as for the config file."""
+        for env, folder in ({}, '.config'), ({'XDG_CONFIG_HOME': self.folder + '/xdg'}, 'xdg'):
+            os.makedirs(f'{self.folder}/{folder}/knee')
+            for name in 'hosts', 'rack':
+                with open(f'{self.folder}/{folder}/knee/{name}', 'w') as f:
+                    f.write(f'{folder}-{name}\n')
+            for name, host in ('..', 'hosts'), ('rack', 'rack'):
+                r = knee('--ssh', self.ssh, '--slf', name, '--nonall', 'echo $PARALLEL_SSHHOST', env={'HOME': self.folder, **env})
+                self.assertEqual((r.out.decode(), r.err), (f'{folder}-{host}\n', b''))
+
     def test_file_of_all_users(self):
         path = '/etc/parallel/sshloginfile'
         if os.path.exists(path):
