@@ -257,6 +257,29 @@ class Machines(Case):
             self.assertEqual((r.out, r.err, r.status),
                              (b'', b'knee: ' + waiting + b'--on slurm: salloc has given no job\n', 255))
 
+    def test_no_job_for_what_is_refused(self):
+        """Nobody waits in a queue to hear that a file is missing."""
+        with open(f'{self.folder}/salloc', 'w') as f:
+            f.write(f'#!/bin/sh\ntouch {self.folder}/asked\nexit 1\n')
+        os.chmod(f'{self.folder}/salloc', 0o755)
+        journal = os.path.join(self.folder, 'journal')
+        knee('--journal', journal, 'echo', ':::', '1')
+        env = {'PATH': f'{self.folder}:{os.environ["PATH"]}'}
+        with start('--journal', journal + '2', 'sleep', ':::', '1000') as p:
+            wait_for(lambda: b'sleep' in knee('log', journal + '2').out, what='its first task')
+            for args, why in (
+                    (['::::', './none'], 'inputs: ./none: No such file or directory'),
+                    (['--basefile', './none', ':::', '1'], '--basefile ./none: No such file or directory'),
+                    (['--journal', journal, ':::', '1'], f'{journal}: holds a run already: add --resume to go on with it, '
+                                                         'or name another file'),
+                    (['--journal', journal + '2', '--resume', ':::', '1'],
+                     f'{journal}2: another run has it: wait for it, or use another journal'),
+                    (['--journal', journal, '--resume', ':::', '1'], '--on slurm: salloc has given no job')):
+                r = knee('--on', 'slurm:-N1', *args[:-2], 'echo', *args[-2:], env=env)
+                self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {why}\n', 255))
+                self.assertEqual(os.path.exists(f'{self.folder}/asked'), 'salloc' in why)
+            p.terminate()
+
     def test_own_folder_of_logins(self):
         """XDG_CONFIG_HOME says where it is, as for the config file."""
         for env, folder in ({}, '.config'), ({'XDG_CONFIG_HOME': self.folder + '/xdg'}, 'xdg'):
