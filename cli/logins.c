@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "logins.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +305,7 @@ hosts_add(struct logins *l, const struct place *p, const char *part, const struc
 	size_t n;
 	int err;
 
+	assert(ret->host != NULL);
 	if (strchr(ret->host, ':') != NULL) {
 		if (strcmp(ret->host, ":") == 0 &&
 		    (ret->user != NULL || ret->port != NULL || ret->command != NULL))
