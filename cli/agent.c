@@ -108,6 +108,7 @@ agent_serve(struct agent *a)
 		.memory_path = a->learnt,
 		.tmpdir = tmpdir != NULL && tmpdir[0] != '\0' ? tmpdir : "/tmp",
 		.jobs = jobs,
+		.load = value_load,
 		.stop_fd = a->signals,
 		.stop = told,
 		.stop_self = a,

@@ -16,7 +16,7 @@ struct batch_auto {
 	struct group group;
 	unsigned slots;
 	int fd;       /* readable: a command may be given out again */
-	bool waiting; /* the engine watches fd */
+	bool waiting; /* a command was asked for in vain: fd is to tell */
 	uint64_t ngiven, nresults;
 	/* What was given out; tasks are numbered as they are, from 1. */
 	struct {

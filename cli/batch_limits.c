@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "batch_limits.h"
 
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,14 +48,31 @@ batch_limit(const struct cli_options *o)
 	return o->max_chars < all ? o->max_chars : all;
 }
 
-size_t
-batch_slots(const struct cli_options *o)
+/* On a machine that has no number of its own. */
+static unsigned
+slots_of_one(const struct cli_options *o)
 {
 	unsigned slots = o->limit > 0 ? o->limit : knee_cores();
 
 	if (o->limit == 0 && o->limit_max > 0 && slots > o->limit_max)
 		slots = o->limit_max;
 	return slots > o->limit_min ? slots : o->limit_min;
+}
+
+size_t
+batch_slots(const struct cli_options *o)
+{
+	unsigned each = slots_of_one(o), all = 0;
+
+	/* With --onall each of them gets every command. */
+	if (o->nmachines == 0 || o->each_host)
+		return each;
+	for (size_t i = 0; i < o->nmachines; i++) {
+		unsigned slots = o->machines[i].limit > 0 ? o->machines[i].limit : each;
+
+		all = slots < UINT_MAX - all ? all + slots : UINT_MAX;
+	}
+	return all;
 }
 
 void

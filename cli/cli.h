@@ -75,6 +75,9 @@ int output_start(const struct cli_options *o);
 /* journal.c: --journal, --sync, --resume. */
 /* What does not go together. 0, or -EINVAL after say(). */
 int journal_check(const struct cli_options *o);
+/* Before what takes long: would the journal be refused, as far as can be seen without touching it? 0, or -errno after
+ * say(). */
+int journal_look(const struct cli_options *o);
 /* Open the journal; *ret stays NULL when none is wanted. argv: the program's. results may be NULL. 0, or
  * -errno after say(). */
 struct results;

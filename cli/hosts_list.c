@@ -142,15 +142,12 @@ logins_read(const struct hosts_options *o, struct logins *l)
 {
 	int err = 0;
 
-	for (size_t i = 0; err == 0 && i < o->nwords; i++)
-		err = logins_add(l, "hosts", o->words[i]);
+	/* As for -S: words can leave out machines of a file. */
 	for (size_t i = 0; err == 0 && i < o->nfiles; i++)
 		err = logins_add_file(l, "--slf", o->files[i]);
-	if (err == 0)
-		err = logins_settle(l, "hosts");
-	if (err == 0 && l->n == 0)
-		err = say_error(EINVAL, "hosts: there is no machine in what was given");
-	return err;
+	for (size_t i = 0; err == 0 && i < o->nwords; i++)
+		err = logins_add(l, "hosts", o->words[i]);
+	return err == 0 ? logins_settle(l, "hosts") : err;
 }
 
 int

@@ -61,6 +61,34 @@ journal_check(const struct cli_options *o)
 	return 0;
 }
 
+int
+journal_look(const struct cli_options *o)
+{
+	char message[MESSAGE_BYTES] = "", here[256] = "";
+	struct knee_log_run run;
+	knee_log *log;
+	bool some = false, alive = false;
+
+	/* What cannot be looked into is for journal_open() to tell. */
+	if (o->journal == NULL || knee_log_open(o->journal, &log, message, sizeof(message)) < 0)
+		return 0;
+	(void)gethostname(here, sizeof(here) - 1);
+	while (knee_log_next_run(log, &run) == 1) {
+		some = true;
+		/* Of other machines it is not known whether theirs go on. */
+		alive = run.alive && strcmp(run.host, here) == 0;
+	}
+	knee_log_free(log);
+	if (alive)
+		return say_error(
+		    EBUSY, "%s: another run has it: wait for it, or use another journal", o->journal);
+	if (some && o->resume == KNEE_RESUME_NO)
+		return say_error(EEXIST,
+		    "%s: holds a run already: add --resume to go on with it, or name another file",
+		    o->journal);
+	return 0;
+}
+
 /* ---- which command it is ------------------------------------------------------ */
 
 /* name and value, as a shell would read them. */

@@ -26,6 +26,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "machines.h"
 #include "options_table.h"
 
 /* More bytes at once are nothing that we asked for; "+65535" has seven. */
@@ -189,11 +190,11 @@ keys_tick(void *self, const struct knee_stats *stats, int64_t now_ns)
 /* ---- making --------------------------------------------------------------- */
 
 /* True when nobody else wants what is typed: no answers to -p, no inputs; and there is somebody
- * to see what comes of it. */
+ * to see what comes of it. On other machines it would change nothing: each has a number of its own. */
 static bool
 wanted(const struct cli_options *o, const struct inputs *in)
 {
-	if (o->prompt || o->dry_run || o->shellquote || !isatty(STDERR_FILENO))
+	if (o->prompt || o->dry_run || o->shellquote || machines_wanted(o) || !isatty(STDERR_FILENO))
 		return false;
 	return !inputs_use_stdin(in) || !isatty(STDIN_FILENO);
 }

@@ -304,8 +304,6 @@ hosts_add(struct logins *l, const struct place *p, const char *part, const struc
 	size_t n;
 	int err;
 
-	if (ret->host == NULL)
-		return bad(p, part, ": no machine is named");
 	if (strchr(ret->host, ':') != NULL) {
 		if (strcmp(ret->host, ":") == 0 &&
 		    (ret->user != NULL || ret->port != NULL || ret->command != NULL))
@@ -479,17 +477,23 @@ file_read(struct logins *l, const char *option, const char *path)
 	return err;
 }
 
-/* name in the user's folders: 1: read; 0: it is not there; or -errno after say(). */
+/* The user's folders of logins: GNU parallel's, and ours, where the config file is. */
+enum folder { FOLDER_PARALLEL, FOLDER_KNEE };
+
+/* name in one of them: 1: read; 0: it is not there; or -errno after say(). */
 static int
-home_read(struct logins *l, const char *option, const char *folder, const char *name)
+home_read(struct logins *l, const char *option, enum folder folder, const char *name)
 {
-	const char *home = getenv("HOME");
+	const char *home = getenv("HOME"), *config = getenv("XDG_CONFIG_HOME");
 	char *path;
 	int err;
 
-	if (home == NULL || *home == '\0')
+	if (folder == FOLDER_KNEE && config != NULL && *config == '/')
+		path = keep(l, "%s/knee/%s", config, name);
+	else if (home != NULL && *home != '\0')
+		path = keep(l, "%s/%s/%s", home, folder == FOLDER_KNEE ? ".config/knee" : ".parallel", name);
+	else
 		return 0;
-	path = keep(l, "%s/%s/%s", home, folder, name);
 	if (path == NULL)
 		return out_of_memory();
 	if (access(path, F_OK) < 0)
@@ -504,8 +508,8 @@ home_read(struct logins *l, const char *option, const char *folder, const char *
 static int
 usual_read(struct logins *l, const char *option)
 {
-	int first = home_read(l, option, ".parallel", "sshloginfile");
-	int second = first >= 0 ? home_read(l, option, ".config/knee", "hosts") : 0;
+	int first = home_read(l, option, FOLDER_PARALLEL, "sshloginfile");
+	int second = first >= 0 ? home_read(l, option, FOLDER_KNEE, "hosts") : 0;
 
 	if (first < 0 || second < 0)
 		return first < 0 ? first : second;
@@ -528,11 +532,13 @@ logins_add_file(struct logins *l, const char *option, const char *name)
 	}
 	if (strcmp(name, "..") == 0)
 		return usual_read(l, option);
+	if (strcmp(name, ".") == 0)
+		return file_read(l, option, "/etc/parallel/sshloginfile");
 	if (access(name, R_OK) == 0 || strchr(name, '/') != NULL)
 		return file_read(l, option, name);
-	got = home_read(l, option, ".parallel", name);
+	got = home_read(l, option, FOLDER_PARALLEL, name);
 	if (got == 0)
-		got = home_read(l, option, ".config/knee", name);
+		got = home_read(l, option, FOLDER_KNEE, name);
 	if (got == 0)
 		return say_error(ENOENT, "%s: %s: %s: not here, nor in ~/.parallel or ~/.config/knee", option,
 		    name, strerror(ENOENT));

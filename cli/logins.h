@@ -43,7 +43,7 @@ struct logins {
 /* What option is called in messages ("-S"). A login that is there already keeps its place and takes the new N.
  * 0, or -errno after say(). */
 int logins_add(struct logins *l, const char *option, const char *list);
-/* The file name: found here, in ~/.parallel or ~/.config/knee; ".." and "-" as above. */
+/* The file name: found here, in ~/.parallel or ~/.config/knee; ".." and "-" as above; ".": the one of all users. */
 int logins_add_file(struct logins *l, const char *option, const char *name);
 /* All are there: leave those that @GROUP chose. -EINVAL after say() when none is left. */
 int logins_settle(struct logins *l, const char *option);

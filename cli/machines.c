@@ -73,12 +73,6 @@ out_of_memory(void)
 
 /* ---- what goes together -------------------------------------------------------------- */
 
-bool
-machines_wanted(const struct cli_options *o)
-{
-	return o->logins.n > 0 || o->login_files.n > 0 || o->on != NULL;
-}
-
 /* What was asked for in vain. */
 static int
 say_unused(const struct cli_options *o)
@@ -133,6 +127,11 @@ machines_check(const struct cli_options *o)
 		return say_error(EINVAL,
 		    "--retry-failed: with --onall a job log alone does not say which command is for which "
 		    "machine: use --resume-failed, or --journal FILE");
+	/* How long a command took would be told of as many tasks as there are machines. */
+	if (o->each_host && o->group_auto)
+		return say_error(EINVAL,
+		    "--group auto: with --onall a command is a task for each machine: say how many inputs it "
+		    "gets, by -n");
 	if (o->each_host && o->speculate)
 		return say_error(EINVAL,
 		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");
@@ -281,6 +280,22 @@ each_host_limit(const struct cli_options *o)
 	return o->each_host && (!o->jobs_said || strcmp(o->face, "parallel") == 0);
 }
 
+/* How many at once where a login says n, or 0. GNU parallel's n is a number of cores: all that count without -j, and
+ * those that -j 50% and the like are of. */
+static void
+limit_make(const struct cli_options *o, unsigned n, struct knee_host *ret)
+{
+	bool cores = o->jobs_said && !o->each_host && strcmp(o->face, "parallel") == 0;
+	struct value_jobs jobs;
+
+	if (cores && n > 0 && o->jobs != NULL && value_jobs(o->jobs, n, &jobs) == 0)
+		n = jobs.limit;
+	else if (cores)
+		n = 0;
+	ret->limit = n > 0 ? n : each_host_limit(o);
+	ret->jobs = ret->limit == 0 ? o->jobs : NULL;
+}
+
 static int
 host_make(struct machines *m, size_t i, struct knee_host *ret)
 {
@@ -289,10 +304,8 @@ host_make(struct machines *m, size_t i, struct knee_host *ret)
 	*ret = (struct knee_host){
 		.name = m->logins.n <= 4096 && name_is_shared(&m->logins, i) ? login->text : login->host,
 		.login = login->text,
-		.limit = login->limit != 0 ? login->limit : each_host_limit(m->o),
 	};
-	if (ret->limit == 0)
-		ret->jobs = m->o->jobs;
+	limit_make(m->o, login->limit, ret);
 	return login->here ? own_argv(m, ret) : ssh_argv(m, login, ret);
 }
 
@@ -310,8 +323,7 @@ slurm_make(struct machines *m)
 		return out_of_memory();
 	for (size_t i = 0; i < m->nhosts; i++) {
 		m->hosts[i] = nodes[i];
-		m->hosts[i].limit = each_host_limit(m->o);
-		m->hosts[i].jobs = m->hosts[i].limit == 0 ? m->o->jobs : NULL;
+		limit_make(m->o, 0, &m->hosts[i]);
 	}
 	return 0;
 }
@@ -353,10 +365,11 @@ logins_read(struct machines *m)
 	const struct cli_options *o = m->o;
 	int err = 0;
 
-	for (size_t i = 0; i < o->logins.n && err == 0; i++)
-		err = logins_add(&m->logins, "-S", o->logins.texts[i]);
+	/* What is typed comes last, wherever it stands: so it can leave out machines of a file. */
 	for (size_t i = 0; i < o->login_files.n && err == 0; i++)
 		err = logins_add_file(&m->logins, "--slf", o->login_files.texts[i]);
+	for (size_t i = 0; i < o->logins.n && err == 0; i++)
+		err = logins_add(&m->logins, "-S", o->logins.texts[i]);
 	if (err == 0)
 		err = logins_settle(&m->logins, o->logins.n > 0 ? "-S" : "--slf");
 	if (err == 0 && m->logins.took_stdin && stdin_has_inputs(o))
@@ -467,6 +480,33 @@ dir_make(struct machines *m)
 	return m->dir != NULL ? 0 : out_of_memory();
 }
 
+/* All tasks of a run have one folder there: in its name nothing stands for an input. */
+static int
+dir_check(const struct machines *m, struct inputs *in)
+{
+	const char *dir = m->o->workdir, *arg = "a";
+	struct knee_template *t = NULL;
+	char *text = NULL;
+	int err;
+
+	if (dir == NULL)
+		return 0;
+	err = command_text_template(m->o, in, dir, &t);
+	if (err < 0)
+		return err;
+	err = knee_template_expand(t, &arg, 1, 1, 1, &text);
+	knee_template_free(t);
+	if (err < 0)
+		return out_of_memory();
+	if (strcmp(text, dir) != 0)
+		err = say_error(EINVAL,
+		    "--wd %s: one folder for all tasks, replacement strings are not for it: write 'mkdir -p "
+		    "DIR && cd DIR && ...' as the command",
+		    dir);
+	free(text);
+	return err;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 int
@@ -526,7 +566,9 @@ machines_command(struct machines *m, struct inputs *in)
 
 	if (m == NULL)
 		return 0;
-	err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
+	err = dir_check(m, in);
+	if (err == 0)
+		err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
 	return err == 0 ? transfer_make(&m->transfer, m->o, in) : err;
 }
 
@@ -560,6 +602,7 @@ machines_options(struct machines *m, struct knee_options *k)
 	m->told.nenv = m->nenv;
 	m->told.dir = m->dir;
 	m->told.nice = o->nice_set ? o->nice : INT_MIN;
+	m->told.load = o->load;
 	m->told.learn = !o->no_memory;
 	m->told.dial = m->slurm != NULL;
 	m->told.speculate = o->speculate;

@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-/* Do the options ask for other machines? */
+/* Do the options ask for other machines? (options_machines.c) */
 bool machines_wanted(const struct cli_options *o);
 /* What does not go together. 0, or -EINVAL after say(). */
 int machines_check(const struct cli_options *o);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "machines.h"
+
 /* One string that the options own; a list. */
 struct options_text {
 	struct options_text *next;
@@ -198,12 +200,11 @@ static enum knee_order
 order(const struct options_state *s)
 {
 	bool keep = s->keep == KEEP_YES;
-	bool machines = s->o->logins.n > 0 || s->o->login_files.n > 0 || s->o->on != NULL;
 
 	switch (s->grouping) {
 	case GROUPING_NONE:
 		/* What other machines print passes through knee. */
-		return machines ? KNEE_ORDER_PIECES : KNEE_ORDER_NONE;
+		return machines_wanted(s->o) ? KNEE_ORDER_PIECES : KNEE_ORDER_NONE;
 	case GROUPING_LINES:
 		return keep ? KNEE_ORDER_INPUT : KNEE_ORDER_LINES;
 	case GROUPING_TASKS:

@@ -98,6 +98,7 @@ struct cli_options {
 	int *busy_exits;            /* owned */
 	size_t nbusy_exits;
 	double load_max;            /* --load; 0: no bound */
+	const char *load;           /* what that said, where it depends on the cores of a machine; or NULL */
 	uint64_t memfree_bytes, memsuspend_bytes;
 	bool noswap;
 	const char *limit_command;  /* --limit, asked before each start, or NULL */

@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machines.h"
+
+bool
+machines_wanted(const struct cli_options *o)
+{
+	return o->logins.n > 0 || o->login_files.n > 0 || o->on != NULL;
+}
+
 static int
 list_add(struct options_list *list, const char *text)
 {
@@ -60,7 +68,8 @@ options_set_nonall(struct options_state *s, const struct option *option, const c
 	return 0;
 }
 
-/* What config files say waits for a run that has machines; and variables are there without --env. */
+/* What config files say waits for a run that has machines, and what --env names is there without it: neither is
+ * worth a word without machines. */
 int
 options_machines_said(struct options_state *s, const struct option *option)
 {
@@ -71,6 +80,9 @@ options_machines_said(struct options_state *s, const struct option *option)
 	if (option->group != OPTION_MACHINES || *s->where != '\0' || option->set == options_set_env ||
 	    option->set == options_set_nothing)
 		return 0;
+	s->each_host_typed |=
+	    option->at == offsetof(struct cli_options, each_host) || option->set == options_set_nonall;
+	s->workdir_typed |= option->at == offsetof(struct cli_options, workdir);
 	for (size_t i = 0; i < said->n; i++)
 		if (strcmp(said->texts[i], s->name) == 0)
 			return 0;
@@ -142,11 +154,23 @@ nonall_settle(struct options_state *s)
 	return options_input_add(s, &(struct input_spec){ .kind = INPUT_ARGS, .args = input, .nargs = 1 });
 }
 
+/* What only config files say, of a run without machines: it is about others. */
+static void
+configured_drop(struct options_state *s)
+{
+	if (!s->each_host_typed)
+		s->o->each_host = s->nonall = false;
+	if (!s->workdir_typed)
+		s->o->workdir = NULL;
+}
+
 int
 options_machines_settle(struct options_state *s)
 {
 	struct cli_options *o = s->o;
 
+	if (!machines_wanted(o))
+		configured_drop(s);
 	for (size_t i = 0; i < o->transfers.n; i++)
 		if (o->transfers.texts[i] == NULL)
 			o->transfers.texts[i] = o->replacement != NULL ? o->replacement : "{}";

@@ -312,12 +312,13 @@ options_set_jobs(struct options_state *s, const struct option *option, const cha
 }
 
 static int
-load_read(const struct options_state *s, const char *value, double *ret)
+load_read(const struct options_state *s, const char *value)
 {
-	unsigned cores = value_jobs_of_cores(value) ? knee_cores() : 1;
+	bool of_cores = value_jobs_of_cores(value);
 
-	if (value_load(value, cores, ret) < 0)
+	if (value_load(value, of_cores ? knee_cores() : 1, &s->o->load_max) < 0)
 		return options_bad(s, "'%s' is not a load: use 4, 2.5, 50%%, +2 or -1", value);
+	s->o->load = of_cores ? value : NULL;
 	return 0;
 }
 
@@ -337,7 +338,7 @@ int
 options_set_load(struct options_state *s, const struct option *option, const char *value)
 {
 	(void)option;
-	return load_read(s, value, &s->o->load_max);
+	return load_read(s, value);
 }
 
 int
@@ -361,7 +362,7 @@ options_set_limit(struct options_state *s, const struct option *option, const ch
 	if (word == 3 && memcmp(value, "mem", word) == 0)
 		return bytes_read(s, rest, &s->o->memfree_bytes);
 	if (word == 4 && memcmp(value, "load", word) == 0)
-		return load_read(s, rest, &s->o->load_max);
+		return load_read(s, rest);
 	if (word == 2 && memcmp(value, "io", word) == 0)
 		return options_bad(s,
 		    "'io' is not there: use 'mem SIZE', 'load N', or a command whose status "

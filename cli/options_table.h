@@ -101,6 +101,8 @@ struct options_state {
 	bool tag;
 	bool trim_set;
 	bool nonall;
+	bool each_host_typed; /* --onall, --nonall: on the command line */
+	bool workdir_typed;   /* --wd: the same */
 	bool context;       /* -X or -N was given */
 	bool context_lines; /* -L was given */
 	enum options_grouping grouping;

@@ -103,7 +103,7 @@ words_check(const struct slurm *s)
 }
 
 static int
-job_get(struct slurm *s)
+job_get(struct slurm *s, bool silent)
 {
 	static char salloc[] = "salloc", no_kill[] = "--no-kill", sh[] = "sh", c[] = "-c";
 	static char hold[] = "echo \"$SLURM_JOB_ID $SLURM_JOB_NODELIST\"; exec >/dev/null 2>&1; read x";
@@ -126,11 +126,27 @@ job_get(struct slurm *s)
 	argv[n++] = sh;
 	argv[n++] = c;
 	argv[n++] = hold;
-	err = slurm_job_get(argv, &s->job);
+	err = slurm_job_get(argv, silent, &s->job);
 	free(argv);
 	s->id = s->job.id;
 	s->words.n = 0; /* they were for salloc */
 	return err;
+}
+
+/* What would be refused once the job is there, as far as it can be seen now: nobody is to wait in a queue for that. */
+static int
+refuse_first(const struct cli_options *o)
+{
+	for (size_t i = 0; i < o->ninputs; i++) {
+		const struct input_spec *in = &o->inputs[i];
+
+		if (in->kind == INPUT_FILE && strcmp(in->path, "-") != 0 && access(in->path, R_OK) < 0)
+			return say_error(errno, "inputs: %s: %s", in->path, strerror(errno));
+	}
+	for (size_t i = 0; i < o->basefiles.n; i++)
+		if (access(o->basefiles.texts[i], R_OK) < 0)
+			return say_error(errno, "--basefile %s: %s", o->basefiles.texts[i], strerror(errno));
+	return journal_look(o);
 }
 
 /* In a job that was started again a journal goes on: nothing else could be meant, as a journal that holds a run
@@ -177,7 +193,9 @@ job_find(struct slurm *s, struct cli_options *o)
 		return say_error(
 		    EINVAL, "--on slurm: SLURM_JOB_ID is %s, but SLURM_JOB_NODELIST is not set", s->id);
 	if (s->id == NULL) {
-		err = job_get(s);
+		err = refuse_first(o);
+		if (err == 0)
+			err = job_get(s, o->silent);
 		nodes = s->job.nodes;
 	} else {
 		requeued(o);

@@ -242,14 +242,14 @@ guard_main(char *const *argv, int life, int grant)
 
 /* Read the line of the grant into j->text. 0, -ENOENT: there will be none; -errno. */
 static int
-grant_read(struct slurm_job *j)
+grant_read(struct slurm_job *j, bool silent)
 {
 	struct pollfd p = { .fd = j->grant, .events = POLLIN };
 	size_t len = 0, cap = 0;
 	char *more;
 	ssize_t n;
 
-	if (poll(&p, 1, PATIENCE_MS) == 0)
+	if (!silent && poll(&p, 1, PATIENCE_MS) == 0)
 		say("--on slurm: waiting for a job; Ctrl-C gives it up");
 	for (;;) {
 		if (len + 1 >= cap) {
@@ -307,7 +307,7 @@ guard_leave(struct slurm_job *j)
 }
 
 int
-slurm_job_get(char *const *argv, struct slurm_job *ret)
+slurm_job_get(char *const *argv, bool silent, struct slurm_job *ret)
 {
 	int life[2], grant[2], err;
 	pid_t pid;
@@ -331,7 +331,7 @@ slurm_job_get(char *const *argv, struct slurm_job *ret)
 	close(grant[1]);
 	*ret = (struct slurm_job){ .life = life[1], .grant = grant[0], .text = calloc(1, 1) };
 	if (err == 0)
-		err = ret->text != NULL ? grant_read(ret) : -ENOMEM;
+		err = ret->text != NULL ? grant_read(ret, silent) : -ENOMEM;
 	if (err == 0)
 		err = grant_parse(ret);
 	if (err == 0)

@@ -84,7 +84,8 @@ alike_say(const struct alike *a)
 	}
 	if (h->lost > 0) {
 		progress_count(count, h->lost);
-		(void)snprintf(lost, sizeof(lost), "; %s ran elsewhere", count);
+		/* They ran elsewhere, or with --onall there again, or not at all. */
+		(void)snprintf(lost, sizeof(lost), "; %s taken from it", count);
 	}
 	if (state == NULL)
 		say("%s: %s task%s%s, %u at once%s", names, done, h->done == 1 ? "" : "s", failed, h->limit,

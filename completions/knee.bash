@@ -70,6 +70,8 @@ _knee()
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
 		--joblog)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
+		-S|--sshlogin)
+			mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur") ;;
 		--slf|--sshloginfile)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames ;;
 		--on)

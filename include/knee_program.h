@@ -278,6 +278,7 @@ struct knee_machines {
 	size_t nenv;
 	const char *dir;            /* where tasks run: knee(1), --workdir; NULL: where the login leads */
 	int nice;                   /* INT_MIN: as it is */
+	const char *load;           /* knee_options.load_max, where a machine's cores count: "50%"; may be NULL */
 	int learn;                  /* machines use and keep what they learn of commands */
 	int dial;                   /* machines may connect back by TCP, where their first connection is slow */
 	int speculate;              /* at the end, copies of the slowest tasks run elsewhere too */
@@ -305,7 +306,7 @@ struct knee_host_stats {
 	enum knee_host_state state;
 	unsigned limit, running, peak;
 	uint64_t done, failed;
-	uint64_t lost;              /* tasks that it had when it was lost: they ran elsewhere */
+	uint64_t lost;              /* tasks that it had when it was lost: they run elsewhere, or there again */
 	char why[160];              /* its limit, or its state, in words */
 };
 
@@ -322,6 +323,8 @@ struct knee_agent_options {
 	/* What "50%" and the like of -j is on this machine: limit as in knee_options, 0: found between least and most.
 	 * 0, or -EINVAL. */
 	int (*jobs)(const char *text, unsigned cores, unsigned *limit, unsigned *least, unsigned *most);
+	/* The same of --load. */
+	int (*load)(const char *text, unsigned cores, double *load_max);
 	/* Called when stop_fd (-1: none) is readable: what the program was told. KNEE_STOP_NOW: it is to end: tasks by the
 	 * ending sequence, and the coordinator hears of each; KNEE_STOP_KILL: at once; -1: nothing of that sort. */
 	int stop_fd;

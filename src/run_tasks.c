@@ -281,9 +281,7 @@ task_ended(void *self, struct kn_task *t)
 		kn_run_resume(k, t);
 	if (k->put_off_ns > 0)
 		k->hold_starts_ns = 0;
-	t->busy = false;
-	for (size_t i = 0; i < o->nbusy_exits && t->result.outcome == KNEE_EXITED; i++)
-		t->busy = t->busy || t->result.status == o->busy_exits[i];
+	t->busy = kn_exec_says_busy(o, &t->result);
 	kn_meter_ended(&k->meter, t,
 	    kn_run_tell_ns(
 		k, t->result.runtime_ns > 0 ? t->started_ns + t->result.runtime_ns : k->loop.now_ns));

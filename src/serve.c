@@ -380,6 +380,9 @@ limits_read(struct kn_serve *s, struct knee_options *k)
 	k->limit = o->limit;
 	k->limit_min = o->limit_min;
 	k->limit_max = o->limit_max;
+	if (o->load[0] != '\0' && s->o->load != NULL &&
+	    s->o->load(o->load, kn_machine_cores(), &k->load_max) < 0)
+		return kn_serve_fail(s, -EINVAL, "'%s' is no load", o->load);
 	if (o->jobs[0] == '\0' || s->o->jobs == NULL)
 		return 0;
 	if (s->o->jobs(o->jobs, kn_machine_cores(), &k->limit, &k->limit_min, &k->limit_max) < 0)

@@ -14,7 +14,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[1] / 'completions'
 
 # What a value can be, by the name that the help gives it. Others are free text.
-FILES, FOLDERS = 'FILE', 'DIR'
+FILES, FOLDERS, LOGINS = 'FILE', 'DIR', 'LOGINS'
+# What may be said several times.
+REPEATED = {'-a', '-S', '--slf', '--env', '--transferfile', '--return', '--trc', '--basefile'}
 WORDS = {
     'n|l|r|lr': ['n', 'l', 'r', 'lr'],
     ':': [':'],
@@ -51,6 +53,8 @@ def bash(table, hosts):
             action = 'mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames'
         elif value == FOLDERS:
             action = 'mapfile -t COMPREPLY < <(compgen -d -- "$cur"); compopt -o filenames'
+        elif value == LOGINS:
+            action = 'mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")'
         elif value in WORDS:
             action = f'mapfile -t COMPREPLY < <(compgen -W \'{" ".join(WORDS[value])}\' -- "$cur")'
         else:
@@ -118,6 +122,8 @@ def zsh_action(value):
         return '_files'
     if value == FOLDERS:
         return '_directories'
+    if value == LOGINS:
+        return '_hosts'
     return f'({" ".join(WORDS[value])})' if value in WORDS else ''
 
 
@@ -130,9 +136,11 @@ def zsh_spec(names, value, optional, about):
         behind = f'{"::" if optional else ":"}{value.replace(":", "text")}:{action}'
     shown = [n + ('' if not value else '-' if optional and n[1] != '-' else '=-' if optional
                   else '=' if n.startswith('--') else '+') for n in names]
+    again = REPEATED & set(names)
     if len(names) == 1:
-        return f"'{shown[0]}[{about}]{behind}'"
-    return f"'({' '.join(names)})'{{{','.join(shown)}}}'[{about}]{behind}'"
+        return f"'{'*' if again else ''}{shown[0]}[{about}]{behind}'"
+    others = '*' if again else f"({' '.join(names)})"
+    return f"'{others}'{{{','.join(shown)}}}'[{about}]{behind}'"
 
 
 def zsh(table, hosts):

@@ -322,6 +322,8 @@ text_read(const struct parse *p, const char **at, struct dimension *d)
 			return bad(p, "] without [");
 		else if ((unsigned char)*s <= ' ' || *s == 0x7f)
 			return bad(p, "a name has no blanks and the like");
+		else if (strchr("!&^", *s) != NULL)
+			return bad(p, "sets are put together by commas alone: web[1-5],!web3");
 		s++;
 	}
 	d->size = (size_t)(s - d->text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Node sets: many names of machines in few words, as pdsh, ClusterShell and Slurm write them.  Pure.
+ * Node sets: many names of machines in few words, as Slurm writes them, and pdsh and ClusterShell without their
+ * operators.  Pure.
  *
  *	SET    = TERM { , TERM }                    names, in order, each once
  *	TERM   = PATTERN                            added

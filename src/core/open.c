@@ -31,6 +31,8 @@ numbers_put(struct kn_buf *to, const struct kn_open *o)
 		err = kn_put_u8(to, o->learn);
 	if (err == 0)
 		err = kn_put_text(to, o->jobs);
+	if (err == 0)
+		err = kn_put_text(to, o->load);
 	return err;
 }
 
@@ -126,6 +128,7 @@ numbers_get(struct kn_fields *f, struct kn_open *o)
 	o->noswap = kn_get_u8(f) != 0;
 	o->learn = kn_get_u8(f) != 0;
 	o->jobs = kn_get_text(f);
+	o->load = kn_get_text(f);
 }
 
 int

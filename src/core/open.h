@@ -33,6 +33,7 @@ struct kn_open {
 	uint64_t memfree_bytes, memsuspend_bytes;
 	bool noswap, learn;         /* learn: use and keep what is learnt, there */
 	const char *jobs;           /* what -j said, where it depends on the machine's cores ("50%", "+2"); "" */
+	const char *load;           /* the same of --load */
 	/* the connection */
 	uint64_t timeout_ns;        /* who hears nothing for so long ends all */
 	const char **dial;          /* ndial addresses "IP:PORT" to connect to instead; none: this connection */

@@ -97,6 +97,15 @@ errand_lost(struct kn_remote *m, struct kn_errand *r)
 	kn_errand_end(m->exec, r, &res);
 }
 
+/* What becomes of the tasks of a machine that is lost: those that name their machine run nowhere else. */
+static const char *
+errands_next(const struct kn_agents *a, const struct kn_remote *m)
+{
+	if (a->how->pin == NULL)
+		return "run again";
+	return a->fleet.hosts[m->index].state == KN_HOST_GONE ? "fail" : "wait for it";
+}
+
 void
 kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 {
@@ -120,7 +129,8 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	kn_fleet_lost(&a->fleet, m->index, for_good, e->loop->now_ns);
 	(void)snprintf(m->why, sizeof(m->why), "%s", why);
 	if (up && tasks > 0)
-		kn_remote_note(m, NULL, "lost: %s; its %llu tasks run again", why, (unsigned long long)tasks);
+		kn_remote_note(m, NULL, "lost: %s; its %llu tasks %s", why, (unsigned long long)tasks,
+		    errands_next(a, m));
 	else if (up)
 		kn_remote_note(m, NULL, "lost: %s", why);
 	else if (a->fleet.hosts[m->index].state == KN_HOST_GONE) {
@@ -174,6 +184,7 @@ open_put(struct kn_remote *m)
 		.noswap = o->noswap != 0,
 		.learn = how->learn != 0,
 		.jobs = m->spec->jobs,
+		.load = how->load,
 		.timeout_ns = (uint64_t)a->fleet.rules.timeout_ns,
 	};
 	struct kn_buf *to = &m->link.sending;
@@ -234,9 +245,8 @@ link_wanted(struct kn_link *l, const char *machine, uint64_t size)
 
 	if (uname(&here) < 0 || strcmp(here.machine, machine) != 0) {
 		(void)snprintf(why, sizeof(why),
-		    "it is a %s machine, and the program to send is for %s: install knee there and name it "
-		    "by its path",
-		    machine, here.machine);
+		    "it is a %s machine, and the program to send is for %s: install knee there", machine,
+		    here.machine);
 		kn_remote_lost(m, why, true);
 	} else if (how->program == NULL || size != how->program_bytes) {
 		kn_remote_lost(m, "this knee was built without a program that could be sent there", true);
@@ -306,6 +316,15 @@ search_path(const struct knee_options *o)
 	return NULL;
 }
 
+/* Is it OpenSSH that leads there? */
+static bool
+by_ssh(const struct kn_remote *m)
+{
+	const char *program = m->spec->argv[0], *slash = strrchr(program, '/');
+
+	return strcmp(slash != NULL ? slash + 1 : program, "ssh") == 0;
+}
+
 static void
 machine_connect(struct kn_remote *m)
 {
@@ -331,8 +350,23 @@ machine_connect(struct kn_remote *m)
 	if (err == 0)
 		return;
 	kn_program_forget(&a->program);
-	(void)snprintf(why, sizeof(why), "cannot start %s: %s", m->spec->argv[0], strerror(-err));
+	(void)snprintf(why, sizeof(why), "cannot start %s: %s%s", m->spec->argv[0], strerror(-err),
+	    err == -ENOENT && !by_ssh(m) ? ": is it a command that logs in? Commas separate machines" : "");
 	kn_remote_lost(m, why, err == -ENOENT || err == -EACCES);
+}
+
+/* None was ever reached, though ssh leads to some. */
+static bool
+none_met(const struct kn_agents *a)
+{
+	bool some = false;
+
+	for (size_t i = 0; i < a->how->nhosts; i++) {
+		if (a->machines[i].was_up)
+			return false;
+		some = some || by_ssh(&a->machines[i]);
+	}
+	return some;
 }
 
 /* What has its result needs no machine any more; and what only waits to be printed shall be. */
@@ -344,7 +378,8 @@ kn_remotes_gone(struct kn_exec *e)
 	if (!a->gone || a->waiting.len == 0)
 		return 0;
 	a->gone = false;
-	(void)snprintf(e->error, sizeof(e->error), "no machine is left to run tasks on");
+	(void)snprintf(e->error, sizeof(e->error), "no machine is left to run tasks on%s",
+	    none_met(a) ? ": 'ssh HOST true' has to work there without a question" : "");
 	return -EHOSTUNREACH;
 }
 

@@ -300,7 +300,9 @@ result(struct kn_remote *m, struct kn_fields *f)
 	kept = kn_agent_files_keep(m, r, &res);
 	if (waits)
 		kn_agent_files_kept(m, id, kept);
-	kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
+	/* Too many at once: that says nothing of the machine, and the task is still to be done. */
+	if (!kn_exec_says_busy(m->exec->options, &res))
+		kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
 	kn_errand_end(m->exec, r, &res);
 }
 

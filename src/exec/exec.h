@@ -80,6 +80,16 @@ struct kn_exec_ops {
 	void (*close)(struct kn_exec *e);
 };
 
+/* Does that end say that too many run at once (knee_options.busy_exits)? */
+static inline bool
+kn_exec_says_busy(const struct knee_options *o, const struct knee_result *r)
+{
+	for (size_t i = 0; i < o->nbusy_exits && r->outcome == KNEE_EXITED; i++)
+		if (r->status == o->busy_exits[i])
+			return true;
+	return false;
+}
+
 extern const struct kn_exec_ops kn_exec_process;
 extern const struct kn_exec_ops kn_exec_dry;
 extern const struct kn_exec_ops kn_exec_worker;

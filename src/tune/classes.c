@@ -196,7 +196,7 @@ kn_tuner_class(struct kn_tuner *t, const struct kn_key *k, enum knee_kind kind, 
 		start.why = KN_WHY_HINT;
 	n = class_place(t);
 	c = &t->classes[n];
-	*c = (struct kn_class){ .kind = kind, .busy_frac = -1, .ticked_ns = now_ns };
+	*c = (struct kn_class){ .kind = kind, .ticked_ns = now_ns };
 	memcpy(c->resource, resource, sizeof(c->resource));
 	memcpy(c->program, k->name.program, sizeof(c->program));
 	kn_limiter_init(&c->limiter, &start, now_ns);

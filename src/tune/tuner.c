@@ -58,7 +58,7 @@ kn_tuner_new(const struct kn_tuner_options *o, const struct kn_machine *m, struc
 	t->machine = *m;
 	t->fixed = o->asked > 0;
 	t->pause_ns = PAUSE_NS;
-	t->cap_due_ns = t->due_ns = t->guard_due_ns = INT64_MAX;
+	t->cap_due_ns = t->due_ns = INT64_MAX;
 	t->cpu_frac = -1;
 	if (want > LIMIT_MAX)
 		want = LIMIT_MAX;
@@ -118,7 +118,7 @@ fixed_class(struct kn_tuner *t)
 
 	if (t->nclasses > 0)
 		return;
-	t->classes[0] = (struct kn_class){ .busy_frac = -1 };
+	t->classes[0] = (struct kn_class){ 0 };
 	kn_limiter_init(&t->classes[0].limiter, &start, 0);
 	t->nclasses = 1;
 }

@@ -83,7 +83,6 @@ struct kn_class {
 	int64_t model_ns;           /* since when */
 	bool must_search;           /* no model: a guard has spoken */
 	double runtime_sum, alone_sum;
-	double busy_frac;           /* of the resource; < 0: unknown */
 	struct kn_signs signs, signs_base;  /* at the present limit, and where the search stands */
 	double delay_ns;            /* that its tasks waited for a core, since the last tick */
 };
@@ -109,13 +108,12 @@ struct kn_tuner {
 	unsigned refusals, refused_at;      /* in a row at about the same number of running tasks */
 	int64_t refused_ns;
 	int64_t cap_due_ns, pause_ns;
-	int64_t due_ns, guard_due_ns;
+	int64_t due_ns;
 	double cpu_frac;            /* < 0: unknown */
 	struct kn_vitals vitals;
 	int64_t vitals_ns;
 	int64_t vitals_elapsed_ns;  /* that they cover; 0: unknown, they are the first */
 	enum kn_act act;
-	enum kn_guard_state said;   /* the guard's state that was told */
 	int direction;
 	struct kn_change changes[KN_CHANGES];
 	unsigned change_first, nchanges;

@@ -109,13 +109,13 @@ class Fields:
 
 def open_payload(words=('cat',), flags=1, replacement='', parens='', names=(), worker=(), framing=0, env=(),
                  slot_var='', shell='', dir='', host='far', login='me@far', nice=20, limit=2, limit_min=0,
-                 limit_max=0, kind=0, load_max=0, memfree=0, memsuspend=0, noswap=0, learn=0, jobs='',
+                 limit_max=0, kind=0, load_max=0, memfree=0, memsuspend=0, noswap=0, learn=0, jobs='', load='',
                  timeout=20.0, dial=(), token=''):
     """The payload of OPEN; limit 0: the agent finds it."""
     return (texts(words) + u32(flags) + text(replacement) + text(parens) + texts(names) + texts(worker) +
             u32(framing) + texts(env) + text(slot_var) + text(shell) + text(dir) + text(host) + text(login) +
             u32(nice) + u32(limit) + u32(limit_min) + u32(limit_max) + u32(kind) + u64(load_max) +
-            u64(memfree) + u64(memsuspend) + bytes([noswap, learn]) + text(jobs) +
+            u64(memfree) + u64(memsuspend) + bytes([noswap, learn]) + text(jobs) + text(load) +
             u64(int(timeout * 1e9)) + texts(dial) + text(token))
 
 

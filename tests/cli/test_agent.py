@@ -203,6 +203,17 @@ class Limits(unittest.TestCase):
             a.open('echo', limit=0, jobs='many')
             self.assertIn("'many'", a.refused)
 
+    def test_load(self):
+        """--load the same; it counts more than a number."""
+        for load in '10000%', '+1000':
+            with Agent() as a:
+                a.open('echo', load=load, load_max=1)
+                a.task(1, 'x')
+                self.assertEqual(a.result(1).status, 0)
+        with Agent() as a:
+            a.open('echo', load='many')
+            self.assertIn("'many'", a.refused)
+
     def test_long_tasks_are_not_wanted_ahead(self):
         with Agent() as a:
             a.open('sleep {}', limit=2)

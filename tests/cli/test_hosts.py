@@ -266,6 +266,10 @@ class Command(unittest.TestCase):
             f.write('# mine\nbusy\n2/idle  # two at once\n')
         r = hosts('--slf', path, '-S', 'same1', 'busy')
         self.assertEqual((r.status, len(lines(r.out))), (0, 5), r)
+        r = hosts('!idle', '--slf', path)
+        self.assertEqual((r.status, [line[0] for line in lines(r.out)[1:2]], len(lines(r.out))), (0, ['busy'], 4), r)
+        r = hosts('!idle')
+        self.assertEqual((r.err, r.status), (b'knee: hosts: there is no login in it\n', 255))
 
     def test_mistakes(self):
         for args, message in (

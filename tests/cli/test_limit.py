@@ -327,9 +327,9 @@ class Keys(unittest.TestCase):
         """A shell on the terminal runs script; knee's words are its "$@"."""
         return Pty(argv=['bash', '-c', script, 'bash', *knee_argv(*args)], cwd=self.folder, **more)
 
-    def shell_gets(self, script, line):
+    def shell_gets(self, script, line, *args):
         """A line that is typed during the run is the shell's, which reads it then."""
-        with self.shell(script, '-j1', f'touch up; {self.until("go")}', ':::', 'a') as t:
+        with self.shell(script, *args, '-j1', f'touch up; {self.until("go")}', ':::', 'a') as t:
             wait_for(lambda: os.path.exists(os.path.join(self.folder, 'up')))
             t.send(line + b'\n')
             t.read(0.1)
@@ -339,6 +339,9 @@ class Keys(unittest.TestCase):
 
     def test_long_line_is_the_shells(self):
         self.shell_gets('"$@"; read -r line; echo "got $line"', b'make a rather long command\n+')
+
+    def test_other_machines_have_numbers_of_their_own(self):
+        self.shell_gets('"$@"; read -r line; echo "got $line"', b'+', '-S', ':')
 
     def test_password_is_not_read(self):
         self.shell_gets('stty -echo; "$@"; read -r line; echo "got $line"', b'secret')

@@ -90,6 +90,16 @@ class Machines(Case):
                 r = self.run_on(f'w{i}', '--onall', *jobs, '-n0', both.format(turns), ':::', '1', '2')
                 self.assertEqual(r.out, b'1\n2\n' if turns == 4 else b'2\n2\n')
 
+    def test_number_of_a_login(self):
+        """GNU parallel's is one of cores: -j counts more, and its share is of these."""
+        for face, jobs, at_once in (('knee', ['-j1'], 8), ('knee', ['-j50%'], 8), ('knee', [], 8), ('parallel', [], 8),
+                                    ('parallel', ['-j1'], 1), ('parallel', ['-j50%'], 4), ('parallel', ['-j+2'], 10),
+                                    ('parallel', ['-j-5'], 3), ('parallel', ['-j5', '--nonall'], 8)):
+            with self.subTest(face=face, jobs=jobs):
+                inputs = [] if '--nonall' in jobs else [':::', 'a']
+                r = self.run_on('8/w1', *jobs, '--explain', 'echo', *inputs, face=face)
+                self.assertIn(f'{face}: w1: 1 task, {at_once} at once\n', r.err.decode())
+
     def test_onall_of_a_job_that_a_dry_run_does_not_ask_for(self):
         for args, out in ((['--onall', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
                           (['--onall', '--tag', '--eta', 'echo', ':::', 'a', 'b'], b'echo a\necho b\n'),
@@ -140,6 +150,33 @@ class Machines(Case):
         self.assertEqual((r.out, r.status), (b'\n', 12))
         self.assertIn(b'\nknee: and 1 machine more\n', r.err)
 
+    def test_load_is_of_its_cores(self):
+        """The machine is told what was typed."""
+        with open(self.ssh, 'w') as f:
+            f.write(SSH.replace('exec sh -c "$last"', '''exec bash -c 'exec sh -c "$0" < <(tee ../sent)' "$last"'''))
+        for load, told in ('10000%', b'10000%'), ('+999', b'+999'), ('999', None):
+            r = self.run_on('w1', '--load', load, 'echo', ':::', 'a')
+            self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)
+            with open(os.path.join(self.folder, 'sent'), 'rb') as f:
+                sent = f.read()
+            self.assertIn(b'echo', sent)
+            self.assertEqual([t for t in (b'10000%', b'+999', b'999') if b'\0' + t + b'\0' in sent], [told] if told else [])
+
+    def test_too_many_at_once_is_no_failure(self):
+        """A machine whose tasks say so is not set aside."""
+        r = self.run_on('4/w[1-2]', '--busy-exit', '75', '--explain', 'test $PARALLEL_SSHHOST = w2 || exit 75; echo {}',
+                        ':::', *map(str, range(100)))
+        self.assertEqual((r.out.decode().split(), r.status), ([str(i) for i in range(100)], 0), r.err)
+        self.assertNotIn(b'set aside', r.err)
+        self.assertIn(b'knee: w[1-2]: 100 tasks, 4 at once each\n', r.err)
+
+    def test_last_inputs_are_for_all_machines(self):
+        """-X and -m share them out over all tasks at once."""
+        for how, out in (([], b'1 2\n3 4\n5 6\n7 8\n9 10\n11 12\n'), (['--onall'], b'1 2 3 4 5 6 7 8 9 10 11 12\n' * 3)):
+            for option in '-X', '-m':
+                r = self.run_on('3/w1,2/w2,w3', '-j1', option, '--dry-run', *how, 'echo', ':::', *map(str, range(1, 13)))
+                self.assertEqual(r.out.replace(b'echo ', b''), out)
+
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
                         env={'GIVEN': 'a  b'})
@@ -148,9 +185,9 @@ class Machines(Case):
 
     def test_workdir(self):
         there = os.path.realpath(os.path.join(self.folder, 'there'))
-        for _ in range(2):          # made, then there
-            r = self.run_on('w1', '--wd', 'deep/er', '-n0', 'pwd', ':::', '1')
-            self.assertEqual(r.out.decode(), there + '/deep/er\n')
+        for name in 'deep/er', 'deep/er', 'b{r}aces':       # made, then there
+            r = self.run_on('w1', '--wd', name, '-n0', 'pwd', ':::', '1')
+            self.assertEqual(r.out.decode(), f'{there}/{name}\n')
 
     def test_ssh_words(self):
         # It is not over before both have been called.
@@ -187,6 +224,13 @@ class Machines(Case):
             f.write('@a/w1\n@a+c/w1\n@b/w2\n@b/w2\n')
         r = knee('--ssh', self.ssh, '--slf', name, '-S', '@c+b', '--nonall', 'echo $PARALLEL_SSHHOST', env=env)
         self.assertEqual(r.out, b'w1\nw2\n')
+        # What is typed comes behind the file.
+        with open(name, 'w') as f:
+            f.write('4/w1\nw2\nw3\n')
+        r = knee('--ssh', self.ssh, '-S', '!w[2-3],1/w1', '--slf', name, '--explain', '-n0', 'echo $PARALLEL_SSHHOST',
+                 ':::', '1', '2', env=env)
+        self.assertEqual(r.out, b'w1\nw1\n')
+        self.assertIn(b'knee: w1: 2 tasks, 1 at once\n', r.err)
         r = knee('--ssh', self.ssh, '--slf', '-', '--nonall', 'echo $PARALLEL_SSHHOST', env=env,
                  input=b'w9\n')
         self.assertEqual(r.out, b'w9\n')
@@ -201,6 +245,58 @@ class Machines(Case):
                           ('./none', 'No such file or directory')):
             r = knee('--slf', name, '--nonall', 'echo', cwd=self.folder)
             self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: --slf: {name}: {why}\n', 255))
+
+    def test_wait_for_a_job(self):
+        """Who waits is told so, but for --silent."""
+        with open(f'{self.folder}/salloc', 'w') as f:
+            f.write('#!/bin/sh\nsleep 1.5\nexit 1\n')
+        os.chmod(f'{self.folder}/salloc', 0o755)
+        env = {'PATH': f'{self.folder}:{os.environ["PATH"]}'}
+        for more, waiting in ([], b'--on slurm: waiting for a job; Ctrl-C gives it up\nknee: '), (['--silent'], b''):
+            r = knee('--on', 'slurm:-N1', *more, 'echo', ':::', '1', env=env)
+            self.assertEqual((r.out, r.err, r.status),
+                             (b'', b'knee: ' + waiting + b'--on slurm: salloc has given no job\n', 255))
+
+    def test_no_job_for_what_is_refused(self):
+        """Nobody waits in a queue to hear that a file is missing."""
+        with open(f'{self.folder}/salloc', 'w') as f:
+            f.write(f'#!/bin/sh\ntouch {self.folder}/asked\nexit 1\n')
+        os.chmod(f'{self.folder}/salloc', 0o755)
+        journal = os.path.join(self.folder, 'journal')
+        knee('--journal', journal, 'echo', ':::', '1')
+        env = {'PATH': f'{self.folder}:{os.environ["PATH"]}'}
+        with start('--journal', journal + '2', 'sleep', ':::', '1000') as p:
+            wait_for(lambda: b'sleep' in knee('log', journal + '2').out, what='its first task')
+            for args, why in (
+                    (['::::', './none'], 'inputs: ./none: No such file or directory'),
+                    (['--basefile', './none', ':::', '1'], '--basefile ./none: No such file or directory'),
+                    (['--journal', journal, ':::', '1'], f'{journal}: holds a run already: add --resume to go on with it, '
+                                                         'or name another file'),
+                    (['--journal', journal + '2', '--resume', ':::', '1'],
+                     f'{journal}2: another run has it: wait for it, or use another journal'),
+                    (['--journal', journal, '--resume', ':::', '1'], '--on slurm: salloc has given no job')):
+                r = knee('--on', 'slurm:-N1', *args[:-2], 'echo', *args[-2:], env=env)
+                self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {why}\n', 255))
+                self.assertEqual(os.path.exists(f'{self.folder}/asked'), 'salloc' in why)
+            p.terminate()
+
+    def test_own_folder_of_logins(self):
+        """XDG_CONFIG_HOME says where it is, as for the config file."""
+        for env, folder in ({}, '.config'), ({'XDG_CONFIG_HOME': self.folder + '/xdg'}, 'xdg'):
+            os.makedirs(f'{self.folder}/{folder}/knee')
+            for name in 'hosts', 'rack':
+                with open(f'{self.folder}/{folder}/knee/{name}', 'w') as f:
+                    f.write(f'{folder}-{name}\n')
+            for name, host in ('..', 'hosts'), ('rack', 'rack'):
+                r = knee('--ssh', self.ssh, '--slf', name, '--nonall', 'echo $PARALLEL_SSHHOST', env={'HOME': self.folder, **env})
+                self.assertEqual((r.out.decode(), r.err), (f'{folder}-{host}\n', b''))
+
+    def test_file_of_all_users(self):
+        path = '/etc/parallel/sshloginfile'
+        if os.path.exists(path):
+            self.skipTest(f'{path} is there')
+        r = knee('--slf', '.', '--nonall', 'echo')
+        self.assertEqual((r.err.decode(), r.status), (f'knee: --slf: {path}: No such file or directory\n', 255))
 
     def test_without_many(self):
         """Quick, however many there are."""
@@ -357,9 +453,17 @@ class Refused(unittest.TestCase):
                  'HOME', 'echo', ':::', '1', env={'KNEE': '--ssh y --basefile z'})
         self.assertEqual((r.out, r.err), (b'1\n', b'knee: --cleanup, --speculate, --ssh, --host-timeout, --trc: '
                                           b'without effect: there are no other machines\n'))
-        for args, env in (['--ssh', 'x', '--silent'], {}), ([], {'KNEE': '--ssh x --cleanup'}):
+        for args, env in (['--ssh', 'x', '--silent'], {}), ([], {'KNEE': '--ssh x --cleanup'}), \
+                ([], {'KNEE': '--onall --wd .'}), ([], {'KNEE': '--nonall'}):
             r = knee(*args, 'echo', ':::', '1', env=env)
             self.assertEqual((r.out, r.err), (b'1\n', b''))
+
+    def test_without_machines_as_typed(self):
+        for env in {}, {'KNEE': '--wd . --nonall'}:
+            for args, why in ((['--wd', '.'], '--wd: is about other machines, and there are none: add -S LOGINS, or use cd'),
+                              (['--onall'], '--onall, --nonall: on all of which machines? Add -S LOGINS')):
+                r = knee(*args, 'echo', '1', env=env, input=b'')
+                self.assertEqual((r.out, r.err.decode(), r.status), (b'', f'knee: {why}\n', 255))
 
     def test_logins(self):
         for login, why in (('web[3-1]', "'web[3-1]': 3-1: a range rises"),
@@ -382,9 +486,15 @@ class Refused(unittest.TestCase):
         self.refused('--retry-failed: with --onall a job log alone does not say which command is for which machine: '
                      'use --resume-failed, or --journal FILE',
                      '-S', 'a', '--onall', '--retry-failed', '--joblog', 'log', 'echo')
+        for machines in ['-S', 'a'], ['--on', 'slurm']:
+            self.refused('--group auto: with --onall a command is a task for each machine: say how many inputs it gets, by -n',
+                         *machines, '--onall', '--group', 'auto', 'echo')
         for how in '--lb', '-u':
             self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
                          '-S', 'a', '--speculate', how, 'echo')
+        for folder, *more in ['{}'], ['x/{2.}'], ['d-%', '-I', '%'], ['{n}', '--header', ':'], ['{%}']:
+            self.refused(f"--wd {folder}: one folder for all tasks, replacement strings are not for it: write 'mkdir -p DIR "
+                         "&& cd DIR && ...' as the command", '-S', 'a', '--wd', folder, *more, 'echo', ':::', 'n')
         r = knee('-S', 'a', '--nonall')
         self.assertEqual((r.out, r.err, r.status), (b'', b'knee: --nonall: which command? There is none\n', 255))
         self.refused('--nonall: takes no inputs: use --onall for these', '--nonall', '-S', 'a', 'echo')
@@ -403,6 +513,33 @@ class Bad(Case):
 
     def there(self, name):
         return os.path.join(self.folder, 'there', name)
+
+    def test_lost_with_onall(self):
+        """Its tasks run nowhere else, and nobody says that they do."""
+        r = self.run_on('w1,w2', '--onall', '--explain', 'mkdir was-$PARALLEL_SSHHOST 2>/dev/null || { echo {}; exit 0; }; '
+                        'test $PARALLEL_SSHHOST = w2 || { kill -KILL $PPID; sleep 1000; }; echo {}', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'a\na\n', 0), r.err)
+        self.assertRegex(r.err, rb'(?m)^knee: w1: lost: [^;\n]*; its 1 tasks wait for it$')
+        self.assertRegex(r.err, rb'\nknee: w1: 1 task; was lost for a while; 1 taken from it: ')
+
+    def test_none_is_reached(self):
+        """A word more for who tries it the first time, where ssh leads there."""
+        hint = b"knee: no machine is left to run tasks on: 'ssh HOST true' has to work there without a question\n"
+        ssh = os.path.join(self.folder, 'ssh')
+        self.ssh_fails('Permission denied (publickey).')
+        os.link(self.ssh, ssh)
+        r = knee('--ssh', ssh, '-S', 'w1', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.status), (b'', 255))
+        self.assertTrue(r.err.endswith(hint), r.err)
+        self.ssh_fails('Permission denied (publickey).')
+        r = self.run_on('w1', 'echo', ':::', 'a')
+        self.assertTrue(r.err.endswith(b'knee: no machine is left to run tasks on\n'), r.err)
+
+    def test_blanks_for_commas(self):
+        r = knee('-S', 'web1 web2', 'echo', ':::', 'a')
+        self.assertEqual((r.out, r.err, r.status),
+                         (b'', b'knee: web2: cannot start web1: No such file or directory: is it a command that logs in? '
+                          b'Commas separate machines\nknee: no machine is left to run tasks on\n', 255))
 
     def test_what_cannot_be_sent_keeps_nobody_waiting(self):
         """It waits when its machine is not up yet, and fails when it is."""

@@ -373,9 +373,14 @@ class Documents(unittest.TestCase):
                            capture_output=True)
         self.assertEqual((r.stdout + r.stderr, r.returncode), (b'', 0))
 
+    def test_zsh_completion_of_what_is_said_again(self):
+        text = (ROOT / 'completions/_knee').read_text()
+        for spec in '-a+,', '-S+,', '--slf=,', '--env=', '--transferfile=', '--return=', '--trc=', '--basefile=,':
+            self.assertRegex(text, rf"\n\t'\*('{{)?{re.escape(spec)}")
+
     def complete(self, *words):
         """What bash offers for the last of these words."""
-        script = ('source "$1"; shift; compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+        script = ('source "$1"; shift; compopt() { :; }; HOSTFILE=hosts; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
                   '_knee; printf "%s\\n" "${COMPREPLY[@]}"')
         r = subprocess.run(['bash', '-c', script, 'bash', ROOT / 'completions/knee.bash', 'knee', *words],
                            capture_output=True, cwd=self.folder, check=True)
@@ -389,6 +394,8 @@ class Documents(unittest.TestCase):
         for name in ('one file', 'other'):
             with open(os.path.join(self.folder, name), 'w'):
                 pass
+        with open(os.path.join(self.folder, 'hosts'), 'w') as f:
+            f.write('10.0.0.1 web1 web2\n10.0.0.2 db\n')
         os.mkdir(os.path.join(self.folder, 'odd'))
         self.assertEqual(self.complete('--t'), {'--trim', '--tag', '--tagstring', '--tmpdir', '--timeout',
                                                 '--term-seq', '--transfer', '--transferfile', '--trc'})
@@ -399,6 +406,8 @@ class Documents(unittest.TestCase):
         self.assertEqual(self.complete('--tmpdir', 'o'), {'odd'})
         self.assertEqual(self.complete('--slf', 'o'), {'one file', 'other', 'odd'})
         self.assertEqual(self.complete('--sshloginfile', 'o'), {'one file', 'other', 'odd'})
+        for words in ['-S'], ['--sshlogin'], ['hosts', '-S'], ['hosts']:
+            self.assertEqual(self.complete(*words, 'we'), {'web1', 'web2'})
         self.assertEqual(self.complete('--on', ''), {'slurm', 'slurm:'})
         self.assertEqual(self.complete('--framing', ''), {'line', 'nul', 'length'})
         self.assertIn('gzip', self.complete('-k', '-j', '4', 'gzi'))

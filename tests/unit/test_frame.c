@@ -336,6 +336,7 @@ open_full(void)
 		.noswap = true,
 		.learn = true,
 		.jobs = "50%",
+		.load = "+2",
 		.timeout_ns = 30000000000,
 		.dial = (const char **)(uintptr_t)dials,
 		.ndial = 2,
@@ -368,8 +369,8 @@ same(const struct kn_open *a, const struct kn_open *b)
 	    a->limit_min == b->limit_min && a->limit_max == b->limit_max && a->kind == b->kind &&
 	    a->load_max == b->load_max && a->memfree_bytes == b->memfree_bytes &&
 	    a->memsuspend_bytes == b->memsuspend_bytes && a->noswap == b->noswap && a->learn == b->learn &&
-	    strcmp(a->jobs, b->jobs) == 0 && a->timeout_ns == b->timeout_ns &&
-	    strcmp(a->token, b->token) == 0;
+	    strcmp(a->jobs, b->jobs) == 0 && strcmp(a->load, b->load) == 0 &&
+	    a->timeout_ns == b->timeout_ns && strcmp(a->token, b->token) == 0;
 }
 
 static int
