@@ -472,6 +472,22 @@ class Files(unittest.TestCase):
         self.assertEqual((task.status, names), (0, ['', 'a', 'b', 'b/c']))
         self.assertEqual(self.there(), ['other'])
 
+    def test_ended(self):
+        """Before its files comes that it has ended; of a task without such nothing does but its RESULT."""
+        self.put('out')
+        with Agent(cwd=self.folder) as a:
+            a.open('sleep 0.1; echo {}')
+            a.task(1, 'x', returns=['out'])
+            a.task(2, 'x')
+            a.result(1), a.result(2)
+            kinds = {1: '', 2: ''}
+            for kind, f in ((kind, Fields(payload)) for kind, payload in a.frames if kind in 'BoEFR'):
+                kinds[f.u64()] += kind
+                if kind == 'E':
+                    self.assertGreaterEqual(f.u64(), 10 ** 8)
+            self.assertEqual(kinds, {1: 'BoEFR', 2: 'BoR'})
+            self.assertEqual(a.close(), 0)
+
     def test_nothing_through_links(self):
         """What lies behind a symbolic link comes, and stays; the link goes."""
         self.put('out/a', 'far/b', 'far/c/d', 'file')
