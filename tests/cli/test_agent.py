@@ -488,6 +488,23 @@ class Files(unittest.TestCase):
             self.assertEqual(kinds, {1: 'BoEFR', 2: 'BoR'})
             self.assertEqual(a.close(), 0)
 
+    def test_killed_in_the_middle_of_a_file(self):
+        """What is not whole has no name, and so it goes with who writes it."""
+        try:
+            os.close(os.open(self.folder, os.O_TMPFILE | os.O_WRONLY))
+        except OSError as e:
+            self.skipTest(f'the file system has no files without a name: {e}')
+        a = Agent(cwd=self.folder)
+        self.addCleanup(a.cut)
+        a.open(': {}')
+        a.send(frame('F', u64(1) + u32(0o644) + u64(1) + u64(4) + text('in/file') + u32(0)), frame('D', b'12'))
+        a.ping(5)
+        a.until(lambda: ('Q', u64(5)) in a.frames)
+        self.assertEqual(self.there(), ['in'])
+        os.kill(program_of(a), signal.SIGKILL)
+        a.wait()
+        self.assertEqual(self.there(), ['in'])
+
     def test_nothing_through_links(self):
         """What lies behind a symbolic link comes, and stays; the link goes."""
         self.put('out/a', 'far/b', 'far/c/d', 'file')
