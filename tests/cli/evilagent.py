@@ -473,6 +473,27 @@ def result_late():
               lambda ids, id, signal: say(signal_note(signal), result(id, rest=10 ** 8)))
 
 
+def path_long():
+    """A name that no file has."""
+    def started(ids):
+        say(frame('B', u64(ids[0]) + u64(0)), frame('F', u64(ids[0]) + u32(0o644) + u64(0) + u64(0) +
+                                                     text('a/' * 2048) + u32(0)), result(ids[0]))
+    serve_few(1, started, lambda *_: None)
+
+
+def base_slow():
+    """What every machine gets is not read on until EVIL_DONE.go exists. When it is tried again it is a good agent."""
+    if os.path.exists(os.environ['EVIL_DONE']):
+        os.execv(os.environ['EVIL_KNEE'], [os.environ['EVIL_KNEE'], 'agent'])
+    hello()
+    say(credit(1, 1))
+    for kind, f in asked():
+        if kind == 'F' and not os.path.exists(os.environ['EVIL_DONE']):
+            done()
+            while not os.path.exists(os.environ['EVIL_DONE'] + '.go'):
+                time.sleep(0.01)
+
+
 def given_back():
     """The first task fails; when its next attempt is here the second one succeeds. That attempt never begins."""
     def started(ids):
@@ -505,7 +526,8 @@ def nonsense_last():
 
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
-        'evil-no-credit', 'evil-waits-flood', 'evil-files-never', 'evil-files-never-by-kill']
+        'evil-no-credit', 'evil-waits-flood', 'evil-files-never', 'evil-files-never-by-kill',
+        'evil-base-slow']
 
 
 def main():

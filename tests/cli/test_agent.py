@@ -3,6 +3,7 @@
 
 import fcntl
 import random
+import socket
 import struct
 
 from agentframes import CANCELLED, EXITED, NOT_STARTED, SIGNALED
@@ -189,6 +190,20 @@ class Folder(unittest.TestCase):
             a.open('pwd', dir='/dev/null/x')
             self.assertIn('/dev/null/x', a.refused)
             self.assertEqual(a.wait(), 255)
+
+
+class Dial(unittest.TestCase):
+    def test_nobody_answers(self):
+        """The frames stay where they were, before long."""
+        with socket.create_server(('127.0.0.1', 0)) as s, Agent() as a:
+            begin = time.monotonic()
+            a.open('echo {}', dial=['127.0.0.1:%d' % s.getsockname()[1]], token=f'{"0" * 32} 0 {"1" * 32}')
+            self.assertLess(time.monotonic() - begin, 3 + 5 * SLOW)
+            self.assertIn(('Y', u32(0)), a.frames)
+            a.task(1, 'hello')
+            self.assertEqual(a.result(1).out, b'hello\n')
+            self.assertGreater(time.monotonic() - begin, 2.5)
+            self.assertEqual(a.close(), 0)
 
 
 class Limits(unittest.TestCase):

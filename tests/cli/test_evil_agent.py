@@ -173,6 +173,28 @@ class Late(unittest.TestCase):
                     p.communicate(timeout=15 * SLOW)
                 self.assertEqual(os.listdir(cwd), [])
 
+    def test_long_path(self):
+        r, _ = self.run_back('path-long')
+        self.assertEqual((r.status, self.back()), (255, {}))
+        self.assertIn(b'it sends what no agent sends now', r.err)
+
+    def test_base_file_changes(self):
+        """It is sent anew, for the next time it may not."""
+        folder, cwd = scratch(), scratch()
+        os.mkdir(f'{folder}/tmp')
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        with open(f'{cwd}/base', 'wb') as f:
+            f.write(bytes(8_000_000))
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-base-slow', '--basefile', 'base', 'wc -c <base; : {}',
+                   ':::', 'a', env=env, cwd=cwd) as p:
+            wait_for(lambda: os.path.exists(f'{folder}/done'), what='the file on its way')
+            with open(f'{cwd}/base', 'ab') as f:
+                f.write(b'more')
+            open(f'{folder}/done.go', 'w').close()
+            out, err = p.communicate(timeout=30 * SLOW)
+        self.assertEqual((out, p.returncode), (b'8000004\n', 0), err)
+        self.assertIn(b'lost: --basefile base: it changed while it was sent', err)
+
     def test_no_credit(self):
         """A machine that answers, and never says how many tasks it takes, does not hold the run for ever."""
         r = self.run_on('no-credit', '--host-timeout', '1', 'echo', ':::', 'a')
