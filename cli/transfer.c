@@ -67,6 +67,7 @@ transfer_tell(const struct transfer *t, const struct cli_options *o, struct knee
 	ret->basefiles = o->basefiles.texts;
 	ret->nbasefiles = o->basefiles.n;
 	ret->cleanup = o->cleanup;
+	ret->sync = o->sync;
 }
 
 static void

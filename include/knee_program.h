@@ -292,6 +292,7 @@ struct knee_machines {
 	const char *const *basefiles;   /* go to each machine once */
 	size_t nbasefiles;
 	int cleanup;                /* remove there what went there and came back */
+	int sync;                   /* what came back is on the disk before its task counts as ended */
 };
 
 enum knee_host_state {

@@ -67,7 +67,7 @@ kn_run_stop(struct knee *k, enum knee_stop how)
 		ready_drop(k);
 		return;
 	}
-	k->sched.cancelling = true;
+	k->sched.cancelling = k->exec.stopping = true;
 	err = list_event(k, &k->sched.ready, event);
 	kn_feed_drop(k); /* and tells the tuner that nothing waits */
 	if (err == 0)

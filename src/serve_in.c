@@ -247,6 +247,7 @@ frame_do(struct kn_serve *s, const struct kn_frame *f)
 	case KN_FRAME_BEGAN:
 	case KN_FRAME_OUT:
 	case KN_FRAME_ERR:
+	case KN_FRAME_ENDED:
 	case KN_FRAME_NOTE:
 	case KN_FRAME_RESULT:
 	case KN_FRAME_RETURNED:

@@ -196,6 +196,20 @@ output(struct kn_serve *s, uint64_t id, const struct knee_event *ev)
 	return err;
 }
 
+/* Its files come yet: they are no part of its time. */
+static int
+ended(struct kn_serve *s, const struct kn_serve_task *t, const struct knee_result *r)
+{
+	size_t at;
+	int err = kn_frame_begin(&s->send, KN_FRAME_ENDED, &at);
+
+	if (err == 0)
+		err = kn_put_u64(&s->send, t->id);
+	if (err == 0)
+		err = kn_put_u64(&s->send, (uint64_t)r->runtime_ns);
+	return err == 0 ? kn_frame_end(&s->send, at) : err;
+}
+
 /* What would be printed: knee_sink.event. */
 static int
 on_text(void *self, const struct knee_event *ev)
@@ -205,9 +219,10 @@ on_text(void *self, const struct knee_event *ev)
 
 	if (ev->kind == KNEE_EVENT_OUTPUT)
 		return output(s, t->id, ev);
-	if (ev->kind != KNEE_EVENT_RESULT || kn_serve_files_back(s, t, ev->result))
+	if (ev->kind != KNEE_EVENT_RESULT)
 		return 0;
-	return kn_serve_result(s, t, ev->result);
+	return kn_serve_files_back(s, t, ev->result) ? ended(s, t, ev->result) :
+						       kn_serve_result(s, t, ev->result);
 }
 
 static int

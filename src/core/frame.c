@@ -192,7 +192,7 @@ kn_frame_empty(struct kn_buf *to, enum kn_frame_kind kind)
 static bool
 kind_known(char kind)
 {
-	return kind != '\0' && strchr("OMTFDKSPXHYCBoeNRGQJZ", kind) != NULL;
+	return kind != '\0' && strchr("OMTFDKSPXHYCBoeENRGQJZ", kind) != NULL;
 }
 
 int

@@ -62,6 +62,7 @@
  *	          waiting), text: why the limit is what it is, or ""
  *	BEGAN     id u64, ago u64 (ns since then)
  *	OUT, ERR  id u64, rest: bytes of its stdout, stderr
+ *	ENDED     id u64, ran u64 (ns): its command has, and what it left is on its way: FILEs, then RESULT
  *	FILE, DATA  as above; the index of FILE says which of the paths wanted back it is, and path is "", or, of what is in
  *	          a folder, what lies below that; id is never 0
  *	NOTE      id u64 (0: of no task), text for the user
@@ -89,6 +90,7 @@ enum kn_frame_kind {
 	KN_FRAME_BEGAN = 'B',
 	KN_FRAME_OUT = 'o',
 	KN_FRAME_ERR = 'e',
+	KN_FRAME_ENDED = 'E',
 	KN_FRAME_NOTE = 'N',
 	KN_FRAME_RESULT = 'R',
 	KN_FRAME_RETURNED = 'G',

@@ -244,6 +244,9 @@ task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 	s->runtime_sum_ns += r->runtime_ns;
 	if (t->reason == KN_BY_REQUEUE && !s->cancelling)
 		return requeued(s, t);
+	/* It was heard of late: it had ended by then. */
+	if (t->reason == KN_BY_TIMEOUT && r->outcome != KNEE_CANCELLED && r->runtime_ns < t->allowed_ns)
+		t->reason = KN_BY_ITSELF;
 	if (t->reason != KN_BY_ITSELF)
 		r->outcome = t->reason == KN_BY_TIMEOUT ? KNEE_TIMED_OUT : KNEE_CANCELLED;
 	if (!knee_failed(r) || t->reason == KN_BY_CANCEL || t->reason == KN_BY_REQUEUE || !may_retry(s, t)) {
@@ -283,11 +286,23 @@ task_end(struct kn_sched *s, struct kn_task *t, enum kn_reason reason, int64_t n
 	return term_step(s, t, now_ns);
 }
 
+/* The executor says so when it has ended, and is not sure of why or not yet done with it: no time-out is of any use. */
+static bool
+over(const struct kn_task *t)
+{
+	return t->result.runtime_ns > 0 &&
+	    (t->state == KN_RUNNING || (t->state == KN_ENDING && t->reason == KN_BY_TIMEOUT));
+}
+
 static struct kn_step
 task_deadline(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
 	int64_t end_ns = t->started_ns + timeout_ns(s);
 
+	if (over(t) && !(t->state == KN_ENDING && s->cancelling)) {
+		kn_heap_remove(&s->deadlines, &t->deadline);
+		return (struct kn_step){ 0 };
+	}
 	if (t->state == KN_ENDING)
 		return term_step(s, t, now_ns);
 	if (t->state == KN_WAITING) {
@@ -295,15 +310,11 @@ task_deadline(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 		to_list(s, &s->waiting, &s->ready, t, KN_READY);
 		return (struct kn_step){ 0 };
 	}
-	/* The executor says so when it has ended, and is only not sure of why. */
-	if (t->result.runtime_ns > 0) {
-		kn_heap_remove(&s->deadlines, &t->deadline);
-		return (struct kn_step){ 0 };
-	}
 	if (end_ns > now_ns) { /* the median has grown meanwhile */
 		deadline_set(s, t, end_ns);
 		return (struct kn_step){ 0 };
 	}
+	t->allowed_ns = timeout_ns(s);
 	return task_end(s, t, KN_BY_TIMEOUT, now_ns);
 }
 
@@ -316,6 +327,13 @@ task_kill(struct kn_sched *s, struct kn_task *t)
 		t->reason = KN_BY_CANCEL;
 	t->term_step = s->rules.nterm_seq;
 	return (struct kn_step){ .action = KN_SIGNAL, .signal = 9 };
+}
+
+/* What was made to end for its time-out, and has ended, waits for what it left: not when all is to end. */
+static struct kn_step
+task_hurry(struct kn_sched *s, struct kn_task *t)
+{
+	return over(t) ? task_kill(s, t) : (struct kn_step){ 0 };
 }
 
 /* A task that is not running is not wanted any more. */
@@ -373,7 +391,21 @@ task_return(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 	return (struct kn_step){ 0 };
 }
 
-enum handler { NONE, START, EXIT, DEADLINE, CANCEL, KILL, DROP, REQUEUE, HAND, RECALL, RECALL_KILL, RETURN };
+enum handler {
+	NONE,
+	START,
+	EXIT,
+	DEADLINE,
+	CANCEL,
+	HURRY,
+	KILL,
+	DROP,
+	REQUEUE,
+	HAND,
+	RECALL,
+	RECALL_KILL,
+	RETURN
+};
 
 static const enum handler life[KN_STATES][KN_EVENTS] = {
 	[KN_READY] = { [KN_START] = START, [KN_HAND] = HAND, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
@@ -387,7 +419,11 @@ static const enum handler life[KN_STATES][KN_EVENTS] = {
 	    [KN_KILL] = KILL,
 	    [KN_REQUEUE] = REQUEUE,
 	    [KN_RETURN] = RETURN },
-	[KN_ENDING] = { [KN_EXIT] = EXIT, [KN_DEADLINE] = DEADLINE, [KN_KILL] = KILL, [KN_RETURN] = RETURN },
+	[KN_ENDING] = { [KN_EXIT] = EXIT,
+	    [KN_DEADLINE] = DEADLINE,
+	    [KN_CANCEL] = HURRY,
+	    [KN_KILL] = KILL,
+	    [KN_RETURN] = RETURN },
 	[KN_WAITING] = { [KN_DEADLINE] = DEADLINE, [KN_CANCEL] = DROP, [KN_KILL] = DROP },
 	[KN_DONE] = { NONE },
 };
@@ -404,6 +440,8 @@ kn_sched_event(struct kn_sched *s, struct kn_task *t, enum kn_event event, int64
 		return task_deadline(s, t, now_ns);
 	case CANCEL:
 		return task_end(s, t, KN_BY_CANCEL, now_ns);
+	case HURRY:
+		return task_hurry(s, t);
 	case KILL:
 		return task_kill(s, t);
 	case DROP:

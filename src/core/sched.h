@@ -9,11 +9,12 @@
  *	READY     RUNNING                           DONE           DONE
  *	HANDED    RUNNING                           signal         SIGKILL
  *	RUNNING            judge     ENDING+signal  ENDING+signal  ENDING+SIGKILL   ENDING+signal
- *	ENDING             judge     next signal                   SIGKILL
+ *	ENDING             judge     next signal    (SIGKILL)      SIGKILL
  *	WAITING                      READY          DONE+result    DONE+result
  *	DONE
  *
  * judge: DONE with a result; WAITING when it failed and has attempts left; READY after a requeue.
+ * (SIGKILL): what has ended, and only waits for what it left, waits no longer.
  *
  * An executor that keeps tasks ready takes them by HAND (READY to HANDED), tells by START when one of them
  * begins, which is ended at once if it was cancelled meanwhile, and may give a task back by RETURN:

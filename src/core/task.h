@@ -45,6 +45,7 @@ struct kn_task {
 	bool unwanted;                  /* ... before it had begun: it is not to run */
 	struct kn_heap_node deadline;   /* of RUNNING, ENDING, WAITING */
 	int64_t started_ns;
+	int64_t allowed_ns;             /* BY_TIMEOUT: so long it was */
 	struct knee_result result;
 
 	/* tuner: what it has used, and how much of that was told */

@@ -77,6 +77,36 @@ job_clear(struct kn_exec *e, struct kn_job *j)
 	j->recalled = j->alone = false;
 }
 
+/* r is the first: the other copy ends as soon as it hears of it; what it says until then is not heard. Returns r, where
+ * it is now. */
+static struct kn_errand *
+first_take(struct kn_exec *e, struct kn_errand *r)
+{
+	struct kn_job *j = r->job;
+	struct kn_errand *other = r == j->twin ? &j->errand : j->twin;
+
+	if (other != NULL && other->id != 0) {
+		kn_agent_signal(e, other, SIGKILL);
+		kn_agent_forget(e, other);
+	}
+	if (r == j->twin)
+		twin_promote(e, j);
+	else
+		kn_twin_end(e, j);
+	return &j->errand;
+}
+
+void
+kn_errand_ended(struct kn_exec *e, struct kn_errand *r, int64_t runtime_ns)
+{
+	struct kn_job *j = first_take(e, r)->job;
+
+	j->task->result.runtime_ns = runtime_ns > 0 ? runtime_ns : 1;
+	/* Its time is not that of its files. When all is to end they are not waited for. */
+	if (j->task->reason == KN_BY_TIMEOUT && !e->stopping)
+		killed_remove(e->state, j);
+}
+
 void
 kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *res)
 {
@@ -85,18 +115,9 @@ kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *
 	struct kn_task *t = j->task;
 	unsigned attempt = t->result.attempt;
 	int64_t start_time_ns = t->result.start_time_ns;
-	struct kn_errand *other = r == j->twin ? &j->errand : j->twin;
 	uint32_t host = r->host;
 
-	/* The other copy ends as soon as it hears of it; what it says until then is not heard. */
-	if (other != NULL && other->id != 0) {
-		kn_agent_signal(e, other, SIGKILL);
-		kn_agent_forget(e, other);
-	}
-	if (r == j->twin) {
-		twin_promote(e, j);
-		r = &j->errand;
-	}
+	r = first_take(e, r);
 	if (r->began && res->outcome == KNEE_EXITED)
 		a->runtime_ns += ((double)res->runtime_ns - a->runtime_ns) * (a->runtime_ns > 0 ? FOLLOW : 1);
 	kn_agent_forget(e, r);
@@ -159,14 +180,14 @@ kn_killed_give_up(struct kn_exec *e, int64_t *next_ns)
 
 /* ---- copies of slow tasks ---------------------------------------------------------------- */
 
-/* What is being ended, or stands still, is not begun anew elsewhere. */
+/* What has ended but for its files, is being ended, or stands still, is not begun anew elsewhere. */
 static bool
 may_copy(const struct kn_errand *r)
 {
 	const struct kn_job *j = r->job;
 
 	return r->began && j->twin == NULL && !j->alone && j->pin == KN_FLEET_ANY &&
-	    j->task->state == KN_RUNNING && j->task->suspended_ns == 0;
+	    j->task->state == KN_RUNNING && j->task->result.runtime_ns == 0 && j->task->suspended_ns == 0;
 }
 
 /* The task that runs longest of those that may have a copy; NULL: none runs long. */

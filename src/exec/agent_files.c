@@ -8,6 +8,7 @@
  * Names are made here, from the templates, both ways: a machine says only the number of the path that it was asked for.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +171,7 @@ sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
 
 	if (s->files.id == 0 && s->files.error != NULL) {
 		(void)snprintf(text, sizeof(text), "--basefile %s", s->files.error);
-		kn_remote_lost(m, text, true);
+		kn_remote_lost(m, text, !s->files.changed);
 		return -ECONNRESET;
 	}
 	if (r == NULL)
@@ -302,7 +303,7 @@ kn_agent_files_came(struct kn_remote *m, const struct kn_frame *frame)
 	if (frame->kind == KN_FRAME_DATA)
 		return kn_courier_data(&m->courier, frame->payload, frame->size);
 	err = kn_file_get(frame, &f);
-	if (err < 0 || m->spec->here || how->nreturns == 0)
+	if (err < 0 || m->spec->here || how->nreturns == 0 || strlen(f.path) >= PATH_MAX)
 		return -EBADMSG;
 	r = kn_agent_errand(m, f.id);
 	if (r != NULL && f.index >= paths_count(how->returns, how->nreturns, r->job->task))

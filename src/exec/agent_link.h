@@ -25,7 +25,7 @@ struct kn_link;
 
 /* Called within the loop's turn. Each may close the link. */
 struct kn_link_host {
-	/* The greeting has come: 0, or -errno: the link is of no use (it has been told why). */
+	/* The greeting has come. */
 	void (*greeted)(struct kn_link *l, unsigned protocol, const char *version);
 	void (*frame)(struct kn_link *l, const struct kn_frame *f);
 	/* "knee-boot want MACHINE SIZE" has come. */

@@ -182,6 +182,8 @@ void kn_jobs_move(struct kn_exec *e, int64_t *next_ns);
 /* Errand r has its result; or it did not run, and goes back: by_machine: that one is better avoided. Both may free r. */
 void kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *res);
 void kn_errand_back(struct kn_exec *e, struct kn_errand *r, bool by_machine);
+/* The command of r has ended, after so long, and its files are on their way: that is not limited in time. May free r. */
+void kn_errand_ended(struct kn_exec *e, struct kn_errand *r, int64_t runtime_ns);
 /* The copy of j is not wanted any more. */
 void kn_twin_end(struct kn_exec *e, struct kn_job *j);
 /* Those that were sent SIGKILL and are not heard of: whatever their machine does, the run goes on. */

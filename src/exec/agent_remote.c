@@ -189,7 +189,12 @@ open_put(struct kn_remote *m)
 	};
 	struct kn_buf *to = &m->link.sending;
 	size_t at = 0;
-	int err = kn_buf_adds(to, "knee-coordinator 1 " KNEE_VERSION "\n");
+	int err = kn_buf_adds(to, "knee-coordinator ");
+
+	if (err == 0)
+		err = kn_buf_addu(to, KN_FRAME_PROTOCOL);
+	if (err == 0)
+		err = kn_buf_adds(to, " " KNEE_VERSION "\n");
 
 	dial_offer(a, m, token, &open);
 	if (err == 0)

@@ -271,6 +271,22 @@ output(struct kn_remote *m, struct kn_fields *f, enum kn_frame_kind kind)
 		    e->host.self, r->job->task, kind == KN_FRAME_OUT ? KNEE_STDOUT : KNEE_STDERR, data, n);
 }
 
+/* 0 or -EBADMSG: nothing of it was to come back. */
+static int
+ended(struct kn_remote *m, struct kn_fields *f)
+{
+	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
+	int64_t runtime_ns = since_up(m, kn_get_u64(f));
+
+	if (m->spec->here || m->exec->options->machines->nreturns == 0)
+		return -EBADMSG;
+	if (f->bad || r == NULL)
+		return 0;
+	began(m, r, (uint64_t)runtime_ns);
+	kn_errand_ended(m->exec, r, runtime_ns);
+	return 0;
+}
+
 static void
 result(struct kn_remote *m, struct kn_fields *f)
 {
@@ -390,6 +406,10 @@ frame_up(struct kn_remote *m, const struct kn_frame *frame, struct kn_fields *f)
 	case KN_FRAME_OUT:
 	case KN_FRAME_ERR:
 		output(m, f, frame->kind);
+		return;
+	case KN_FRAME_ENDED:
+		if (ended(m, f) < 0)
+			break;
 		return;
 	case KN_FRAME_RESULT:
 		result(m, f);

@@ -15,8 +15,11 @@
  * Who ends everything at once (Slurm at the time limit of a job, systemd at the end of a service) signals the
  * tasks and this program one after the other. So a process that somebody else killed has its end so much later:
  * a stop that comes until then was meant for it, too, and it counts as cancelled, to be run again, not as failed.
- * Until then t->result.runtime_ns says that it has ended. Where one was waited for in vain that only said by its
- * status that it was killed, such a status means nothing, and is not waited for again.
+ * Where one was waited for in vain that only said by its status that it was killed, such a status means nothing, and is
+ * not waited for again.
+ *
+ * Of a task that has ended, and has its end later, for that or for what it left on another machine, t->result.runtime_ns
+ * says so by being more than 0: its time-out is over.
  */
 #define KN_SUSPECT_NS ((int64_t)500000000)
 
@@ -56,6 +59,7 @@ struct kn_exec {
 	char error[512];                        /* text for an error that tick() returns, or "" */
 	bool paused;                            /* set by run.c: report no output, but what is left when
 	                                           a task ends */
+	bool stopping;                          /* set by run.c: all that runs is made to end */
 };
 
 struct kn_exec_ops {

@@ -3,6 +3,9 @@
  * Receiving: parcels are what came for a task. At the agent each item of a parcel points to the entry of its
  * file, which counts the tasks that it came for; at the coordinator (hold) an item has the name under which the
  * file waits for its own.
+ *
+ * A file has no name while it comes in, so that it goes when this program is killed; where the file system knows no such
+ * files, it has another one from the beginning.
  */
 #include "courier.h"
 
@@ -21,6 +24,8 @@
 /* More files than this come back for no task: the other end is not to fill the memory here. */
 #define ITEMS_MOST 262144
 #define TRIES_MOST 1000
+/* Of another name. */
+#define TEMPORARY_BYTES 64
 #define SECOND_NS 1000000000
 
 /* A path of this end: a file that was written, a folder that was made. */
@@ -33,7 +38,7 @@ struct kn_owned {
 struct kn_item {
 	char *path;             /* owned */
 	char *below;            /* owned; NULL: path itself */
-	char *temporary;        /* owned: the name in the same folder; NULL: it has its own */
+	char *temporary;        /* owned: the name in the same folder; NULL: it has its own, or none yet */
 	struct kn_owned *entry; /* in c->owned; NULL: none */
 	uint32_t index;
 };
@@ -415,39 +420,65 @@ same_file(const char *path, const struct kn_file *f)
 	    same_time(f->mtime_ns, (int64_t)st.st_mtim.tv_sec * SECOND_NS + st.st_mtim.tv_nsec);
 }
 
-/* A new file beside the one that the item names. 0 or -errno. */
+/* Another name in folder for the item: that of fd, which has none; or (fd -1) of a new file, whose descriptor is
+ * returned. 0 or more, or -errno. */
+static int
+temporary_name(struct kn_courier *c, struct kn_item *item, int folder, int fd)
+{
+	char *name = malloc(TEMPORARY_BYTES), from[32];
+	int r = -EEXIST;
+
+	if (name == NULL)
+		return -ENOMEM;
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	for (unsigned i = 0; i < TRIES_MOST && r == -EEXIST; i++) {
+		snprintf(name, TEMPORARY_BYTES, ".knee-%x-%llx", (unsigned)getpid(),
+		    (unsigned long long)c->counter++);
+		r = fd >= 0 ?
+		    linkat(AT_FDCWD, from, folder, name, AT_SYMLINK_FOLLOW) :
+		    openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (r < 0)
+			r = -errno;
+	}
+	if (r < 0)
+		free(name);
+	else
+		item->temporary = name;
+	return r;
+}
+
+/* A new file in the folder of the one that the item names. 0 or -errno. */
 static int
 temporary_open(struct kn_courier *c, struct kn_item *item)
 {
 	const char *name;
-	char *temporary = malloc(64);
-	int folder, err;
+	int err = parents_make(c, item->path), folder, fd;
 
-	if (temporary == NULL)
-		return -ENOMEM;
-	err = parents_make(c, item->path);
 	folder = err < 0 ? err : folder_open(item, true, false, &name);
-	if (folder < 0) {
-		free(temporary);
+	if (folder < 0)
 		return folder;
-	}
-	err = -EEXIST;
-	for (unsigned i = 0; i < TRIES_MOST && err == -EEXIST; i++) {
-		int fd;
-
-		snprintf(
-		    temporary, 64, ".knee-%x-%llx", (unsigned)getpid(), (unsigned long long)c->counter++);
-		fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		err = fd < 0 ? -errno : 0;
-		c->fd_plus1 = fd + 1;
-	}
+	/* It gets a name by way of /proc. */
+	fd = access("/proc/self/fd", X_OK) < 0 ? -1 :
+						 openat(folder, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+	if (fd < 0)
+		fd = temporary_name(c, item, folder, -1);
 	close(folder);
-	if (err < 0) {
-		free(temporary);
-		return err;
-	}
-	item->temporary = temporary;
-	return 0;
+	c->fd_plus1 = fd < 0 ? 0 : fd + 1;
+	return fd < 0 ? fd : 0;
+}
+
+/* It is whole: now it has a name. 0 or -errno. */
+static int
+temporary_link(struct kn_courier *c, struct kn_item *item, int fd)
+{
+	const char *name;
+	int r, folder = folder_open(item, false, false, &name);
+
+	if (folder < 0)
+		return folder;
+	r = temporary_name(c, item, folder, fd);
+	close(folder);
+	return r < 0 ? r : 0;
 }
 
 static void
@@ -464,22 +495,34 @@ temporary_remove(struct kn_item *item)
 	item->temporary = NULL;
 }
 
+/* What is in the folder is on the disk. 0 or -errno. */
+static int
+folder_sync(int folder)
+{
+	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+	kn_fd_close(&fd);
+	return err;
+}
+
 /* The file gets its name. 0 or -errno. */
 static int
-temporary_rename(struct kn_item *item)
+temporary_rename(const struct kn_courier *c, struct kn_item *item)
 {
 	const char *name;
 	int err = 0, folder = folder_open(item, false, false, &name);
 
 	if (folder < 0)
 		return folder;
-	if (renameat(folder, item->temporary, folder, name) < 0)
+	if (renameat(folder, item->temporary, folder, name) < 0) {
 		err = -errno;
-	close(folder);
-	if (err == 0) {
+	} else {
 		free(item->temporary);
 		item->temporary = NULL;
+		err = c->sync ? folder_sync(folder) : 0;
 	}
+	close(folder);
 	return err;
 }
 
@@ -545,13 +588,17 @@ at_hand_whole(struct kn_courier *c)
 	if (fd >= 0) {
 		if (fchmod(fd, c->file.mode & KN_FILE_PERMISSIONS) < 0 || futimens(fd, times) < 0)
 			err = -errno;
+		if (err == 0 && c->sync && fsync(fd) < 0)
+			err = -errno;
+		if (err == 0 && item->temporary == NULL)
+			err = temporary_link(c, item, fd);
 		c->fd_plus1 = 0;
 		if (close(fd) < 0 && err == 0)
 			err = -errno;
 		if (err == 0 && !c->hold)
 			err = entry_make(c, item);
 		if (err == 0 && !c->hold)
-			err = temporary_rename(item);
+			err = temporary_rename(c, item);
 	}
 	if (err < 0) {
 		if (item->entry != NULL && --item->entry->parcels == 0)
@@ -762,7 +809,7 @@ kn_courier_keep(struct kn_courier *c, uint64_t id, uint32_t *index, char *err, s
 	if (p == NULL)
 		return 0;
 	for (size_t i = 0; i < p->n; i++) {
-		int e = p->items[i]->temporary != NULL ? temporary_rename(p->items[i]) : 0;
+		int e = p->items[i]->temporary != NULL ? temporary_rename(c, p->items[i]) : 0;
 
 		if (e < 0) {
 			temporary_remove(p->items[i]);
@@ -883,5 +930,5 @@ kn_courier_done(struct kn_courier *c)
 	}
 	while (c->made != NULL)
 		owned_free(&c->made, *(void **)c->made);
-	*c = (struct kn_courier){ .hold = c->hold };
+	*c = (struct kn_courier){ .hold = c->hold, .sync = c->sync };
 }

@@ -4,8 +4,9 @@
  * files become frames. None of it can fail a connection but want of memory and frames out of order: what goes
  * wrong with a file is remembered for its task, the rest of its bytes is passed over.
  *
- * A file is written under another name in its folder, ".knee-...", and gets its own when it is whole. So nobody ever
- * sees half of one, and what was cut short leaves nothing.
+ * A file has no name until it is whole, or, where the file system cannot do that, another one in its folder,
+ * ".knee-...". So nobody ever sees half of one, and what was cut short leaves nothing, unless it had such a name and this
+ * program was killed by SIGKILL. At the coordinator whole files have such names until their task has its result.
  */
 #ifndef KN_COURIER_H
 #define KN_COURIER_H
@@ -46,6 +47,7 @@ struct kn_aside;
 /* {0} is valid. Names that are not absolute begin at the current folder. */
 struct kn_courier {
 	bool hold;                  /* the coordinator: files keep their other names until kn_courier_keep */
+	bool sync;                  /* they are on the disk when that returns */
 	void *parcels;              /* tree of struct kn_parcel: files and errors of a task */
 	void *owned;                /* tree of struct kn_owned: files that came, and for how many tasks */
 	void *made;                 /* tree of struct kn_owned: folders that were made */
@@ -120,6 +122,7 @@ struct kn_dispatch {
 	void *walk;                 /* FTS of the folder at hand; NULL: none */
 	bool foreign;               /* the one at hand lies behind a symbolic link: it is not listed */
 	char *error;                /* owned: the first thing that went wrong; NULL: nothing did */
+	bool changed;               /* ... it was that a file changed: the next time it may not */
 	bool list;                  /* wanted: the names of all that was sent and may be removed, ... */
 	struct kn_buf sent;         /* ... each with a NUL */
 };

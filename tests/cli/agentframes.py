@@ -219,7 +219,7 @@ class Agent:
             self.took(f[0], Fields(f[1]))
 
     def took(self, kind, f):
-        if kind in 'BoeRG':
+        if kind in 'BoeERG':
             id = f.u64()
             t = self.tasks.setdefault(id, Done())
             assert t.outcome is None and not t.returned, f'{kind} of {id} after its end'
@@ -233,7 +233,7 @@ class Agent:
                 t.outcome, t.status = f.i64(), f.i64()
                 f.at += 13 * 8
                 t.waits = f.u32() == 1
-            else:
+            elif kind == 'G':
                 t.returned = True
         elif kind == 'C':
             self.limit, self.want = f.u32(), f.u32()

@@ -30,6 +30,10 @@ def say(*data):
     out.flush()
 
 
+def file_back(id, data=b'it\n'):
+    return frame('F', u64(id) + u32(0o644) + u64(0) + u64(len(data)) + text('') + u32(0)) + frame('D', data)
+
+
 def result(id, outcome=0, status=0, error=0, rest=0, waits=0):
     return frame('R', u64(id) + struct.pack('<15q', outcome, status, error, *[rest] * 12) + u32(waits))
 
@@ -418,6 +422,78 @@ def began_late_waits():
     serve_two(signalled)
 
 
+def signal_note(signal):
+    return frame('N', u64(0) + text(f'signal {signal}'))
+
+
+def files_late():
+    """The task has ended at once; what it made takes long."""
+    def started(ids):
+        say(frame('B', u64(ids[0]) + u64(0)), frame('E', u64(ids[0]) + u64(10 ** 8)))
+        time.sleep(2)
+        say(file_back(ids[0]), result(ids[0], rest=10 ** 8))
+    serve_few(1, started, lambda ids, id, signal: say(signal_note(signal)))
+
+
+def ended_by(number, *frames):
+    """The task ends by this signal; a little later come these frames of (id, signal)."""
+    def signalled(ids, id, signal):
+        say(signal_note(signal))
+        if signal == number:
+            say(frame('E', u64(id) + u64(10 ** 12)))
+            done()
+            time.sleep(3 if frames else 0)
+            say(*[f(id, signal) for f in frames])
+    serve_few(1, lambda ids: say(frame('B', u64(ids[0]) + u64(0))), signalled)
+
+
+def back(id, signal):
+    return file_back(id) + result(id, 1, signal, rest=10 ** 12)
+
+
+def ended_by_term():
+    ended_by(15, back)
+
+
+def ended_by_kill():
+    ended_by(9, back)
+
+
+def files_never():
+    ended_by(15)
+
+
+def files_never_by_kill():
+    ended_by(9)
+
+
+def result_late():
+    """The task has ended in time, which is heard when it is too late."""
+    serve_few(1, lambda ids: say(frame('B', u64(ids[0]) + u64(0))),
+              lambda ids, id, signal: say(signal_note(signal), result(id, rest=10 ** 8)))
+
+
+def path_long():
+    """A name that no file has."""
+    def started(ids):
+        say(frame('B', u64(ids[0]) + u64(0)), frame('F', u64(ids[0]) + u32(0o644) + u64(0) + u64(0) +
+                                                     text('a/' * 2048) + u32(0)), result(ids[0]))
+    serve_few(1, started, lambda *_: None)
+
+
+def base_slow():
+    """What every machine gets is not read on until EVIL_DONE.go exists. When it is tried again it is a good agent."""
+    if os.path.exists(os.environ['EVIL_DONE']):
+        os.execv(os.environ['EVIL_KNEE'], [os.environ['EVIL_KNEE'], 'agent'])
+    hello()
+    say(credit(1, 1))
+    for kind, f in asked():
+        if kind == 'F' and not os.path.exists(os.environ['EVIL_DONE']):
+            done()
+            while not os.path.exists(os.environ['EVIL_DONE'] + '.go'):
+                time.sleep(0.01)
+
+
 def given_back():
     """The first task fails; when its next attempt is here the second one succeeds. That attempt never begins."""
     def started(ids):
@@ -450,7 +526,8 @@ def nonsense_last():
 
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
-        'evil-no-credit', 'evil-waits-flood']
+        'evil-no-credit', 'evil-waits-flood', 'evil-files-never', 'evil-files-never-by-kill',
+        'evil-base-slow']
 
 
 def main():

@@ -3,6 +3,7 @@
 
 import fcntl
 import random
+import socket
 import struct
 
 from agentframes import CANCELLED, EXITED, NOT_STARTED, SIGNALED
@@ -189,6 +190,20 @@ class Folder(unittest.TestCase):
             a.open('pwd', dir='/dev/null/x')
             self.assertIn('/dev/null/x', a.refused)
             self.assertEqual(a.wait(), 255)
+
+
+class Dial(unittest.TestCase):
+    def test_nobody_answers(self):
+        """The frames stay where they were, before long."""
+        with socket.create_server(('127.0.0.1', 0)) as s, Agent() as a:
+            begin = time.monotonic()
+            a.open('echo {}', dial=['127.0.0.1:%d' % s.getsockname()[1]], token=f'{"0" * 32} 0 {"1" * 32}')
+            self.assertLess(time.monotonic() - begin, 3 + 5 * SLOW)
+            self.assertIn(('Y', u32(0)), a.frames)
+            a.task(1, 'hello')
+            self.assertEqual(a.result(1).out, b'hello\n')
+            self.assertGreater(time.monotonic() - begin, 2.5)
+            self.assertEqual(a.close(), 0)
 
 
 class Limits(unittest.TestCase):
@@ -482,6 +497,39 @@ class Files(unittest.TestCase):
         task, names = self.back('out')
         self.assertEqual((task.status, names), (0, ['', 'a', 'b', 'b/c']))
         self.assertEqual(self.there(), ['other'])
+
+    def test_ended(self):
+        """Before its files comes that it has ended; of a task without such nothing does but its RESULT."""
+        self.put('out')
+        with Agent(cwd=self.folder) as a:
+            a.open('sleep 0.1; echo {}')
+            a.task(1, 'x', returns=['out'])
+            a.task(2, 'x')
+            a.result(1), a.result(2)
+            kinds = {1: '', 2: ''}
+            for kind, f in ((kind, Fields(payload)) for kind, payload in a.frames if kind in 'BoEFR'):
+                kinds[f.u64()] += kind
+                if kind == 'E':
+                    self.assertGreaterEqual(f.u64(), 10 ** 8)
+            self.assertEqual(kinds, {1: 'BoEFR', 2: 'BoR'})
+            self.assertEqual(a.close(), 0)
+
+    def test_killed_in_the_middle_of_a_file(self):
+        """What is not whole has no name, and so it goes with who writes it."""
+        try:
+            os.close(os.open(self.folder, os.O_TMPFILE | os.O_WRONLY))
+        except OSError as e:
+            self.skipTest(f'the file system has no files without a name: {e}')
+        a = Agent(cwd=self.folder)
+        self.addCleanup(a.cut)
+        a.open(': {}')
+        a.send(frame('F', u64(1) + u32(0o644) + u64(1) + u64(4) + text('in/file') + u32(0)), frame('D', b'12'))
+        a.ping(5)
+        a.until(lambda: ('Q', u64(5)) in a.frames)
+        self.assertEqual(self.there(), ['in'])
+        os.kill(program_of(a), signal.SIGKILL)
+        a.wait()
+        self.assertEqual(self.there(), ['in'])
 
     def test_nothing_through_links(self):
         """What lies behind a symbolic link comes, and stays; the link goes."""

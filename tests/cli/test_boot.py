@@ -208,27 +208,28 @@ class Boot(unittest.TestCase):
     def test_others_are_removed(self):
         """Programs of other knees, when a new one comes: those that nobody started for 30 days."""
         old, young, name = 'agent-' + '0' * 32, 'agent-' + '1' * 31 + 'f', 'agent-' + '2' * 32
+        half, coming = '.agent-far-1', '.agent-far-2'
         # Not what such a program is called, or no file.
         strange = ['agent-' + '0' * 31, 'agent-' + '0' * 33, 'agent-' + 'g' * 32, 'agent-' + 'A' * 32, 'learnt.db',
-                   '.agent-far-1', 'gent-' + '0' * 32, f'x{old}', f'{old}.old', 'a folder/' + old, f'{name}/{old}']
+                   '.agent-far', 'agent-far-1', 'gent-' + '0' * 32, f'x{old}', f'{old}.old', 'a folder/' + old, f'{name}/{old}']
         for shell in SHELLS:
             with self.subTest(shell=shell):
                 far = Far()
                 cache = far.home + '/.cache/knee'
-                for file in [old, young, *strange]:
+                for file in [old, young, half, coming, *strange]:
                     os.makedirs(os.path.dirname(f'{cache}/{file}'), exist_ok=True)
                     with open(f'{cache}/{file}', 'w'):
                         pass
                 os.symlink('learnt.db', f'{cache}/agent-' + '3' * 32)
                 for folder, folders, files in os.walk(cache, topdown=False):
                     for file in folders + files:
-                        days = 29 if file == young else 31
+                        days = {young: 29, half: 2.1, coming: 0.9}.get(file, 31)
                         os.utime(f'{folder}/{file}', (time.time() - days * 86400,) * 2, follow_symlinks=False)
                 before = self.below(cache)
                 out, err, _ = far.connect(shell=shell)
                 self.assertTrue(out.startswith(WANT + b'knee-agent 1 '), out[:200])
                 after = self.below(cache)
-                self.assertEqual(before - after, {old})
+                self.assertEqual(before - after, {old, half})
                 self.assertEqual(len(after - before), 1)
                 # Not when nothing comes.
                 for file in young, *after - before:

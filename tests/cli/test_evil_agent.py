@@ -133,6 +133,68 @@ class Late(unittest.TestCase):
         self.assertEqual((len(out), out[-4:], err), (4000004, b'ran\n', b''))
 
 
+    def run_back(self, evil, *options):
+        """A task of which `out` is wanted back, and may take half a second: the Result, and the signals that it got."""
+        self.cwd = scratch()
+        r = self.run_on(evil, '--timeout', '0.5', '--return', 'out', *options, 'echo', ':::', 'a', cwd=self.cwd)
+        return r, [int(line.split(b'signal ')[1]) for line in r.err.splitlines() if b'signal' in line]
+
+    def back(self):
+        return {name: open(os.path.join(self.cwd, name)).read() for name in os.listdir(self.cwd)}
+
+    def test_files_take_longer_than_a_task_may(self):
+        """The time of a task is that of its command."""
+        r, signals = self.run_back('files-late')
+        self.assertEqual((signals, r.status, self.back()), ([], 0, {'out': 'it\n'}), r.err)
+
+    def test_files_of_a_task_that_took_too_long(self):
+        """They come all the same, and it is not signalled again when it has ended."""
+        for evil, expected in (('ended-by-term', [15]), ('ended-by-kill', [15, 15, 15, 9])):
+            with self.subTest(evil):
+                r, signals = self.run_back(evil)
+                self.assertEqual((signals, r.status, self.back()), (expected, 1, {'out': 'it\n'}), r.err)
+
+    def test_ended_in_time_and_heard_of_late(self):
+        r = self.run_on('result-late', '--timeout', '0.5', 'echo', ':::', 'a')
+        self.assertEqual(r.status, 0, r.err)
+        self.assertIn(b'signal 15', r.err)
+
+    def test_stop_while_files_of_a_task_that_took_too_long_come(self):
+        """A stop does not wait for them, whenever it comes."""
+        for evil in 'files-never', 'files-never-by-kill':
+            with self.subTest(evil):
+                folder, cwd = scratch(), scratch()
+                os.mkdir(f'{folder}/tmp')
+                env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+                with start('--ssh', f'{sys.executable} {AGENT}', '-S', f'evil-{evil}', '--timeout', '0.5', '--return',
+                           'out', 'echo', ':::', 'a', env=env, cwd=cwd) as p:
+                    wait_for(lambda: os.path.exists(f'{folder}/done'), what='the end of its command')
+                    p.send_signal(signal.SIGTERM)
+                    p.communicate(timeout=15 * SLOW)
+                self.assertEqual(os.listdir(cwd), [])
+
+    def test_long_path(self):
+        r, _ = self.run_back('path-long')
+        self.assertEqual((r.status, self.back()), (255, {}))
+        self.assertIn(b'it sends what no agent sends now', r.err)
+
+    def test_base_file_changes(self):
+        """It is sent anew, for the next time it may not."""
+        folder, cwd = scratch(), scratch()
+        os.mkdir(f'{folder}/tmp')
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        with open(f'{cwd}/base', 'wb') as f:
+            f.write(bytes(8_000_000))
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-base-slow', '--basefile', 'base', 'wc -c <base; : {}',
+                   ':::', 'a', env=env, cwd=cwd) as p:
+            wait_for(lambda: os.path.exists(f'{folder}/done'), what='the file on its way')
+            with open(f'{cwd}/base', 'ab') as f:
+                f.write(b'more')
+            open(f'{folder}/done.go', 'w').close()
+            out, err = p.communicate(timeout=30 * SLOW)
+        self.assertEqual((out, p.returncode), (b'8000004\n', 0), err)
+        self.assertIn(b'lost: --basefile base: it changed while it was sent', err)
+
     def test_no_credit(self):
         """A machine that answers, and never says how many tasks it takes, does not hold the run for ever."""
         r = self.run_on('no-credit', '--host-timeout', '1', 'echo', ':::', 'a')

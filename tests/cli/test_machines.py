@@ -8,6 +8,8 @@ from kneetest import *
 
 sys.dont_write_bytecode = True
 
+INJECT = os.path.join(os.path.dirname(os.path.dirname(KNEE)), 'tests/fault/knee-inject')
+
 # The last word is for a shell, the one before it is the host. Hosts named down are not there, those named late soon,
 # and on those named small a process has few files.
 SSH = '''#!/bin/sh
@@ -341,6 +343,19 @@ class NotWritten(Case):
             self.assertEqual(self.names(cwd), ['d', 'd/out', 'd/out/5', 'd/small.5', 'd/small.500000', 'log'])
         self.assertEqual(self.names(self.there), ['out', 'out/500000', 'small.500000'])
         self.assertEqual(os.stat(self.there + '/out/500000').st_size, 500000)
+
+    @unittest.skipIf(VALGRIND, 'the program of this test is another one')
+    @unittest.skipUnless(os.path.exists(INJECT), 'knee-inject is not built')
+    def test_not_on_the_disk(self):
+        """With --sync what came back is on the disk, it and its name, or its task has failed and it stays."""
+        for nth, there in (1, ['out']), (2, ['out']), (3, []):
+            with self.subTest(nth):
+                cwd = scratch()
+                r = run([INJECT, '--ssh', self.ssh, '-S', 'w1', '--journal', 'j', '--sync', '--return', 'out', '--cleanup',
+                         'echo >out', ':::', ''], cwd=cwd, env={'HOME': self.folder, 'KNEE_INJECT': f'fsync:{nth}:5'})
+                err = b'knee: task 1: w1: out: cannot be written: Input/output error; kept on w1: out\n'
+                self.assertEqual((r.err, r.status), (err, 1) if there else (b'', 0))
+                self.assertEqual(self.names(self.there), there)
 
     def test_changed_in_place(self):
         """A file that went and comes back is no copy any more."""

@@ -126,6 +126,7 @@ __wrap_epoll_ctl(int e, int op, int fd, struct epoll_event *ev)
 }
 
 WRAP(pid_t, fork, -1, (void), ())
+WRAP(int, fsync, -1, (int fd), (fd))
 
 /* ---- SQLite's ------------------------------------------------------------- */
 

@@ -44,6 +44,7 @@ static const struct {
 	{ KN_FRAME_BEGAN, "UU" },
 	{ KN_FRAME_OUT, "Ur" },
 	{ KN_FRAME_ERR, "Ur" },
+	{ KN_FRAME_ENDED, "UU" },
 	{ KN_FRAME_NOTE, "Ut" },
 	{ KN_FRAME_RESULT, "URu" },
 	{ KN_FRAME_RETURNED, "U" },

@@ -43,6 +43,39 @@ __wrap_link(const char *from, const char *to)
 	return -1;
 }
 
+/* Nor files without a name. */
+static bool no_nameless;
+
+int __real_openat64(int folder, const char *path, int flags, mode_t mode);
+int __wrap_openat64(int folder, const char *path, int flags, mode_t mode);
+
+int
+__wrap_openat64(int folder, const char *path, int flags, mode_t mode)
+{
+	if (!no_nameless || (flags & O_TMPFILE) != O_TMPFILE)
+		return __real_openat64(folder, path, flags, mode);
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
+/* What was synced: how many files and folders; the n-th fails. */
+static int syncs, sync_fails_at;
+
+int __wrap_fsync(int fd);
+
+int
+__wrap_fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		abort();
+	if (++syncs != sync_fails_at)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
 /* ---- help ------------------------------------------------------------------- */
 
 static void
@@ -215,6 +248,57 @@ test_whole(void)
 	ok(kn_courier_error(&c, 1) == NULL && kn_courier_error(&c, 2) == NULL, "nothing went wrong");
 	kn_courier_done(&c);
 	is_int(names(), 10 + 11 + 2, "nothing is left beside them, of which two have a newline");
+	clear();
+}
+
+/* A file that is half there has no name, where that can be, and so it cannot stay. */
+static void
+test_half(void)
+{
+	const struct kn_file f = { .id = 1, .mode = 0644, .size = 4, .path = "there" };
+	struct kn_courier c = { 0 };
+
+	is_int(kn_courier_begin(&c, &f, NULL), 0, "a file begins");
+	is_int(kn_courier_data(&c, "te", 2), 0, "half of it comes");
+	is_int(names(), no_nameless ? 1 : 0, "%s", no_nameless ? "it has another name" : "it has no name");
+	kn_courier_done(&c);
+	is_int(names(), 0, "it is gone");
+	is_int(kn_courier_begin(&c, &f, NULL), 0, "it begins again");
+	is_int(kn_courier_data(&c, "text", 4), 0, "all of it comes");
+	is_str(get("there"), "text", "it is there");
+	is_int(names(), 1, "and nothing else");
+	kn_courier_done(&c);
+	clear();
+}
+
+/* What is kept is on the disk then: the files before they have their names, then those. */
+static void
+test_sync(void)
+{
+	struct kn_courier c = { .hold = true }, agent = { 0 };
+	uint32_t index = 9;
+	char err[256];
+
+	syncs = sync_fails_at = 0;
+	one(&agent, 1, "x", 0, "text", NULL);
+	one(&c, 1, "", 0, "text", "to/x");
+	is_int(kn_courier_keep(&c, 1, &index, err, sizeof(err)), 0, "a file is kept");
+	is_int(syncs, 0, "nothing is synced unless that is wanted");
+	c.sync = true;
+	kn_courier_done(&c);
+	one(&c, 2, "", 0, "text", "to/y");
+	is_int(syncs, 1, "the file is on the disk");
+	ok(!there("to/y"), "before it has its name");
+	is_int(kn_courier_keep(&c, 2, &index, err, sizeof(err)), 0, "it is kept");
+	is_int(syncs, 2, "and its name is there, too");
+	for (sync_fails_at = 3; sync_fails_at <= 5; sync_fails_at += 2) {
+		one(&c, 3, "", 0, "text", "to/z");
+		is_int(kn_courier_keep(&c, 3, &index, err, sizeof(err)), -EIO, "it cannot be synced");
+		is_str(err, "to/z: cannot be written: Input/output error", "which is told");
+	}
+	sync_fails_at = 0;
+	kn_courier_done(&agent);
+	kn_courier_done(&c);
 	clear();
 }
 
@@ -746,13 +830,20 @@ main(void)
 	if (mkdtemp(folder) == NULL || chdir(folder) < 0)
 		return 99;
 	test_far();
-	test_whole();
-	test_large();
-	test_folder();
-	test_hold();
-	test_hostile();
+	for (int i = 0; i < 2; i++) {
+		no_nameless = i == 0;
+		test_whole();
+		test_half();
+		test_sync();
+		test_large();
+		test_folder();
+		test_hold();
+		test_hostile();
+		test_broken();
+		test_full();
+		test_memory();
+	}
 	test_frame();
-	test_broken();
 	test_missing();
 	test_clean();
 	test_remove();
@@ -762,8 +853,6 @@ main(void)
 	test_aside_inside();
 	test_aside_shared();
 	test_clean_meanwhile();
-	test_full();
-	test_memory();
 	is_int(rmdir(folder), 0, "nothing is left");
 	return done_testing();
 }

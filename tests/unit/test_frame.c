@@ -8,7 +8,7 @@
 #include "alloc.h"
 #include "tap.h"
 
-static const char kinds[] = "OMTFDKSPXHYCBoeNRGQJZ";
+static const char kinds[] = "OMTFDKSPXHYCBoeENRGQJZ";
 
 /* A payload with each sort of field. */
 static int

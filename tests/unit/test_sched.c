@@ -124,6 +124,52 @@ test_timeout(void)
 	kn_sched_done(&s);
 }
 
+/* The executor has its end, and not yet all that it left. */
+static void
+test_timeout_of_what_has_ended(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t;
+
+	rules.timeout_ns = 1000 * MS;
+	t = init_and_start(&s, &rules);
+	t->result.runtime_ns = 900 * MS;
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 1000 * MS).action, KN_NOTHING, "no time-out");
+	is_int(kn_sched_next_ns(&s), INT64_MAX, "ever");
+	(void)end(&s, t, 0, 9000 * MS);
+	is_int(t->result.outcome, KNEE_EXITED, "it has its own end");
+	kn_task_free(t);
+	kn_sched_done(&s);
+
+	t = init_and_start(&s, &rules);
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 1000 * MS).signal, SIGTERM, "too long");
+	t->result.runtime_ns = 1010 * MS;
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 1200 * MS).action, KN_NOTHING, "no other signal");
+	is_int(kn_sched_next_ns(&s), INT64_MAX, "ever");
+	is_int(kn_sched_event(&s, t, KN_CANCEL, 5000 * MS).signal, SIGKILL, "a stop does not wait");
+	(void)end(&s, t, 0, 9000 * MS);
+	is_int(t->result.outcome, KNEE_TIMED_OUT, "it took too long");
+	kn_task_free(t);
+	kn_sched_done(&s);
+
+	t = init_and_start(&s, &rules);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 1000 * MS);
+	s.cancelling = true;
+	is_int(kn_sched_event(&s, t, KN_CANCEL, 1100 * MS).action, KN_NOTHING, "a stop before its end");
+	t->result.runtime_ns = 1150 * MS;
+	is_int(kn_sched_event(&s, t, KN_DEADLINE, 1200 * MS).signal, SIGINT, "does not wait either");
+	kn_sched_done(&s);
+
+	t = init_and_start(&s, &rules);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 1000 * MS);
+	t->result.runtime_ns = 999 * MS;
+	(void)end(&s, t, 0, 1100 * MS);
+	is_int(t->result.outcome, KNEE_EXITED, "the time was not up when it ended");
+	kn_task_free(t);
+	kn_sched_done(&s);
+}
+
 static void
 test_stopped_between_two_attempts(bool resumable)
 {
@@ -648,6 +694,7 @@ main(void)
 {
 	test_slots();
 	test_timeout();
+	test_timeout_of_what_has_ended();
 	test_stopped_between_two_attempts(false);
 	test_stopped_between_two_attempts(true);
 	test_shift();

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Files that go with tasks: there before them, back after them, gone when that is wanted, and never half."""
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -21,6 +22,16 @@ def files_below(folder):
 def names_below(folder):
     return {str(p.relative_to(folder)) for p in Path(folder).rglob('*')
             if not str(p.relative_to(folder)).startswith('.cache')}
+
+
+def writes_into(pid, folder):
+    """Whether it has some of a file there, be it without a name."""
+    for fd in Path(f'/proc/{pid}/fd').glob('*'):
+        with contextlib.suppress(OSError):
+            at = os.readlink(fd)
+            if at.startswith(f'{os.path.realpath(folder)}/') and ('.knee-' in at or '(deleted)' in at) and fd.stat().st_size > 0:
+                return True
+    return False
 
 
 class FilesCase(FleetCase):
@@ -213,13 +224,13 @@ class Trouble(FilesCase):
         self.assertEqual(os.stat(self.fleet.home('n1') + '/large').st_size, 8_000_000)
 
     def lost(self, args, half, names):
-        """Run that; n1 loses its power when half() is true, and n2 goes on only then. Nothing half is left."""
+        """Run that; n1 loses its power when half(pid of knee) is true, and n2 goes on only then. Nothing half is left."""
         before = os.listdir(self.cwd)
         wait = f'while test $(hostname) = n2 && ! test -e {self.common}/end; do sleep 0.05; done; '
         self.fleet.rate('n1', '20mbit')
         with self.fleet.start('--host-timeout', '2s', '-j1', '--cleanup', *args[:-1], wait + args[-1], ':::', *'abcd',
                               cwd=self.cwd) as p:
-            wait_for(half, 60, 'a file is on its way')
+            wait_for(lambda: half(p.pid), 60, 'a file is on its way')
             self.fleet.poweroff('n1')
             (self.common / 'end').touch()
             _, err = p.communicate(timeout=60 * SLOW)
@@ -231,14 +242,14 @@ class Trouble(FilesCase):
 
     def test_lost_while_files_come_back(self):
         self.lost(['--return', 'out.{}', f'head -c {self.SIZE} /dev/zero >out.{{}}'],
-                  lambda: any(p.stat().st_size > 0 for p in Path(self.cwd).glob('.knee-*')),
+                  lambda pid: any(writes_into(p, self.cwd) for p in [pid, *descendants(pid)]),
                   [f'out.{c}' for c in 'abcd'])
 
     def test_lost_while_files_go(self):
         for name in 'abcd':
             self.put(name, bytes(self.SIZE))
         self.lost(['--transfer', '--return', '{}.out', 'cp {} {}.out'],
-                  lambda: list(Path(self.fleet.home('n1')).glob('.knee-*')), [f'{c}.out' for c in 'abcd'])
+                  lambda pid: any(writes_into(p, '/root') for p in self.fleet.agents('n1')), [f'{c}.out' for c in 'abcd'])
 
 
 if __name__ == '__main__':
