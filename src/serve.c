@@ -32,8 +32,8 @@
 #define DIAL_NS (10 * SECOND_NS)
 /* How long what is said last may take when the coordinator does not read: a broken one, so a moment. */
 #define LAST_NS (2 * SECOND_NS)
-/* How long an agent that leaves waits to hear what becomes of files that are put aside. */
-#define ASIDE_NS (10 * SECOND_NS)
+/* How long an agent that leaves waits to hear what becomes of files that wait. */
+#define KEPT_NS (10 * SECOND_NS)
 
 int
 kn_serve_fail(struct kn_serve *s, int err, const char *format, ...)
@@ -633,8 +633,8 @@ say_bye(struct kn_serve *s)
 	}
 	if (err == 0)
 		err = write_rest(s, patience_ns);
-	for (int64_t until_ns = kn_clock_ns() + ASIDE_NS;
-	     s->aside != NULL && err == 0 && kn_clock_ns() < until_ns;)
+	for (int64_t until_ns = kn_clock_ns() + KEPT_NS;
+	     s->waiting != NULL && err == 0 && kn_clock_ns() < until_ns;)
 		err = rest_turn(s, patience_ns);
 	for (size_t i = 0; i < KN_SERVE_BUCKETS && err == 0; i++)
 		for (struct kn_serve_task *t = s->buckets[i]; t != NULL && err == 0; t = t->next)

@@ -216,7 +216,7 @@ frame_do(struct kn_serve *s, const struct kn_frame *f)
 {
 	struct kn_fields fields = kn_fields_of(f);
 
-	/* What was put aside still counts, when all has ended. */
+	/* Of files that wait it counts also when all has ended. */
 	if (s->leaving)
 		return f->kind == KN_FRAME_KEPT ? kept_frame(s, &fields) : 0;
 	if (!s->opened && f->kind != KN_FRAME_OPEN)

@@ -512,40 +512,38 @@ class Files(unittest.TestCase):
         a = self.far()
         a.task(1, 'x', returns=['in', 'out'], clean=['in', 'out'])
         self.assertEqual((a.result(1).status, a.tasks[1].waits), (0, True))
-        names = self.there()
-        self.assertEqual([n for n in names if '.knee-' not in n], ['out'])
-        self.assertEqual(len(names), 3)
+        self.as_it_was()
         return a
 
     def read(self, name):
         with open(os.path.join(self.folder, name)) as f:
             return f.read()
 
-    def back_again(self):
+    def as_it_was(self):
         self.assertEqual(self.there(), ['in', 'out', 'out/made'])
         self.assertEqual((self.read('in'), self.read('out/made')), ('1x\n', 'made\n'))
 
     def test_kept(self):
-        """What has come back is out of the way when its RESULT comes, and removed when it is kept."""
+        """What has come back is removed when it is kept."""
         a = self.waiting()
         a.kept(1)
         self.assertEqual(a.close(), 0)
         self.assertEqual(self.there(), [])
 
     def test_not_kept(self):
-        """It gets its names again, also what came with the task and was changed."""
+        """It stays, also what came with the task and was changed."""
         a = self.waiting()
         a.kept(1, False)
         a.ping(5)
         a.until(lambda: ('Q', u64(5)) in a.frames)
-        self.back_again()
+        self.as_it_was()
         self.assertEqual(a.close(), 0)
-        self.back_again()
+        self.as_it_was()
 
     def test_nobody_says_so(self):
         """The connection ends before it is known."""
         self.waiting().cut()
-        self.back_again()
+        self.as_it_was()
 
     def test_told_to_end(self):
         """An agent that leaves waits for what it does not know yet, as long as there is a coordinator."""
@@ -564,7 +562,7 @@ class Files(unittest.TestCase):
                 if says:
                     self.assertEqual(self.there(), [])
                 else:
-                    self.back_again()
+                    self.as_it_was()
                 for name in 'in', 'out/made':
                     if not says:
                         os.remove(os.path.join(self.folder, name))
@@ -577,23 +575,55 @@ class Files(unittest.TestCase):
         a.send(frame('K', u64(1) + u32(0)))
         a.until(lambda: a.bye is not None)
         self.assertEqual(a.wait(), 0)
-        self.back_again()
+        self.as_it_was()
 
     def test_name_is_taken(self):
         """A shared folder: the coordinator's file has the name, and is not touched, whatever it says."""
         for kept in True, False:
             with self.subTest(kept=kept):
                 a = self.waiting()
-                self.put('in', 'out/made')
+                self.put('in.new', 'out/made.new')
+                for name in 'in', 'out/made':
+                    os.rename(f'{self.folder}/{name}.new', f'{self.folder}/{name}')
                 a.kept(1, kept)
                 self.assertEqual(a.close(), 0)
-                self.assertEqual((self.read('in'), self.read('out/made')), ('in', 'out/made'))
-                left = [n for n in self.there() if '.knee-' in n]
-                self.assertEqual(len(left), 0 if kept else 2)
-                notes = [Fields(f[1][8:]).text() for f in a.frames if f[0] == 'N']
-                self.assertEqual(len(notes), 0 if kept else 1)
+                self.assertEqual((self.read('in'), self.read('out/made')), ('in.new', 'out/made.new'))
+                self.assertEqual(self.there(), ['in', 'out', 'out/made'])
+                self.assertEqual([f for f in a.frames if f[0] == 'N'], [])
                 for name in 'in', 'out/made':
                     os.remove(os.path.join(self.folder, name))
+
+    def test_written_to_meanwhile(self):
+        """What came back is not what is there any more."""
+        a = self.waiting()
+        with open(self.folder + '/in', 'a') as f:
+            f.write('more\n')
+        a.kept(1)
+        self.assertEqual(a.close(), 0)
+        self.assertEqual((self.there(), self.read('in')), (['in'], '1x\nmore\n'))
+
+    def test_of_two_tasks(self):
+        """A file that two have goes with the second, whatever the first says; and it does not go at all when the
+        coordinator has it not."""
+        def copy(id):
+            a.send(frame('F', u64(id) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text('in') + u32(0)), frame('D', b'1'))
+
+        for first, second in (1, 1), (1, 0), (0, 1), (0, 0):
+            with self.subTest(first=first, second=second), Agent(cwd=self.folder) as a:
+                a.open('cat in #; : {}')
+                copy(1), copy(2)
+                a.task(1, 'x', returns=['in'], clean=['in'])
+                self.assertTrue(a.result(1).waits)
+                a.kept(1, first)
+                copy(3)
+                for id in 2, 3:
+                    a.task(id, 'x', returns=['in'], clean=['in'])
+                    self.assertEqual((a.result(id).status, a.tasks[id].out, a.tasks[id].waits), (0, b'1', True))
+                a.kept(3), a.kept(2, second)
+                self.assertEqual(a.close(), 0)
+                self.assertEqual(self.there(), [] if first and second else ['in'])
+                if not (first and second):
+                    os.remove(self.folder + '/in')
 
     def test_way_back_fails(self):
         """What came with the task and was changed stays when it does not come back; what did not change goes."""
@@ -601,7 +631,7 @@ class Files(unittest.TestCase):
         a.task(1, 'x', returns=['in', 'missing'], clean=['in', 'missing'])
         self.assertEqual((a.result(1).status, a.tasks[1].waits), (1, False))
         self.assertEqual(a.close(), 0)
-        self.back_again()
+        self.as_it_was()
 
     def test_folder_of_all_with_what_came(self):
         for says in True, False:
