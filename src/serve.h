@@ -145,8 +145,8 @@ bool kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const stru
 int kn_serve_files_check(struct kn_serve *s, const struct kn_serve_task *t);
 /* t has ended: what came for it alone is removed, if that is wanted. */
 void kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t);
-/* The RESULT of that id is answered: what waits is removed (kept), or stays. 0, or -errno with the text set: the end. */
-int kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept);
+/* The RESULT of that id is answered: what waits is removed, or stays. 0, or -errno with the text set: the end. */
+int kn_serve_files_kept(struct kn_serve *s, uint64_t id, enum kn_kept kept);
 /* Put together more of what goes back. 0 or -errno. */
 int kn_serve_files_pump(struct kn_serve *s);
 /* What nobody answered for stays. */

@@ -207,7 +207,7 @@ folder_stays(struct kn_serve *s)
 }
 
 int
-kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept)
+kn_serve_files_kept(struct kn_serve *s, uint64_t id, enum kn_kept kept)
 {
 	struct kn_serve_waiting *w = s->waiting, *before = NULL;
 	int err = 0;
@@ -216,12 +216,12 @@ kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept)
 		before = w;
 	if (w == NULL)
 		return kn_serve_fail(s, -EBADMSG, "KEPT %" PRIu64 ", of which no files wait", id);
-	if (kept) {
+	if (kept == KN_KEPT_ALL)
 		kn_waiting_remove(&w->files, &s->courier);
-	} else {
+	else
 		kn_waiting_keep(&w->files, &s->courier);
+	if (kept == KN_KEPT_NOT)
 		err = folder_stays(s);
-	}
 	waiting_remove(s, w, before);
 	return err < 0 ? kn_serve_fail(s, err, "%s", strerror(-err)) : 0;
 }

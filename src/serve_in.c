@@ -176,9 +176,9 @@ kept_frame(struct kn_serve *s, struct kn_fields *f)
 	uint64_t id = kn_get_u64(f);
 	uint32_t kept = kn_get_u32(f);
 
-	if (f->bad || f->left > 0 || kept > 1)
+	if (f->bad || f->left > 0 || kept > KN_KEPT_UNKNOWN)
 		return kn_serve_fail(s, -EBADMSG, "a KEPT that makes no sense");
-	return kn_serve_files_kept(s, id, kept != 0);
+	return kn_serve_files_kept(s, id, (enum kn_kept)kept);
 }
 
 static int

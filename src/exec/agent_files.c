@@ -361,7 +361,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 }
 
 void
-kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept)
+kn_agent_files_kept(struct kn_remote *m, uint64_t id, enum kn_kept kept)
 {
 	struct kn_buf *to = &m->link.sending;
 	size_t len = to->len, at;
@@ -370,7 +370,7 @@ kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept)
 	if (err == 0)
 		err = kn_put_u64(to, id);
 	if (err == 0)
-		err = kn_put_u32(to, kept);
+		err = kn_put_u32(to, (uint32_t)kept);
 	if (err == 0)
 		err = kn_frame_end(to, at);
 	/* Without memory for that its agent does not hear it, and keeps them. */

@@ -162,7 +162,7 @@ int kn_agent_files_came(struct kn_remote *m, const struct kn_frame *f);
 /* r has this result, and its files get their names: whether all have; *res says so when they cannot. */
 bool kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_result *res);
 /* Files of a task wait there to be removed: tell whether that may be. */
-void kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept);
+void kn_agent_files_kept(struct kn_remote *m, uint64_t id, enum kn_kept kept);
 /* What came by this id is not wanted, unless it was kept. */
 void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
 void kn_agent_files_lost(struct kn_remote *m);

@@ -285,9 +285,9 @@ result(struct kn_remote *m, struct kn_fields *f)
 	if (f->bad)
 		return;
 	if (r == NULL) {
-		/* Nobody wants its files. Who does not read what he is told is not told more, however much he says. */
+		/* Who does not read what he is told is not told more, however much he says. */
 		if (waits && kn_link_pending(&m->link) < KN_PENDING_MOST)
-			kn_agent_files_kept(m, id, true);
+			kn_agent_files_kept(m, id, KN_KEPT_UNKNOWN);
 		return;
 	}
 	/* It was called back before it began; or its agent is being ended, and so were its tasks: not by us. */
@@ -299,7 +299,7 @@ result(struct kn_remote *m, struct kn_fields *f)
 	began(m, r, (uint64_t)res.runtime_ns);
 	kept = kn_agent_files_keep(m, r, &res);
 	if (waits)
-		kn_agent_files_kept(m, id, kept);
+		kn_agent_files_kept(m, id, kept ? KN_KEPT_ALL : KN_KEPT_NOT);
 	kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
 	kn_errand_end(m->exec, r, &res);
 }

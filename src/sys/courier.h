@@ -109,7 +109,7 @@ int kn_waiting_add(struct kn_waiting *w, struct kn_courier *c, const char *path)
 /* The other end has them: remove those that are yet what they were when they were put in, and what was made for them.
  * Forgets them. */
 void kn_waiting_remove(struct kn_waiting *w, struct kn_courier *c);
-/* It has them not, or that is not known: all stay, whoever else has them. Forgets them. */
+/* It has them not, or that cannot be known: all stay, whoever else has them. Forgets them. */
 void kn_waiting_keep(struct kn_waiting *w, struct kn_courier *c);
 
 /* ---- sending ---------------------------------------------------------------- */

@@ -448,6 +448,18 @@ def nonsense_last():
                                  frame('X')), 1, 1)
 
 
+def kept():
+    """Files wait of its task, and of one that nobody has; what is answered is told."""
+    hello()
+    say(credit(1, 1))
+    for kind, f in asked():
+        if kind == 'T':
+            id = f.u64()
+            say(result(id + 1, waits=1), frame('B', u64(id) + u64(0)))
+        elif kind == 'K':
+            say(frame('N', u64(0) + text(f'kept {f.u64() - id} {f.u32()}')), result(id))
+
+
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
         'evil-no-credit', 'evil-waits-flood']

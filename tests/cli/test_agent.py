@@ -540,6 +540,14 @@ class Files(unittest.TestCase):
         self.assertEqual(a.close(), 0)
         self.as_it_was()
 
+    def test_nobody_knows(self):
+        """Of a task that nobody there knows any more nothing is removed, also not what was copied and comes back."""
+        a = self.waiting()
+        a.kept(1, 2)
+        self.assertEqual(a.close(), 0)
+        self.as_it_was()
+        self.assertEqual([f for f in a.frames if f[0] == 'N'], [])
+
     def test_nobody_says_so(self):
         """The connection ends before it is known."""
         self.waiting().cut()
@@ -646,7 +654,7 @@ class Files(unittest.TestCase):
     def test_new_folder_stays(self):
         """The folder that was made for the run goes at its end, but not with what is wanted yet."""
         tmp = scratch()
-        for kept in True, False:
+        for kept in 1, 2, 0:
             with self.subTest(kept=kept), Agent(env={'TMPDIR': tmp}) as a:
                 a.open('echo it >out; : {}', dir='...')
                 a.task(1, 'x', returns=['out'], clean=['out'])
@@ -743,7 +751,7 @@ class Nonsense(unittest.TestCase):
         """Of a task that is not known, that has no files, twice; and not a number that is none."""
         self.refused(frame('K', u64(9) + u32(1)), words='KEPT 9, of which no files wait')
         self.refused(frame('K', u64(1) + u32(1)), words='KEPT 1, of which no files wait')
-        self.refused(frame('K', u64(1) + u32(2)), words='KEPT that makes no sense')
+        self.refused(frame('K', u64(1) + u32(3)), words='KEPT that makes no sense')
         folder = scratch()
         with Agent(cwd=folder) as a:
             a.open('echo {} >{}')

@@ -144,6 +144,11 @@ class Late(unittest.TestCase):
         r = self.run_on('no-credit-wanted', '--host-timeout', '1', 'echo', ':::', 'a')
         self.assertEqual((r.out, r.err, r.status), (b'a\n', b'', 0))
 
+    def test_files_of_no_task(self):
+        """What waits of a task that is not known, as another copy came first, is not called kept."""
+        r = self.run_on('kept', 'echo', ':::', 'a')
+        self.assertEqual((r.err, r.status), (b'knee: evil-kept: kept 1 2\n', 0))
+
     def test_no_machine_is_left_and_none_is_needed(self):
         r = self.run_on('nonsense-last', 'echo', ':::', 'a')
         self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)
