@@ -36,6 +36,7 @@ struct kn_serve_task {
 	uint64_t number;            /* the engine's */
 	unsigned slot;
 	bool began;
+	bool unwanted;              /* the coordinator has it no more: no files go back */
 	const char **returns;       /* owned array of nreturns, into bytes: paths that are wanted back */
 	size_t nreturns;
 	const char **clean;         /* owned array of nclean, the same: what is removed when it has ended */

@@ -107,10 +107,10 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 
 	if (t->nreturns == 0 || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_CANCELLED)
 		return false;
-	b = calloc(1, sizeof(*b));
+	b = t->unwanted ? NULL : calloc(1, sizeof(*b));
 	if (b == NULL) {
 		spare(s, t);
-		return false; /* nothing comes back: the coordinator sees that */
+		return false; /* nothing comes back: a coordinator that wants it sees that */
 	}
 	b->task = t;
 	b->result = *r;
@@ -247,7 +247,9 @@ back_end(struct kn_serve *s)
 	char *text = NULL;
 	int err = 0;
 
-	if (b->files.error != NULL) {
+	if (t->unwanted) {
+		spare(s, t);
+	} else if (b->files.error != NULL) {
 		err = asprintf(&text, "%s, and it was to come back", b->files.error) < 0 ? -ENOMEM : 0;
 		if (err == 0)
 			err = kn_serve_note(s, t->id, text);
@@ -270,8 +272,12 @@ int
 kn_serve_files_pump(struct kn_serve *s)
 {
 	while (s->back != NULL && s->send.len - s->sent < AHEAD_BYTES) {
-		int r = kn_dispatch_more(&s->back->files, &s->send, PIECE_BYTES);
+		int r;
 
+		/* A file that was begun is sent whole. */
+		if (s->back->task->unwanted)
+			kn_dispatch_cut(&s->back->files);
+		r = kn_dispatch_more(&s->back->files, &s->send, PIECE_BYTES);
 		if (r == 0)
 			r = back_end(s);
 		if (r < 0)

@@ -149,10 +149,14 @@ signal_frame(struct kn_serve *s, struct kn_fields *f)
 {
 	uint64_t id = kn_get_u64(f);
 	uint32_t sig = kn_get_u32(f);
-	const struct kn_serve_task *t = kn_serve_find(s, id);
+	struct kn_serve_task *t = kn_serve_find(s, id);
+	bool unwanted = (sig & KN_SIGNAL_UNWANTED) != 0;
 
+	sig &= ~(uint32_t)KN_SIGNAL_UNWANTED;
 	if (f->bad || f->left > 0 || sig >= NSIG)
 		return kn_serve_fail(s, -EBADMSG, "a SIGNAL that makes no sense");
+	if (t != NULL)
+		t->unwanted = t->unwanted || unwanted;
 	/* It may have ended, and its RESULT is on its way. */
 	if (t == NULL || (sig == 0 && t->began))
 		return 0;

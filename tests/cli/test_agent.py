@@ -548,6 +548,43 @@ class Files(unittest.TestCase):
         self.as_it_was()
         self.assertEqual([f for f in a.frames if f[0] == 'N'], [])
 
+    def unwanted(self, a, id=1):
+        a.send(frame('S', u64(id) + u32(65536 + signal.SIGKILL)))
+
+    def test_unwanted(self):
+        """What nobody waits for is ended, sends no files and says nothing of them; what it wrote stays."""
+        self.put('a', 'there')
+        with Agent(cwd=self.folder) as a:
+            a.open('echo {} >>a; echo; exec sleep 1000')
+            a.send(frame('F', u64(1) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text('a') + u32(0)), frame('D', b'1'))
+            a.send(frame('F', u64(1) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text('b') + u32(0)), frame('D', b'1'))
+            a.task(1, 'x', returns=['a', 'missing'], clean=['a', 'missing'])
+            a.until(lambda: a.tasks[1].out)
+            self.unwanted(a)
+            self.assertEqual((a.result(1).outcome, a.tasks[1].status, a.tasks[1].waits), (SIGNALED, 9, False))
+            self.unwanted(a)
+            self.assertEqual(a.close(), 0)
+            self.assertEqual([f for f in a.frames if f[0] in 'FN'], [])
+        self.assertEqual((self.there(), self.read('a')), (['a', 'there'], '1x\n'))
+
+    def test_unwanted_on_its_way(self):
+        """The same while they are sent: there may be more of them than anybody reads."""
+        for n in range(20):
+            self.put(f'out/{n:02}')
+            os.truncate(f'{self.folder}/out/{n:02}', 2_000_000)
+        tmp = scratch()
+        for folder in '', '...':
+            with self.subTest(folder), Agent(env={'TMPDIR': tmp}, cwd=self.folder) as a:
+                a.open(f'test -e out || cp -r {self.folder}/out .; #', dir=folder)
+                a.task(1, 'x', returns=['out', 'missing'], clean=['out', 'missing'])
+                a.until(lambda: sum(f[0] == 'F' for f in a.frames) > 2)
+                self.unwanted(a)
+                self.assertEqual((a.result(1).outcome, a.tasks[1].waits), (EXITED, False))
+                self.assertEqual(a.close(), 0)
+                self.assertLess(sum(f[0] == 'F' for f in a.frames), 10)
+                self.assertEqual([f for f in a.frames if f[0] == 'N'], [])
+            self.assertEqual((len(os.listdir(self.folder + '/out')), os.listdir(tmp)), (20, []))
+
     def test_nobody_says_so(self):
         """The connection ends before it is known."""
         self.waiting().cut()
