@@ -548,6 +548,18 @@ class Files(unittest.TestCase):
         self.as_it_was()
         self.assertEqual([f for f in a.frames if f[0] == 'N'], [])
 
+    def test_empty(self):
+        """A task that is only said so that its files may go."""
+        with Agent(cwd=self.folder) as a:
+            a.open('echo {}')
+            a.send(frame('F', u64(1) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text('d/in') + u32(0)), frame('D', b'1'))
+            a.ping(5)
+            a.until(lambda: ('Q', u64(5)) in a.frames)
+            self.assertEqual(self.there(), ['d', 'd/in'])
+            a.send(a.task_frame(1, seq=0, flags=1))
+            self.assertEqual((a.result(1).outcome, self.there()), (NOT_STARTED, []))
+            self.assertEqual(a.close(), 0)
+
     def unwanted(self, a, id=1):
         a.send(frame('S', u64(id) + u32(65536 + signal.SIGKILL)))
 
