@@ -197,7 +197,8 @@ sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
 
 	if (s->files.id == 0 && s->files.error != NULL) {
 		(void)snprintf(text, sizeof(text), "--basefile %s", s->files.error);
-		kn_remote_lost(m, text, true);
+		/* What changed while it was sent may be whole the next time. */
+		kn_remote_lost(m, text, !s->files.changed);
 		return -ECONNRESET;
 	}
 	if (r == NULL)

@@ -125,6 +125,7 @@ struct kn_dispatch {
 	void *walk;                 /* FTS of the folder at hand; NULL: none */
 	bool foreign;               /* the one at hand lies behind a symbolic link: it is not listed */
 	char *error;                /* owned: the first thing that went wrong; NULL: nothing did */
+	bool changed;               /* ... was that a file changed while it was sent */
 	bool list;                  /* wanted: the names of all that was sent and may be removed, ... */
 	struct kn_buf sent;         /* ... each with a NUL */
 };

@@ -313,8 +313,10 @@ file_finish(struct kn_dispatch *d, struct kn_buf *to, const char *why)
 {
 	int err;
 
-	if (why == NULL && !file_same(d))
+	if (why == NULL && !file_same(d)) {
 		why = "it changed while it was sent";
+		d->changed = d->error == NULL;
+	}
 	if (why != NULL) {
 		d->file.mode |= KN_FILE_BROKEN;
 		d->file.size = 0;

@@ -482,9 +482,21 @@ def half_file():
                 result(ids[1]))
 
 
+def half_base():
+    """A file that comes is taken slowly: the rest when somebody says so. When it is tried again it is honest."""
+    hello()
+    if os.path.exists(os.environ['EVIL_DONE']):
+        return serve(honest)
+    for kind, f in asked():
+        if kind == 'F':
+            done()
+            while not os.path.exists(os.environ['EVIL_DONE'] + '-go'):
+                time.sleep(0.01)
+
+
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
-        'evil-no-credit', 'evil-waits-flood']
+        'evil-no-credit', 'evil-waits-flood', 'evil-half-base']
 
 
 def main():

@@ -624,6 +624,15 @@ class Files(unittest.TestCase):
                     if not says:
                         os.remove(os.path.join(self.folder, name))
 
+    def test_told_to_end_and_not_answered(self):
+        """It waits 10 s, also where nothing at all is heard: that is a good end."""
+        a = self.waiting()
+        begin = time.monotonic()
+        a.process.send_signal(signal.SIGTERM)
+        self.assertEqual((a.wait(), a.bye), (0, 1))
+        self.assertGreater(time.monotonic() - begin, 9)
+        self.as_it_was()
+
     def test_close(self):
         """BYE comes behind the last KEPT."""
         a = self.waiting()

@@ -161,6 +161,22 @@ class Late(unittest.TestCase):
         self.assertEqual((out, p.returncode), (b'', 1), err)
         self.assertIn(b"knee: evil-half-file: True 0 1 1 b'%s'\n" % (b'\\x00' * 12), err)
 
+    def test_base_file_that_changes(self):
+        """While it is sent: the machine is tried again, with the file as it is then."""
+        folder = scratch()
+        os.mkdir(f'{folder}/tmp')
+        with open(f'{folder}/base', 'wb') as f:
+            f.truncate(5_000_000)
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-half-base', '--basefile', 'base', 'echo', ':::', 'a',
+                   env=env, cwd=folder) as p:
+            wait_for(lambda: os.path.exists(f'{folder}/done'), what='half of the file')
+            os.truncate(f'{folder}/base', 10)
+            open(f'{folder}/done-go', 'w').close()
+            out, err = p.communicate(timeout=60 * SLOW)
+        self.assertEqual((out, err, p.returncode),
+                         (b'a\n', b'knee: evil-half-base: lost: --basefile base: it changed while it was sent\n', 0))
+
     def test_files_of_no_task(self):
         """What waits of a task that is not known, as another copy came first, is not called kept."""
         r = self.run_on('kept', 'echo', ':::', 'a')
