@@ -16,8 +16,7 @@ done, or when its test program ends, however that ends: a guard reads a pipe unt
 takes the fleet down.
 
 Where no fleet can be up the tests are skipped with the reason, and on CI fail. A test program takes a
-FLEET_ID that no other one has, from 100 on; those below are for fleets by hand. Files with such tests are
-named test_serial_*.py: they run alone.
+FLEET_ID that no other one has, from 100 on; those below are for fleets by hand.
 """
 
 import os
