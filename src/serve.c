@@ -29,7 +29,7 @@
 /* How long a coordinator may take to say what it wants. */
 #define OPEN_NS (60 * SECOND_NS)
 /* How long connecting back may take: nothing else is heard meanwhile. */
-#define DIAL_NS (3 * SECOND_NS)
+#define DIAL_NS (5 * SECOND_NS)
 /* How long what is said last may take when the coordinator does not read: a broken one, so a moment. */
 #define LAST_NS (2 * SECOND_NS)
 /* How long an agent that leaves waits for KEPT, whatever else it hears. */

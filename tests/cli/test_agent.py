@@ -198,11 +198,11 @@ class Dial(unittest.TestCase):
         with socket.create_server(('127.0.0.1', 0)) as s, Agent() as a:
             begin = time.monotonic()
             a.open('echo {}', dial=['127.0.0.1:%d' % s.getsockname()[1]], token=f'{"0" * 32} 0 {"1" * 32}')
-            self.assertLess(time.monotonic() - begin, 3 + 5 * SLOW)
+            self.assertLess(time.monotonic() - begin, 5 + 5 * SLOW)
             self.assertIn(('Y', u32(0)), a.frames)
             a.task(1, 'hello')
             self.assertEqual(a.result(1).out, b'hello\n')
-            self.assertGreater(time.monotonic() - begin, 2.5)
+            self.assertGreater(time.monotonic() - begin, 4.5)
             self.assertEqual(a.close(), 0)
 
 
