@@ -29,11 +29,11 @@
 /* How long a coordinator may take to say what it wants. */
 #define OPEN_NS (60 * SECOND_NS)
 /* How long connecting back may take: nothing else is heard meanwhile. */
-#define DIAL_NS (3 * SECOND_NS)
+#define DIAL_NS (5 * SECOND_NS)
 /* How long what is said last may take when the coordinator does not read: a broken one, so a moment. */
 #define LAST_NS (2 * SECOND_NS)
-/* How long an agent that leaves waits to hear what becomes of files that are put aside. */
-#define ASIDE_NS (10 * SECOND_NS)
+/* How long an agent that leaves waits for KEPT, whatever else it hears. */
+#define KEPT_NS (10 * SECOND_NS)
 
 int
 kn_serve_fail(struct kn_serve *s, int err, const char *format, ...)
@@ -620,6 +620,23 @@ run(struct kn_serve *s)
 	return err;
 }
 
+/* Files of which nothing is heard in time stay. */
+static int
+kept_wait(struct kn_serve *s, int64_t patience_ns)
+{
+	int64_t until_ns = kn_clock_ns() + KEPT_NS;
+	int err = 0;
+
+	while (s->waiting != NULL && err == 0) {
+		int64_t left_ns = until_ns - s->heard_ns;
+
+		err = rest_turn(s, left_ns < patience_ns ? left_ns : patience_ns);
+		if (kn_clock_ns() >= until_ns)
+			return err == -ETIMEDOUT ? 0 : err;
+	}
+	return err;
+}
+
 /* A good end: what has no result will have none. */
 static int
 say_bye(struct kn_serve *s)
@@ -636,9 +653,8 @@ say_bye(struct kn_serve *s)
 	}
 	if (err == 0)
 		err = write_rest(s, patience_ns);
-	for (int64_t until_ns = kn_clock_ns() + ASIDE_NS;
-	     s->aside != NULL && err == 0 && kn_clock_ns() < until_ns;)
-		err = rest_turn(s, patience_ns);
+	if (err == 0)
+		err = kept_wait(s, patience_ns);
 	for (size_t i = 0; i < KN_SERVE_BUCKETS && err == 0; i++)
 		for (struct kn_serve_task *t = s->buckets[i]; t != NULL && err == 0; t = t->next)
 			err = kn_frame_u64(&s->send, KN_FRAME_RETURNED, t->id);

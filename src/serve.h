@@ -36,12 +36,13 @@ struct kn_serve_task {
 	uint64_t number;            /* the engine's */
 	unsigned slot;
 	bool began;
+	bool unwanted;              /* the coordinator has it no more: no files go back */
 	const char **returns;       /* owned array of nreturns, into bytes: paths that are wanted back */
 	size_t nreturns;
 	const char **clean;         /* owned array of nclean, the same: what is removed when it has ended */
 	size_t nclean;
 	char *bytes;                /* owned: of the frame, when it has any of these; else NULL */
-	bool waits;                 /* files of it are put aside until its RESULT is answered */
+	bool waits;                 /* files of it stay until its RESULT is answered */
 	size_t size;                /* of its TASK */
 };
 
@@ -85,7 +86,7 @@ struct kn_serve {
 	/* files */
 	struct kn_courier courier;
 	struct kn_serve_back *back, *back_last; /* owned list: ended tasks, whose files go back */
-	struct kn_serve_aside *aside, *aside_last;      /* owned list: files of tasks whose RESULT is to be answered */
+	struct kn_serve_waiting *waiting, *waiting_last;    /* owned list: files of tasks whose RESULT is to be answered */
 	bool stays;                 /* the folder that was made has files that are wanted yet */
 	int64_t alive_ns;           /* when the coordinator was last told that we are, unasked */
 
@@ -138,19 +139,18 @@ bool kn_serve_blocked(const struct kn_serve *s);
 
 /* FILE or DATA came: for the task that comes later, or for all. 0 or -errno with the text set: the end. */
 int kn_serve_file(struct kn_serve *s, const struct kn_frame *f);
-/* t has ended with r, its output is in s->send. Send back what is wanted, put aside what is to be removed then. True:
+/* t has ended with r, its output is in s->send. Send back what is wanted; what is to be removed waits then. True:
  * kn_serve_result is called later, when that is done; false: at once. */
 bool kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct knee_result *r);
 /* Whether t has its files: 0; 1: it has not, and the coordinator was told so; -ENOMEM. */
 int kn_serve_files_check(struct kn_serve *s, const struct kn_serve_task *t);
 /* t has ended: what came for it alone is removed, if that is wanted. */
 void kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t);
-/* The RESULT of that id is answered: what is put aside goes (kept), or gets its names again. 0, or -errno with the text
- * set: the end. */
-int kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept);
+/* The RESULT of that id is answered: what waits is removed, or stays. 0, or -errno with the text set: the end. */
+int kn_serve_files_kept(struct kn_serve *s, uint64_t id, enum kn_kept kept);
 /* Put together more of what goes back. 0 or -errno. */
 int kn_serve_files_pump(struct kn_serve *s);
-/* What nobody answered for gets its names again. */
+/* What nobody answered for stays. */
 void kn_serve_files_done(struct kn_serve *s);
 
 #endif

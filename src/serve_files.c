@@ -2,7 +2,7 @@
 /*
  * Files of tasks, on the agent's side: what comes before a task is written by sys/courier; a task that has ended
  * and whose files are wanted back waits in a queue, and its RESULT goes behind them. Those that are to be removed then
- * are put aside, until the coordinator says (KEPT) that it has them: what is not there stays here.
+ * wait, until the coordinator says (KEPT) that it has them: what is not there stays here.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,10 +28,10 @@ struct kn_serve_back {
 };
 
 /* Files of a task whose RESULT is not answered. */
-struct kn_serve_aside {
-	struct kn_serve_aside *next;
+struct kn_serve_waiting {
+	struct kn_serve_waiting *next;
 	uint64_t id;
-	struct kn_aside files;
+	struct kn_waiting files;
 };
 
 /* The coordinator's PINGs wait behind what it sends: it is told without having asked. */
@@ -91,7 +91,7 @@ kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t)
 		kn_courier_clean(&s->courier, t->id);
 }
 
-/* What was to come back and does not exists nowhere else: it stays, though it came with the task. */
+/* What was to come back and does not come may be changed, and so be nowhere else: it stays, though it was copied here. */
 static void
 spare(struct kn_serve *s, const struct kn_serve_task *t)
 {
@@ -107,10 +107,10 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 
 	if (t->nreturns == 0 || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_CANCELLED)
 		return false;
-	b = calloc(1, sizeof(*b));
+	b = t->unwanted ? NULL : calloc(1, sizeof(*b));
 	if (b == NULL) {
 		spare(s, t);
-		return false; /* nothing comes back: the coordinator sees that */
+		return false; /* nothing comes back: a coordinator that wants it sees that */
 	}
 	b->task = t;
 	b->result = *r;
@@ -148,45 +148,44 @@ back_remove(struct kn_serve *s)
 	free(b);
 }
 
-/* All that came back of b and is to be removed is put aside. What goes with the folder of this run only waits for the
+/* All that came back of b and is to be removed waits. What goes with the folder of this run only waits for the
  * answer. 0 or -ENOMEM. */
 static int
-aside_put(struct kn_serve *s, const struct kn_serve_back *b)
+waiting_put(struct kn_serve *s, const struct kn_serve_back *b)
 {
 	struct kn_serve_task *t = b->task;
-	struct kn_serve_aside *a = calloc(1, sizeof(*a));
+	struct kn_serve_waiting *w = calloc(1, sizeof(*w));
 	int err = 0;
 
-	if (a == NULL)
+	if (w == NULL)
 		return -ENOMEM;
-	a->id = t->id;
-	if (s->aside_last != NULL)
-		s->aside_last->next = a;
+	w->id = t->id;
+	if (s->waiting_last != NULL)
+		s->waiting_last->next = w;
 	else
-		s->aside = a;
-	s->aside_last = a;
+		s->waiting = w;
+	s->waiting_last = w;
 	t->waits = true;
 	for (size_t i = 0; i < t->nclean && err == 0; i++)
-		err = kn_aside_add(&a->files, &s->courier, t->clean[i]);
+		err = kn_waiting_add(&w->files, &s->courier, t->clean[i]);
 	if (err == 0 && t->nclean > 0)
-		err = kn_dispatch_aside(&b->files, &s->courier, &a->files);
+		err = kn_dispatch_waiting(&b->files, &s->courier, &w->files);
 	for (size_t i = 0; i < t->nclean && err == 0; i++)
-		err = kn_courier_aside(&s->courier, t->id, t->clean[i], &a->files);
+		err = kn_courier_waiting(&s->courier, t->id, t->clean[i], &w->files);
 	return err;
 }
 
 /* Take this one out, after that one, or NULL. */
 static void
-aside_remove(struct kn_serve *s, struct kn_serve_aside *a, struct kn_serve_aside *before)
+waiting_remove(struct kn_serve *s, struct kn_serve_waiting *w, struct kn_serve_waiting *before)
 {
 	if (before != NULL)
-		before->next = a->next;
+		before->next = w->next;
 	else
-		s->aside = a->next;
-	if (s->aside_last == a)
-		s->aside_last = before;
-	kn_aside_done(&a->files);
-	free(a);
+		s->waiting = w->next;
+	if (s->waiting_last == w)
+		s->waiting_last = before;
+	free(w);
 }
 
 /* The folder that was made for this run has files that are nowhere else. 0 or -errno. */
@@ -207,38 +206,23 @@ folder_stays(struct kn_serve *s)
 	return err;
 }
 
-/* They were not written there. */
-static int
-aside_restore(struct kn_serve *s, const struct kn_serve_aside *a)
-{
-	const char *taken = kn_aside_restore(&a->files);
-	char *text = NULL;
-	int err = folder_stays(s);
-
-	if (err == 0 && taken != NULL &&
-	    asprintf(&text, "something else has the name of a file now, which is kept as %s", taken) < 0)
-		return -ENOMEM;
-	if (text != NULL)
-		err = kn_serve_note(s, 0, text);
-	free(text);
-	return err;
-}
-
 int
-kn_serve_files_kept(struct kn_serve *s, uint64_t id, bool kept)
+kn_serve_files_kept(struct kn_serve *s, uint64_t id, enum kn_kept kept)
 {
-	struct kn_serve_aside *a = s->aside, *before = NULL;
+	struct kn_serve_waiting *w = s->waiting, *before = NULL;
 	int err = 0;
 
-	for (; a != NULL && a->id != id; a = a->next)
-		before = a;
-	if (a == NULL)
+	for (; w != NULL && w->id != id; w = w->next)
+		before = w;
+	if (w == NULL)
 		return kn_serve_fail(s, -EBADMSG, "KEPT %" PRIu64 ", of which no files wait", id);
-	if (kept)
-		kn_aside_remove(&a->files, &s->courier);
+	if (kept == KN_KEPT_ALL)
+		kn_waiting_remove(&w->files, &s->courier);
 	else
-		err = aside_restore(s, a);
-	aside_remove(s, a, before);
+		kn_waiting_keep(&w->files, &s->courier);
+	if (kept == KN_KEPT_NOT)
+		err = folder_stays(s);
+	waiting_remove(s, w, before);
 	return err < 0 ? kn_serve_fail(s, err, "%s", strerror(-err)) : 0;
 }
 
@@ -263,7 +247,9 @@ back_end(struct kn_serve *s)
 	char *text = NULL;
 	int err = 0;
 
-	if (b->files.error != NULL) {
+	if (t->unwanted) {
+		spare(s, t);
+	} else if (b->files.error != NULL) {
 		err = asprintf(&text, "%s, and it was to come back", b->files.error) < 0 ? -ENOMEM : 0;
 		if (err == 0)
 			err = kn_serve_note(s, t->id, text);
@@ -274,7 +260,7 @@ back_end(struct kn_serve *s)
 		if (err == 0 && is_left(t))
 			err = folder_stays(s);
 	} else if (t->nclean > 0 || s->folder != NULL) {
-		err = aside_put(s, b);
+		err = waiting_put(s, b);
 	}
 	if (err == 0)
 		err = kn_serve_result(s, t, &b->result);
@@ -286,8 +272,12 @@ int
 kn_serve_files_pump(struct kn_serve *s)
 {
 	while (s->back != NULL && s->send.len - s->sent < AHEAD_BYTES) {
-		int r = kn_dispatch_more(&s->back->files, &s->send, PIECE_BYTES);
+		int r;
 
+		/* A file that was begun is sent whole. */
+		if (s->back->task->unwanted)
+			kn_dispatch_cut(&s->back->files);
+		r = kn_dispatch_more(&s->back->files, &s->send, PIECE_BYTES);
 		if (r == 0)
 			r = back_end(s);
 		if (r < 0)
@@ -303,10 +293,10 @@ kn_serve_files_done(struct kn_serve *s)
 		spare(s, s->back->task);
 		back_remove(s);
 	}
-	while (s->aside != NULL) {
-		(void)kn_aside_restore(&s->aside->files);
+	while (s->waiting != NULL) {
+		kn_waiting_keep(&s->waiting->files, &s->courier);
 		s->stays = true;
-		aside_remove(s, s->aside, NULL);
+		waiting_remove(s, s->waiting, NULL);
 	}
 	kn_courier_done(&s->courier);
 }

@@ -149,10 +149,14 @@ signal_frame(struct kn_serve *s, struct kn_fields *f)
 {
 	uint64_t id = kn_get_u64(f);
 	uint32_t sig = kn_get_u32(f);
-	const struct kn_serve_task *t = kn_serve_find(s, id);
+	struct kn_serve_task *t = kn_serve_find(s, id);
+	bool unwanted = (sig & KN_SIGNAL_UNWANTED) != 0;
 
+	sig &= ~(uint32_t)KN_SIGNAL_UNWANTED;
 	if (f->bad || f->left > 0 || sig >= NSIG)
 		return kn_serve_fail(s, -EBADMSG, "a SIGNAL that makes no sense");
+	if (t != NULL)
+		t->unwanted = t->unwanted || unwanted;
 	/* It may have ended, and its RESULT is on its way. */
 	if (t == NULL || (sig == 0 && t->began))
 		return 0;
@@ -176,9 +180,9 @@ kept_frame(struct kn_serve *s, struct kn_fields *f)
 	uint64_t id = kn_get_u64(f);
 	uint32_t kept = kn_get_u32(f);
 
-	if (f->bad || f->left > 0 || kept > 1)
+	if (f->bad || f->left > 0 || kept > KN_KEPT_UNKNOWN)
 		return kn_serve_fail(s, -EBADMSG, "a KEPT that makes no sense");
-	return kn_serve_files_kept(s, id, kept != 0);
+	return kn_serve_files_kept(s, id, (enum kn_kept)kept);
 }
 
 static int
@@ -216,7 +220,7 @@ frame_do(struct kn_serve *s, const struct kn_frame *f)
 {
 	struct kn_fields fields = kn_fields_of(f);
 
-	/* What was put aside still counts, when all has ended. */
+	/* Of files that wait it counts also when all has ended. */
 	if (s->leaving)
 		return f->kind == KN_FRAME_KEPT ? kept_frame(s, &fields) : 0;
 	if (!s->opened && f->kind != KN_FRAME_OPEN)

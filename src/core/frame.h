@@ -49,9 +49,9 @@
  *	          sys/courier.h), mtime i64 (ns since the Epoch), size u64, path text, index u32 (0): begins a file,
  *	          whose bytes follow
  *	DATA      rest: bytes of the file that was begun, in order, as many as it is large
- *	KEPT      id u64, kept u32: the answer to a RESULT of which files wait; 1: they are not needed there any
- *	          more; 0: they could not be written here
- *	SIGNAL    id u64, signal u32; 0: only when it has not begun: then it is not wanted there any more
+ *	KEPT      id u64, kept u32 (enum kn_kept): the answer to a RESULT of which files wait
+ *	SIGNAL    id u64, signal u32; 0: only when it has not begun: then it is not wanted there any more;
+ *	          KN_SIGNAL_UNWANTED added: nothing of it is wanted any more
  *	PING      stamp u64: PONG it
  *	CLOSE     no more tasks will come: end when all are done, and say BYE
  *
@@ -101,6 +101,16 @@ enum kn_frame_kind {
 
 enum kn_task_flags {
 	KN_TASK_BROKEN = 1,         /* what was to be transferred for it could not be read: it fails */
+};
+
+/* In the signal of SIGNAL: its files do not come back, and what it wrote stays as with KN_KEPT_UNKNOWN. */
+#define KN_SIGNAL_UNWANTED 65536
+
+enum kn_kept {
+	KN_KEPT_NOT = 0,            /* they could not be written here: they stay there */
+	KN_KEPT_ALL = 1,            /* they are here: they are removed there */
+	KN_KEPT_UNKNOWN = 2,        /* of a task that nobody here has any more: what it wrote may be another one's by now, and
+	                             * stays; a folder that was made for the run alone need not stay for it */
 };
 
 /* ---- sending --------------------------------------------------------------- */

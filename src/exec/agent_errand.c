@@ -85,10 +85,8 @@ first_take(struct kn_exec *e, struct kn_errand *r)
 	struct kn_job *j = r->job;
 	struct kn_errand *other = r == j->twin ? &j->errand : j->twin;
 
-	if (other != NULL && other->id != 0) {
-		kn_agent_signal(e, other, SIGKILL);
+	if (other != NULL && other->id != 0)
 		kn_agent_forget(e, other);
-	}
 	if (r == j->twin)
 		twin_promote(e, j);
 	else

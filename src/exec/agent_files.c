@@ -22,6 +22,7 @@
 struct kn_sendoff {
 	struct kn_sendoff *next;
 	bool recalled;            /* its task is not wanted any more */
+	bool begun;               /* some of it is on its way */
 	struct kn_dispatch files; /* id: the task's; 0: files that every machine gets */
 };
 
@@ -162,6 +163,32 @@ kn_agent_files_base(struct kn_remote *m)
 	return 0;
 }
 
+/* Files are on their way for a task that is not wanted any more. Its agent has them until that task has ended: so it gets
+ * one of that name that cannot begin. */
+static int
+empty_put(struct kn_remote *m, uint64_t id)
+{
+	struct kn_buf *to = &m->link.sending;
+	size_t len = to->len, at;
+	int err = kn_frame_begin(to, KN_FRAME_TASK, &at);
+
+	if (err == 0)
+		err = kn_put_u64(to, id);
+	if (err == 0)
+		err = kn_put_u64(to, 0);
+	if (err == 0)
+		err = kn_put_u32(to, 1);
+	if (err == 0)
+		err = kn_put_u32(to, KN_TASK_BROKEN);
+	for (unsigned i = 0; i < 3 && err == 0; i++)
+		err = kn_put_texts(to, NULL, 0);
+	if (err == 0)
+		err = kn_frame_end(to, at);
+	if (err < 0)
+		to->len = len;
+	return err;
+}
+
 /* Its files are sent: so is the task. 0 or -errno. */
 static int
 sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
@@ -171,11 +198,12 @@ sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
 
 	if (s->files.id == 0 && s->files.error != NULL) {
 		(void)snprintf(text, sizeof(text), "--basefile %s", s->files.error);
+		/* What changed while it was sent may be whole the next time. */
 		kn_remote_lost(m, text, !s->files.changed);
 		return -ECONNRESET;
 	}
 	if (r == NULL)
-		return 0;
+		return s->files.id != 0 && s->begun ? empty_put(m, s->files.id) : 0;
 	if (s->files.error != NULL) {
 		(void)snprintf(text, sizeof(text), "cannot begin: %s", s->files.error);
 		m->exec->host.note(m->exec->host.self, r->job->task, text);
@@ -189,12 +217,14 @@ pump(struct kn_remote *m)
 {
 	while (m->sendoffs != NULL && kn_link_pending(&m->link) < AHEAD_BYTES) {
 		struct kn_sendoff *s = m->sendoffs;
+		size_t len = m->link.sending.len;
 		int r = 0;
 
 		/* Nobody waits for it: but a file that was begun is sent whole. */
 		if (s->files.id != 0 && kn_agent_errand(m, s->files.id) == NULL)
 			kn_dispatch_cut(&s->files);
 		r = kn_dispatch_more(&s->files, &m->link.sending, PIECE_BYTES);
+		s->begun = s->begun || m->link.sending.len > len;
 		kn_agent_dirty(m);
 		if (r > 0)
 			continue;
@@ -362,7 +392,7 @@ kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_
 }
 
 void
-kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept)
+kn_agent_files_kept(struct kn_remote *m, uint64_t id, enum kn_kept kept)
 {
 	struct kn_buf *to = &m->link.sending;
 	size_t len = to->len, at;
@@ -371,7 +401,7 @@ kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept)
 	if (err == 0)
 		err = kn_put_u64(to, id);
 	if (err == 0)
-		err = kn_put_u32(to, kept);
+		err = kn_put_u32(to, (uint32_t)kept);
 	if (err == 0)
 		err = kn_frame_end(to, at);
 	/* Without memory for that its agent does not hear it, and keeps them. */

@@ -23,6 +23,7 @@ struct kn_errand {
 	bool began;
 	bool signalled;             /* it was sent a signal that ends things */
 	bool asked;                 /* it is to be given back, if it has not begun */
+	bool answered;              /* its machine has no more to say of it */
 	int64_t since_ns;           /* when it began; before that, when it was sent */
 };
 
@@ -130,11 +131,12 @@ kn_job_killed_at(struct kn_chain_node *n)
 
 /* agent_task.c: what is said of tasks, both ways */
 int kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r);
+/* signal: with KN_SIGNAL_UNWANTED or without. */
 void kn_agent_signal(struct kn_exec *e, struct kn_errand *r, int signal);
 /* One of those that end something, or may: not those that stop and continue. */
 bool kn_agent_signal_ends(int signal);
 void kn_agent_frame(struct kn_remote *m, const struct kn_frame *f);
-/* r leaves its machine, whatever that says of it later. */
+/* r leaves its machine, whatever that says of it later; if it has not answered it is told to end it. */
 void kn_agent_forget(struct kn_exec *e, struct kn_errand *r);
 /* The machine has something to write. */
 void kn_agent_dirty(struct kn_remote *m);
@@ -162,7 +164,7 @@ int kn_agent_files_came(struct kn_remote *m, const struct kn_frame *f);
 /* r has this result, and its files get their names: whether all have; *res says so when they cannot. */
 bool kn_agent_files_keep(struct kn_remote *m, const struct kn_errand *r, struct knee_result *res);
 /* Files of a task wait there to be removed: tell whether that may be. */
-void kn_agent_files_kept(struct kn_remote *m, uint64_t id, bool kept);
+void kn_agent_files_kept(struct kn_remote *m, uint64_t id, enum kn_kept kept);
 /* What came by this id is not wanted, unless it was kept. */
 void kn_agent_files_forget(struct kn_remote *m, uint64_t id);
 void kn_agent_files_lost(struct kn_remote *m);

@@ -69,6 +69,9 @@ kn_agent_forget(struct kn_exec *e, struct kn_errand *r)
 	struct kn_agents *a = e->state;
 	struct kn_remote *m = &a->machines[r->host];
 
+	/* Who has it yet is to end it, and its files are nobody's. */
+	if (!r->answered)
+		kn_agent_signal(e, r, SIGKILL | KN_SIGNAL_UNWANTED);
 	kn_chain_remove(&m->errands, &r->node);
 	if (r->began)
 		m->running--;
@@ -165,7 +168,7 @@ kn_agent_send(struct kn_exec *e, struct kn_remote *m, struct kn_errand *r)
 		return err;
 	}
 	r->host = m->index;
-	r->began = r->asked = r->signalled = false;
+	r->began = r->asked = r->signalled = r->answered = false;
 	r->since_ns = e->loop->now_ns;
 	kn_chain_push(&m->errands, &r->node);
 	kn_fleet_gave(&a->fleet, m->index);
@@ -241,14 +244,11 @@ began(struct kn_remote *m, struct kn_errand *r, uint64_t ago_ns)
 
 /* What a copy prints waits until it is known whether it comes first. A lot of it cannot: the copy ends. */
 static void
-twin_output(struct kn_remote *m, struct kn_errand *r, enum kn_frame_kind kind, const char *data, size_t n)
+twin_output(struct kn_remote *m, struct kn_job *j, enum kn_frame_kind kind, const char *data, size_t n)
 {
-	struct kn_job *j = r->job;
-
 	if (j->twin_output.len + n <= KN_TWIN_OUTPUT_MOST &&
 	    kn_frame_bytes(&j->twin_output, kind, NULL, data, n) == 0)
 		return;
-	kn_agent_signal(m->exec, r, SIGKILL);
 	kn_twin_end(m->exec, j);
 	j->alone = true;
 }
@@ -265,7 +265,7 @@ output(struct kn_remote *m, struct kn_fields *f, enum kn_frame_kind kind)
 		return;
 	began(m, r, 0);
 	if (r == r->job->twin)
-		twin_output(m, r, kind, data, n);
+		twin_output(m, r->job, kind, data, n);
 	else
 		e->host.output(
 		    e->host.self, r->job->task, kind == KN_FRAME_OUT ? KNEE_STDOUT : KNEE_STDERR, data, n);
@@ -301,11 +301,12 @@ result(struct kn_remote *m, struct kn_fields *f)
 	if (f->bad)
 		return;
 	if (r == NULL) {
-		/* Nobody wants its files. Who does not read what he is told is not told more, however much he says. */
+		/* Who does not read what he is told is not told more, however much he says. */
 		if (waits && kn_link_pending(&m->link) < KN_PENDING_MOST)
-			kn_agent_files_kept(m, id, true);
+			kn_agent_files_kept(m, id, KN_KEPT_UNKNOWN);
 		return;
 	}
+	r->answered = true;
 	/* It was called back before it began; or its agent is being ended, and so were its tasks: not by us. */
 	if (res.outcome == KNEE_CANCELLED && (!r->began || !r->signalled)) {
 		kn_errand_back(m->exec, r, !r->signalled);
@@ -315,7 +316,7 @@ result(struct kn_remote *m, struct kn_fields *f)
 	began(m, r, (uint64_t)res.runtime_ns);
 	kept = kn_agent_files_keep(m, r, &res);
 	if (waits)
-		kn_agent_files_kept(m, id, kept);
+		kn_agent_files_kept(m, id, kept ? KN_KEPT_ALL : KN_KEPT_NOT);
 	/* Too many at once: that says nothing of the machine, and the task is still to be done. */
 	if (!kn_exec_says_busy(m->exec->options, &res))
 		kn_fleet_result(&a->fleet, m->index, knee_failed(&res) && res.outcome != KNEE_CANCELLED);
@@ -325,12 +326,14 @@ result(struct kn_remote *m, struct kn_fields *f)
 static void
 note(struct kn_remote *m, struct kn_fields *f)
 {
-	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
+	uint64_t id = kn_get_u64(f);
+	struct kn_errand *r = kn_agent_errand(m, id);
 	const char *s = kn_get_text(f);
 	char text[NOTE_BYTES];
 	size_t n = 0;
 
-	if (f->bad || m->notes >= NOTES_MOST)
+	/* What concerns a task that is not known any more concerns nobody. */
+	if (f->bad || (id != 0 && r == NULL) || m->notes >= NOTES_MOST)
 		return;
 	m->notes++;
 	for (; *s != '\0' && n < sizeof(text) - 1; s++)
@@ -371,8 +374,10 @@ returned(struct kn_remote *m, struct kn_fields *f)
 {
 	struct kn_errand *r = kn_agent_errand(m, kn_get_u64(f));
 
-	if (!f->bad && r != NULL)
-		kn_errand_back(m->exec, r, true);
+	if (f->bad || r == NULL)
+		return;
+	r->answered = true;
+	kn_errand_back(m->exec, r, true);
 }
 
 /* It cannot go on, and says why; of what happened in the middle of a run another try may be free. */

@@ -28,11 +28,12 @@
 #define TEMPORARY_BYTES 64
 #define SECOND_NS 1000000000
 
-/* A path of this end: a file that was written, a folder that was made. */
+/* A path of this end: a file that was written, or waits; a folder that was made. */
 struct kn_owned {
 	char *path;     /* owned */
-	size_t parcels; /* that it came for */
+	size_t parcels; /* that it came for, and notes of those that wait */
 	bool clean;
+	bool stays; /* it is nowhere else: it is not removed after all */
 };
 
 struct kn_item {
@@ -599,6 +600,8 @@ at_hand_whole(struct kn_courier *c)
 			err = entry_make(c, item);
 		if (err == 0 && !c->hold)
 			err = temporary_rename(c, item);
+		if (err == 0 && !c->hold)
+			item->entry->stays = false; /* what was there is gone */
 	}
 	if (err < 0) {
 		if (item->entry != NULL && --item->entry->parcels == 0)
@@ -770,7 +773,7 @@ entry_leave(struct kn_courier *c, struct kn_owned *entry)
 {
 	if (entry == NULL || --entry->parcels > 0)
 		return;
-	if (entry->clean)
+	if (entry->clean && !entry->stays)
 		kn_courier_remove(c, entry->path);
 	owned_free(&c->owned, entry);
 }
@@ -895,26 +898,46 @@ kn_courier_spare(struct kn_courier *c, uint64_t id, const char *path)
 
 	for (size_t i = 0; p != NULL && i < p->n; i++)
 		if (p->items[i]->entry != NULL && lies_in(p->items[i]->entry->path, path))
-			p->items[i]->entry->clean = false;
+			p->items[i]->entry->stays = true;
 }
 
 int
-kn_courier_aside(struct kn_courier *c, uint64_t id, const char *path, struct kn_aside *aside)
+kn_courier_waiting(struct kn_courier *c, uint64_t id, const char *path, struct kn_waiting *waiting)
 {
 	const struct kn_parcel *p = parcel_find(c, id);
 	int err = 0;
 
+	/* A folder is removed only when it is empty. */
 	for (size_t i = 0; p != NULL && i < p->n && err == 0; i++) {
-		struct kn_owned *entry = p->items[i]->entry;
+		const struct kn_owned *entry = p->items[i]->entry;
 
-		/* Another task may go on with it; a folder is removed only when it is empty. */
-		if (entry == NULL || !entry->clean || entry->parcels > 1 || is_folder(entry) ||
-		    !lies_in(entry->path, path))
-			continue;
-		entry->clean = false;
-		err = kn_aside_add(aside, c, entry->path);
+		if (entry != NULL && entry->clean && !is_folder(entry) && lies_in(entry->path, path))
+			err = kn_waiting_add(waiting, c, entry->path);
 	}
 	return err;
+}
+
+struct kn_owned *
+kn_courier_join(struct kn_courier *c, const char *path)
+{
+	struct kn_owned *entry = owned_make(&c->owned, path);
+
+	if (entry != NULL && entry->parcels++ == 0)
+		entry->clean = true;
+	return entry;
+}
+
+bool
+kn_courier_leave(struct kn_courier *c, struct kn_owned *file, bool stays)
+{
+	bool clean;
+
+	file->stays = file->stays || stays;
+	if (--file->parcels > 0)
+		return false;
+	clean = file->clean && !file->stays;
+	owned_free(&c->owned, file);
+	return clean;
 }
 
 void

@@ -42,14 +42,14 @@ int kn_file_far(const char *path, char **ret);
 
 struct kn_parcel;
 struct kn_owned;
-struct kn_aside;
+struct kn_waiting;
 
 /* {0} is valid. Names that are not absolute begin at the current folder. */
 struct kn_courier {
 	bool hold;                  /* the coordinator: files keep their other names until kn_courier_keep */
 	bool sync;                  /* they are on the disk when that returns */
 	void *parcels;              /* tree of struct kn_parcel: files and errors of a task */
-	void *owned;                /* tree of struct kn_owned: files that came, and for how many tasks */
+	void *owned;                /* tree of struct kn_owned: files that came, or wait, and how many have each */
 	void *made;                 /* tree of struct kn_owned: folders that were made */
 	uint64_t counter;           /* of other names */
 	/* The file at hand. */
@@ -85,29 +85,34 @@ void kn_courier_drop(struct kn_courier *c, uint64_t id);
 void kn_courier_clean(struct kn_courier *c, uint64_t id);
 /* What came for the task as path, or below it, is not removed with it. */
 void kn_courier_spare(struct kn_courier *c, uint64_t id, const char *path);
-/* The files that came so and would be removed with it are put aside instead. 0 or -ENOMEM. */
-int kn_courier_aside(struct kn_courier *c, uint64_t id, const char *path, struct kn_aside *aside);
+/* The files that came so and would be removed with it wait instead. 0 or -ENOMEM. */
+int kn_courier_waiting(struct kn_courier *c, uint64_t id, const char *path, struct kn_waiting *waiting);
+/* One more has the file at path, as a task has what came for it: NULL for want of memory. */
+struct kn_owned *kn_courier_join(struct kn_courier *c, const char *path);
+/* It has it no more. stays: nor will the last that has it remove it. True: that was the last, who is to remove it. */
+bool kn_courier_leave(struct kn_courier *c, struct kn_owned *file, bool stays);
 /* Remove this one, too, which may be a folder if it is empty, and what was made for it. */
 void kn_courier_remove(struct kn_courier *c, const char *path);
 /* The end: drops or cleans all. */
 void kn_courier_done(struct kn_courier *c);
 
-/* ---- putting aside ------------------------------------------------------------ */
+/* ---- waiting ------------------------------------------------------------------ */
 
-/* Files that are to be removed and may be wanted yet: each has another name in its folder, and its own is free. {0} is
+/* Files that came back, and are to be removed when it is known that the other end has them. Until then they stay where
+ * they are, and others may have them, too, for whom they come meanwhile: then they go with the last of these. {0} is
  * valid. */
-struct kn_aside {
-	struct kn_moved *last;      /* owned list */
+struct kn_waiting {
+	struct kn_noted *last;      /* owned list */
 };
 
-/* Put this one aside: a file, or a link; a folder is noted, to be removed behind what is put aside later, if it is
- * empty then. What cannot be put aside, or is none of these, stays. 0 or -ENOMEM. */
-int kn_aside_add(struct kn_aside *a, struct kn_courier *c, const char *path);
-/* It is not wanted: all are removed, and what was made for them. Forgets them. */
-void kn_aside_remove(struct kn_aside *a, struct kn_courier *c);
-/* It is: all get their names again. NULL, or the name that one has kept, as something else has its own now. */
-const char *kn_aside_restore(const struct kn_aside *a);
-void kn_aside_done(struct kn_aside *a);
+/* Put in this one: a file, or a link; a folder is removed behind all files, if it is empty then. What is none of these
+ * stays. 0 or -ENOMEM. */
+int kn_waiting_add(struct kn_waiting *w, struct kn_courier *c, const char *path);
+/* The other end has them: remove those that are yet what they were when they were put in, and what was made for them.
+ * Forgets them. */
+void kn_waiting_remove(struct kn_waiting *w, struct kn_courier *c);
+/* It has them not, or that cannot be known: all stay, whoever else has them. Forgets them. */
+void kn_waiting_keep(struct kn_waiting *w, struct kn_courier *c);
 
 /* ---- sending ---------------------------------------------------------------- */
 
@@ -137,8 +142,8 @@ void kn_dispatch_cut(struct kn_dispatch *d);
 /* Append frames to `to`, until they are about room bytes. 1: there is more; 0: that was all; -ENOMEM: to holds whole
  * frames, but it cannot go on. */
 int kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room);
-/* Put aside all that was listed. 0 or -ENOMEM. */
-int kn_dispatch_aside(const struct kn_dispatch *d, struct kn_courier *c, struct kn_aside *aside);
+/* All that was listed waits. 0 or -ENOMEM. */
+int kn_dispatch_waiting(const struct kn_dispatch *d, struct kn_courier *c, struct kn_waiting *waiting);
 void kn_dispatch_done(struct kn_dispatch *d);
 
 #endif

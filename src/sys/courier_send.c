@@ -191,7 +191,7 @@ walk_end(struct kn_dispatch *d)
 	d->walk = NULL;
 }
 
-/* Whether a file has a name that a courier gives: it comes just now, or is put aside. */
+/* Whether a file has a name that a courier gives: it comes just now, or goes. */
 static bool
 is_own(const char *name)
 {
@@ -403,13 +403,13 @@ kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room)
 }
 
 int
-kn_dispatch_aside(const struct kn_dispatch *d, struct kn_courier *c, struct kn_aside *aside)
+kn_dispatch_waiting(const struct kn_dispatch *d, struct kn_courier *c, struct kn_waiting *waiting)
 {
 	int err = 0;
 
 	/* Folders stand before what is in them. */
 	for (size_t at = 0; at < d->sent.len && err == 0; at += strlen(d->sent.data + at) + 1)
-		err = kn_aside_add(aside, c, d->sent.data + at);
+		err = kn_waiting_add(waiting, c, d->sent.data + at);
 	return err;
 }
 

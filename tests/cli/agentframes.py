@@ -180,7 +180,7 @@ class Agent:
         self.send(frame('S', u64(id) + u32(number)))
 
     def kept(self, id, kept=True):
-        self.send(frame('K', u64(id) + u32(kept)))
+        self.send(frame('K', u64(id) + u32(int(kept))))
 
     def ping(self, stamp=1):
         self.send(frame('P', u64(stamp)))

@@ -313,7 +313,7 @@ def twice():
 def notes():
     hello()
     for i in range(50000):
-        say(frame('N', u64(i) + text(f'{ESCAPE} {i}' + 'n' * 1000)))
+        say(frame('N', u64(i % 2 * i) + text(f'{ESCAPE} {i}' + 'n' * 1000)))
     done()
     serve(honest)
 
@@ -522,6 +522,40 @@ def nonsense_last():
     hello()
     serve(lambda id, output: say(frame('B', u64(id) + u64(0)) + frame('o', u64(id) + output) + result(id) +
                                  frame('X')), 1, 1)
+
+
+def kept():
+    """Files wait of its task, and of one that nobody has; what is answered is told."""
+    hello()
+    say(credit(1, 1))
+    for kind, f in asked():
+        if kind == 'T':
+            id = f.u64()
+            say(result(id + 1, waits=1), frame('B', u64(id) + u64(0)))
+        elif kind == 'K':
+            say(frame('N', u64(0) + text(f'kept {f.u64() - id} {f.u32()}')), result(id))
+
+
+def half_file():
+    """Two of three tasks begin, and the first fails as the file of the third has begun to come; the rest of that is taken
+    when somebody says so. What comes of the third is told, and the second ends."""
+    files, ids = [], []
+    hello()
+    say(credit(2, 3))
+    for kind, f in asked():
+        if kind == 'F':
+            files.append(f.u64())
+            if len(files) == 3:
+                say(frame('o', u64(ids[0]) + b'first\n'), result(ids[0], status=1))
+                while not os.path.exists(os.environ['EVIL_DONE'] + '-go'):
+                    time.sleep(0.01)
+        elif kind == 'T' and len(ids) < 2:
+            ids.append(f.u64())
+            say(frame('B', u64(ids[-1]) + u64(0)))
+        elif kind == 'T':
+            id, seq, slot, flags = f.u64(), f.u64(), f.u32(), f.u32()
+            say(frame('N', u64(0) + text(f'{id == files[2]} {seq} {slot} {flags} {f.rest()}')), result(id, 4, 126),
+                result(ids[1]))
 
 
 # They say when they have done it.

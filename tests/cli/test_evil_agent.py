@@ -206,6 +206,28 @@ class Late(unittest.TestCase):
         r = self.run_on('no-credit-wanted', '--host-timeout', '1', 'echo', ':::', 'a')
         self.assertEqual((r.out, r.err, r.status), (b'a\n', b'', 0))
 
+    def test_files_of_a_task_that_is_called_back(self):
+        """Of which some are on their way: that it will not come is said by an empty one that cannot begin, or its agent
+        would wait for it as long as it lives."""
+        folder = scratch()
+        os.mkdir(f'{folder}/tmp')
+        for name in 'abc':
+            with open(f'{folder}/{name}', 'wb') as f:
+                f.truncate(5_000_000)
+        env = {'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-half-file', '--transfer', '--halt', 'soon,fail=1',
+                   'echo', ':::', 'a', 'b', 'c', env=env, cwd=folder) as p:
+            self.assertEqual(p.stdout.readline(), b'first\n')
+            open(f'{folder}/done-go', 'w').close()
+            out, err = p.communicate(timeout=60 * SLOW)
+        self.assertEqual((out, p.returncode), (b'', 1), err)
+        self.assertIn(b"knee: evil-half-file: True 0 1 1 b'%s'\n" % (b'\\x00' * 12), err)
+
+    def test_files_of_no_task(self):
+        """What waits of a task that is not known, as another copy came first, is not called kept."""
+        r = self.run_on('kept', 'echo', ':::', 'a')
+        self.assertEqual((r.err, r.status), (b'knee: evil-kept: kept 1 2\n', 0))
+
     def test_no_machine_is_left_and_none_is_needed(self):
         r = self.run_on('nonsense-last', 'echo', ':::', 'a')
         self.assertEqual((r.out, r.status), (b'a\n', 0), r.err)

@@ -456,6 +456,16 @@ class NotWritten(Case):
         self.assertRegex(r.err, rb'\Aknee: task 1: w[12]: runs here too: it takes long on w[12]\n\Z')
         self.assertEqual(self.names(cwd), ['out.b', 'out.slow'])
 
+    def test_second_copy_with_half_of_its_files(self):
+        """Nothing is said of those that it has not written, nor is its folder kept for the others."""
+        cwd, tmp = scratch(), scratch()
+        r = self.run_on('1/w1,1/w2', '--wd', '...', '--speculate', '--return', 'a.{}', '--return', 'b.{}',
+                        f'echo {{}} >a.{{}}; test {{}} = slow && mkdir {self.folder}/first 2>/dev/null && exec sleep 60; '
+                        'echo {} >b.{}', ':::', 'slow', 'x', cwd=cwd, env={'TMPDIR': tmp})
+        self.assertEqual((r.out, r.status, r.left), (b'', 0, []), r.err)
+        self.assertRegex(r.err, rb'\Aknee: task 1: w[12]: runs here too: it takes long on w[12]\n\Z')
+        self.assertEqual((self.names(cwd), os.listdir(tmp)), (['a.slow', 'a.x', 'b.slow', 'b.x'], []))
+
 
 class Refused(unittest.TestCase):
     def refused(self, message, *args):

@@ -186,6 +186,39 @@ class Files(FilesCase):
         self.assertEqual((r.out, r.err, r.status), (b'', b'', 0))
         self.assertEqual({p.name: p.read_text() for p in self.common.iterdir()}, {'a': 'a', 'a.out': 'a'})
 
+    def test_shared_folder_and_copies(self):
+        """The copy that ends second has written to the same files: they are the first one's, and stay."""
+        names = numbers(20)
+        r = self.knee('--wd', str(self.common), '-j40', '--speculate', '--return', 'out.{}', '--cleanup',
+                      'if mkdir began.{} 2>/dev/null; then echo half >out.{}; exec sleep 60; fi; rm -r began.{}; echo {} >out.{}',
+                      ':::', *names, cwd=self.common, hosts=['n1', 'n2'])
+        self.assertEqual((r.out, r.status), (b'', 0), r.err)
+        self.assertEqual(r.err.count(b'runs here too: it takes long on'), 20, r.err)
+        self.assertEqual(r.err.count(b'\n'), 20, r.err)
+        self.assertEqual({p.name: p.read_text() for p in self.common.iterdir()}, {f'out.{n}': f'{n}\n' for n in names})
+
+    def test_shared_folder_and_a_late_answer(self):
+        """A task that is given up on a machine that stands still, and done on another: what the first says of its files when
+        it goes on takes none of them away."""
+        log = Path(scratch(), 'log')
+        with self.fleet.start('--wd', str(self.common), '-j1', '--timeout', '3', '--retries', '2', '--return', 'out.{}',
+                              '--cleanup', '--host-timeout', '60s', '--joblog', str(log),
+                              'if test {} != a; then test -e end || sleep 1; elif mkdir first 2>/dev/null; then '
+                              'echo half >out.a; hostname >first/host; exec sleep 60; fi; echo {} >out.{}',
+                              ':::', 'a', *numbers(60), hosts=['n1', 'n2'], cwd=self.common) as p:
+            host = self.common / 'first/host'
+            wait_for(lambda: host.exists() and host.read_text().endswith('\n'), what='the first attempt')
+            host = host.read_text().strip()
+            self.fleet.freeze(host)
+            wait_for(lambda: '\n1\t' in log.read_text(), 60, 'the second one has ended')
+            self.fleet.thaw(host)
+            wait_for(lambda: [b'sleep', b'60'] not in self.fleet.processes(host).values(), what='the first one has ended')
+            (self.common / 'end').touch()
+            out, err = p.communicate(timeout=60 * SLOW)
+        self.assertEqual((out, p.returncode), (b'', 0), err)
+        self.assertEqual({p.name: p.read_text() for p in self.common.glob('out.*')},
+                         {f'out.{n}': f'{n}\n' for n in ['a', *numbers(60)]})
+
     def test_new_folder(self):
         self.put('a', b'a')
         r = self.knee('--wd', '...', '--trc', '{}.out', 'cp {} {}.out; echo more >more', ':::', 'a')

@@ -18,6 +18,8 @@
 
 /* What the file system cannot do: renaming without replacing; nor links. */
 static enum { ABLE, NO_NOREPLACE, NO_LINKS } able;
+/* What somebody gives the name of the next file that is renamed, before that; NULL: nobody does. */
+static const char *late;
 
 int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
@@ -25,6 +27,9 @@ int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, u
 int
 __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
+	if (late != NULL)
+		(void)rename(late, from);
+	late = NULL;
 	if (able == ABLE)
 		return __real_renameat2(from_fd, from, to_fd, to, flags);
 	errno = EINVAL;
@@ -584,12 +589,12 @@ test_remove(void)
 	clear();
 }
 
-/* What came back waits until it is known whether it is there. */
+/* What came back stays until it is known whether it is there; then it goes, if it is what it was. */
 static void
-test_aside(void)
+test_waiting(void)
 {
 	struct kn_courier c = { 0 };
-	struct kn_aside aside = { 0 };
+	struct kn_waiting w = { 0 };
 
 	put("src", "text", 0644, 100);
 	carry(&c, 1, "src", "made/in", KN_FILE_CLEAN, NULL);
@@ -597,89 +602,128 @@ test_aside(void)
 	symlink("nowhere", "made/link");
 	mkdir("dir", 0755);
 	mkfifo("pipe", 0600);
-	is_int(kn_aside_add(&aside, &c, "dir"), 0, "a folder");
-	is_int(kn_aside_add(&aside, &c, "made/out"), 0, "a file");
-	is_int(kn_aside_add(&aside, &c, "made/link"), 0, "a link");
-	is_int(kn_aside_add(&aside, &c, "pipe"), 0, "what is none of these");
-	is_int(kn_aside_add(&aside, &c, "nix"), 0, "what is not there");
-	is_int(kn_courier_aside(&c, 1, "made", &aside), 0, "and what came");
-	ok(!there("made/out") && !there("made/link") && !there("made/in") && there("dir") && there("pipe"),
-	    "the names of files are free");
-	ok(kn_aside_restore(&aside) == NULL, "they get them again");
-	kn_aside_done(&aside);
-	is_str(get("made/out"), "out", "a file");
-	ok(there("made/link") && there("made/in"), "a link, what came");
+	is_int(kn_waiting_add(&w, &c, "dir"), 0, "a folder");
+	is_int(kn_waiting_add(&w, &c, "made/out"), 0, "a file");
+	is_int(kn_waiting_add(&w, &c, "made/link"), 0, "a link");
+	is_int(kn_waiting_add(&w, &c, "pipe"), 0, "what is none of these");
+	is_int(kn_waiting_add(&w, &c, "nix"), 0, "what is not there");
+	is_int(kn_courier_waiting(&c, 1, "made", &w), 0, "and what came");
 	kn_courier_clean(&c, 1);
-	ok(there("made/in"), "which does not go with its task any more");
-	kn_aside_add(&aside, &c, "dir");
-	kn_aside_add(&aside, &c, "made/out");
-	kn_aside_add(&aside, &c, "made/in");
-	kn_aside_add(&aside, &c, "made/link");
-	put("made/out", "another", 0644, 1);
+	is_int(names(), 7, "all have their names: src, made, in, out, link, dir, pipe");
+	kn_waiting_keep(&w, &c);
+	is_str(get("made/out"), "out", "also when they stay");
+	is_str(get("made/in"), "text", "what came does not go with its task any more");
+	kn_waiting_add(&w, &c, "dir");
+	kn_waiting_add(&w, &c, "made/out");
+	kn_waiting_add(&w, &c, "made/in");
+	kn_waiting_add(&w, &c, "made/in");
+	kn_waiting_add(&w, &c, "made/link");
+	put("new", "another", 0644, 1);
+	rename("new", "made/out");
 	rmdir("dir");
 	put("dir", "a file now", 0644, 1);
-	kn_aside_remove(&aside, &c);
+	kn_waiting_remove(&w, &c);
+	ok(!there("made/in") && !there("made/link"), "what is the same goes, also if it was put in twice");
 	is_str(get("made/out"), "another", "another file of that name stays");
 	is_str(get("dir"), "a file now", "also where a folder was");
 	unlink("dir");
-	kn_aside_add(&aside, &c, "made/out");
-	put("made/out", "the third", 0644, 1);
-	ok(strncmp(kn_aside_restore(&aside), "made/.knee-", 11) == 0,
-	    "one whose name is taken keeps the other");
-	is_str(get("made/out"), "the third", "and harms nobody");
-	kn_aside_remove(&aside, &c);
-	kn_aside_add(&aside, &c, "made/out");
-	kn_aside_remove(&aside, &c);
+	kn_waiting_add(&w, &c, "made/out");
+	put("made/out", "ANOTHER", 0644, 2);
+	kn_waiting_remove(&w, &c);
+	is_str(get("made/out"), "ANOTHER", "and what was written to meanwhile");
+	kn_waiting_add(&w, &c, "made/out");
+	unlink("made/out");
+	kn_waiting_remove(&w, &c);
+	put("made/out", "out", 0644, 1);
+	kn_waiting_add(&w, &c, "made/out");
+	kn_waiting_remove(&w, &c);
 	ok(!there("made"), "with the last one goes the folder that was made");
 	is_int(names(), 2, "and nothing else is left: src, pipe");
 	kn_courier_done(&c);
 	clear();
 }
 
-/* A folder goes with what is in it, whatever was named first; and what is put aside does not go with another task. */
+/* Something else gets the name in the moment between the look and the end: it gets it back. */
 static void
-test_aside_inside(void)
+test_waiting_late(void)
 {
 	struct kn_courier c = { 0 };
-	struct kn_aside aside = { 0 };
+	struct kn_waiting w = { 0 };
+
+	put("out", "mine", 0644, 1);
+	put("new", "theirs", 0644, 1);
+	kn_waiting_add(&w, &c, "out");
+	late = "new";
+	kn_waiting_remove(&w, &c);
+	is_str(get("out"), "theirs", "it stays under its name");
+	is_int(names(), 1, "and nothing else is left");
+	kn_courier_done(&c);
+	clear();
+}
+
+/* A folder goes with what is in it, whatever was named first; and names of files on their way are nobody's. */
+static void
+test_waiting_inside(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_waiting w = { 0 };
 
 	mkdir("out", 0755);
 	put("out/a", "a", 0644, 1);
-	kn_aside_add(&aside, &c, "out/a");
-	kn_aside_add(&aside, &c, "out");
+	kn_waiting_add(&w, &c, "out/a");
+	kn_waiting_add(&w, &c, "out");
 	put("out/b", "b", 0644, 1);
+	put("out/.knee-1f-2", "2", 0644, 1);
 	put("out/.knee-1f-2.c", "c", 0644, 1);
-	mkdir("out/.knee-1f-2", 0755);
+	mkdir("out/.knee-1f-3", 0755);
 	carry(&c, 1, "out", "there", KN_FILE_CLEAN, NULL);
-	is_int(system("ls -A there | tr '\\n' ' ' | grep -qx '.knee-1f-2 .knee-1f-2.c b '"), 0,
-	    "what else is in the folder goes");
+	is_int(system("ls -A there | tr '\\n' ' ' | grep -qx '.knee-1f-2.c .knee-1f-3 a b '"), 0,
+	    "all else that is in the folder goes");
 	kn_courier_clean(&c, 1);
-	is_int(system("rm -r out/b out/.knee-1f-2.c out/.knee-1f-2"), 0, "it was not moved");
-	kn_aside_remove(&aside, &c);
+	is_int(system("rm -r out/b out/.knee-*"), 0, "it was not moved");
+	kn_waiting_remove(&w, &c);
 	ok(!there("out"), "it is empty, and goes, too");
 	kn_courier_done(&c);
 	clear();
 }
 
-/* What came for several tasks stays for the others; what is to come back and does not stays for all. */
+/* What several tasks have goes with the last of them; what is to come back and does not stays for all. */
 static void
-test_aside_shared(void)
+test_waiting_shared(void)
 {
 	struct kn_courier c = { 0 };
-	struct kn_aside aside = { 0 };
+	struct kn_waiting w = { 0 };
 
 	put("src", "text", 0644, 100);
 	carry(&c, 1, "src", "common", KN_FILE_CLEAN, NULL);
 	carry(&c, 2, "src", "common", KN_FILE_CLEAN, NULL);
 	carry(&c, 2, "src", "d/other", KN_FILE_CLEAN, NULL);
 	carry(&c, 2, "src", "dd", KN_FILE_CLEAN, NULL);
-	is_int(kn_courier_aside(&c, 1, ".", &aside), 0, "all that is in the folder");
+	is_int(kn_waiting_add(&w, &c, "common"), 0, "one that is wanted back");
+	is_int(kn_courier_waiting(&c, 1, ".", &w), 0, "all that is in the folder");
 	kn_courier_clean(&c, 1);
-	ok(aside.last == NULL && there("common"), "but what another task has");
+	kn_waiting_remove(&w, &c);
+	ok(there("common"), "does not go as long as another task has it");
 	kn_courier_spare(&c, 2, "d");
 	kn_courier_clean(&c, 2);
 	ok(!there("common") && !there("dd") && there("d/other"),
 	    "what is spared stays, and nothing but that");
+	carry(&c, 3, "src", "common", KN_FILE_CLEAN, NULL);
+	carry(&c, 4, "src", "common", KN_FILE_CLEAN, NULL);
+	kn_waiting_add(&w, &c, "common");
+	kn_courier_clean(&c, 3);
+	kn_waiting_keep(&w, &c);
+	kn_courier_clean(&c, 4);
+	ok(there("common"), "what the other end has not stays also when another task ends that has it");
+	unlink("common");
+	carry(&c, 5, "src", "common", KN_FILE_CLEAN, NULL);
+	kn_waiting_add(&w, &c, "common");
+	kn_courier_clean(&c, 5);
+	carry(&c, 6, "src", "common", KN_FILE_CLEAN, NULL);
+	kn_waiting_remove(&w, &c);
+	ok(there("common"), "while it waits it comes once more: it does not go");
+	kn_courier_clean(&c, 6);
+	ok(!there("common"), "but with that task");
 	kn_courier_done(&c);
 	clear();
 }
@@ -778,7 +822,7 @@ test_memory(void)
 	for (alloc_fail_at = 1;; alloc_fail_at++) {
 		struct kn_dispatch d = { .id = 1, .list = true };
 		struct kn_courier c = { 0 }, hold = { .hold = true };
-		struct kn_aside aside = { 0 };
+		struct kn_waiting w = { 0 };
 		struct kn_buf b = { 0 };
 		int r;
 
@@ -789,9 +833,8 @@ test_memory(void)
 		if (r == 0)
 			r = drain(&d, &b, 10);
 		if (r == 0)
-			r = kn_dispatch_aside(&d, &c, &aside);
-		(void)kn_aside_restore(&aside);
-		kn_aside_done(&aside);
+			r = kn_dispatch_waiting(&d, &c, &w);
+		kn_waiting_keep(&w, &c);
 		if (r == 0)
 			r = feed(&hold, &b, "e/f");
 		if (r == 0)
@@ -848,10 +891,11 @@ main(void)
 	test_clean();
 	test_remove();
 	for (able = ABLE; able <= NO_LINKS; able++)
-		test_aside();
+		test_waiting();
 	able = ABLE;
-	test_aside_inside();
-	test_aside_shared();
+	test_waiting_late();
+	test_waiting_inside();
+	test_waiting_shared();
 	test_clean_meanwhile();
 	is_int(rmdir(folder), 0, "nothing is left");
 	return done_testing();
