@@ -99,11 +99,13 @@ errand_lost(struct kn_remote *m, struct kn_errand *r)
 
 /* What becomes of the tasks of a machine that is lost: those that name their machine run nowhere else. */
 static const char *
-errands_next(const struct kn_agents *a, const struct kn_remote *m)
+errands_next(const struct kn_agents *a, const struct kn_remote *m, bool one)
 {
 	if (a->how->pin == NULL)
-		return "run again";
-	return a->fleet.hosts[m->index].state == KN_HOST_GONE ? "fail" : "wait for it";
+		return one ? "runs again" : "run again";
+	if (a->fleet.hosts[m->index].state == KN_HOST_GONE)
+		return one ? "fails" : "fail";
+	return one ? "waits for it" : "wait for it";
 }
 
 void
@@ -129,8 +131,8 @@ kn_remote_lost(struct kn_remote *m, const char *why, bool for_good)
 	kn_fleet_lost(&a->fleet, m->index, for_good, e->loop->now_ns);
 	(void)snprintf(m->why, sizeof(m->why), "%s", why);
 	if (up && tasks > 0)
-		kn_remote_note(m, NULL, "lost: %s; its %llu tasks %s", why, (unsigned long long)tasks,
-		    errands_next(a, m));
+		kn_remote_note(m, NULL, "lost: %s; its %llu task%s %s", why, (unsigned long long)tasks,
+		    tasks == 1 ? "" : "s", errands_next(a, m, tasks == 1));
 	else if (up)
 		kn_remote_note(m, NULL, "lost: %s", why);
 	else if (a->fleet.hosts[m->index].state == KN_HOST_GONE) {

@@ -544,7 +544,7 @@ class Bad(Case):
         r = self.run_on('w1,w2', '--onall', '--explain', 'mkdir was-$PARALLEL_SSHHOST 2>/dev/null || { echo {}; exit 0; }; '
                         'test $PARALLEL_SSHHOST = w2 || { kill -KILL $PPID; sleep 1000; }; echo {}', ':::', 'a')
         self.assertEqual((r.out, r.status), (b'a\na\n', 0), r.err)
-        self.assertRegex(r.err, rb'(?m)^knee: w1: lost: [^;\n]*; its 1 tasks wait for it$')
+        self.assertRegex(r.err, rb'(?m)^knee: w1: lost: [^;\n]*; its 1 task waits for it$')
         self.assertRegex(r.err, rb'\nknee: w1: 1 task; was lost for a while; 1 taken from it: ')
 
     def test_none_is_reached(self):
