@@ -18,6 +18,8 @@
 
 /* No machine here runs more at once than this (pid_max on 64-bit Linux is 4 Mi). */
 #define LIMIT_MAX 65536
+/* The same of all machines of a run together. */
+#define CAPACITY_MAX (1U << 20)
 
 /* Keys that are not measured yet are looked at more often, but no longer than this. */
 #define FIRST_NS (3000 * MS)
@@ -112,7 +114,7 @@ fixed_class(struct kn_tuner *t)
 	const struct kn_limiter_start start = {
 		.start = t->cap,
 		.min = 1,
-		.max = LIMIT_MAX,
+		.max = CAPACITY_MAX,
 		.why = KN_WHY_HAND,
 	};
 
@@ -673,7 +675,7 @@ kn_tuner_adjust(struct kn_tuner *t, int by, int64_t now_ns)
 void
 kn_tuner_capacity(struct kn_tuner *t, unsigned limit, int64_t now_ns)
 {
-	t->cap = t->cap_most = limit < 1 ? 1 : limit > LIMIT_MAX ? LIMIT_MAX : limit;
+	t->cap = t->cap_most = limit < 1 ? 1 : limit > CAPACITY_MAX ? CAPACITY_MAX : limit;
 	if (t->nclasses > 0)
 		(void)kn_limiter_set(&t->classes[0].limiter, t->cap, KN_WHY_HAND, now_ns);
 }

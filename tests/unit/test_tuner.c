@@ -52,6 +52,21 @@ sample(struct kn_tuner *t, int64_t now_ns)
 	kn_tuner_sample(t, &s);
 }
 
+/* What all machines of a run can do is more than one ever could. */
+static void
+test_capacity(void)
+{
+	struct kn_tuner *t = tuner_make(1);
+
+	kn_tuner_capacity(t, 200000, 0);
+	is_int(kn_tuner_limit(t), 200000, "as many as all machines take");
+	kn_tuner_capacity(t, UINT_MAX, 0);
+	is_int(kn_tuner_limit(t), 1 << 20, "within reason");
+	kn_tuner_capacity(t, 0, 0);
+	is_int(kn_tuner_limit(t), 1, "never none");
+	kn_tuner_free(t);
+}
+
 static void
 test_given(void)
 {
@@ -416,6 +431,7 @@ main(void)
 	test_many_classes();
 	test_turns();
 	test_passed_over();
+	test_capacity();
 	test_given();
 	test_refused();
 	test_hand();
