@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "machines.h"
+
 enum {
 	LINE_MAX_BYTES = 131071, /* what Linux takes in one argument: a script for sh -c */
 	HEADROOM_BYTES = 2048,   /* POSIX: left for what a command adds to its environment */
@@ -64,7 +66,9 @@ batch_slots(const struct cli_options *o)
 {
 	unsigned each = slots_of_one(o), all = 0;
 
-	/* With --onall each of them gets every command. */
+	/* With --onall each of them gets every command; without a number, one after another. */
+	if (machines_one_by_one(o))
+		return 1;
 	if (o->nmachines == 0 || o->each_host)
 		return each;
 	for (size_t i = 0; i < o->nmachines; i++) {

@@ -7,8 +7,8 @@
  *	  only when all are there does that get its own: who starts at the same time finds the whole program or none;
  *	- "knee-boot failed TEXT" says why not. Nothing half done is left then;
  *	- who has put a program in place removes those of other knees that nobody started for 30 days: a start renews the
- *	  time of its file. A program that is running keeps running without a name. What was left half done, as who did it
- *	  was killed, goes after two days. Where there is no find(1) all stay.
+ *	  time of its file. A program that is running keeps running without a name. What one that was killed left half
+ *	  done goes after two days. Where there is no find(1) all stay.
  *
  * A machine of another kind, or a build without the program, leaves only a knee that is installed there.
  *
@@ -76,11 +76,12 @@ static const char script_program[] =
     "n=$(wc -c <\"$t\"); "
     "if [ \"$n\" -ne %zu ]; then fail \"the program that came is cut short: $n bytes of %zu\"; fi; "
     "e=$( { chmod 700 \"$t\" && mv -f \"$t\" \"$f\"; } 2>&1 ) || fail \"$f: $e\"; "
-    /* Those of other knees: only files, only here, only names that are ours to the letter. They go one by one: the less
+    /* Those of other knees: only files, only here, only names that are ours. They go one by one: the less
      * time there is in which one of them could be started. h: 32 hexadecimal digits. */
     "t=; h=\"[0-9a-f]\"; h=$h$h$h$h; h=$h$h$h$h$h$h$h$h; "
-    "LC_ALL=C find \"$d/.\" -name . -o -type d -prune -o -type f \"(\" -name \"agent-$h\" -mtime +29 "
-    "-o -name \".agent-*-[0-9]*\" -mtime +1 \")\" -exec rm -f {} \";\" </dev/null >/dev/null 2>&1; "
+    "LC_ALL=C find \"$d/.\" -name . -o -type d -prune "
+    "-o -type f -name \"agent-$h\" -mtime +29 -exec rm -f {} \";\" "
+    "-o -type f -name \".agent-*-[0-9]*\" -mtime +1 -exec rm -f {} \";\" </dev/null >/dev/null 2>&1; "
     "if [ -x \"$f\" ]; then umask $k; exec \"$f\" agent; fi; "
     "fail \"$f: may not be executed: its file system may be mounted noexec\"";
 

@@ -115,7 +115,7 @@ put_trim(FILE *f, enum trim trim)
 }
 
 /* What is in one command. Where the command line's length decides, its bound counts; and with -X and
- * -m the last inputs are shared out over the tasks at once. */
+ * -m the last inputs are shared out over the tasks at once, of all machines. */
 static void
 put_batch(FILE *f, const struct cli_options *o)
 {

@@ -507,6 +507,15 @@ home_read(struct logins *l, const char *option, enum folder folder, const char *
 }
 
 /* ".." */
+/* For messages: where our own are. */
+static const char *
+own_folder(void)
+{
+	const char *config = getenv("XDG_CONFIG_HOME");
+
+	return config != NULL && *config == '/' ? "$XDG_CONFIG_HOME/knee" : "~/.config/knee";
+}
+
 static int
 usual_read(struct logins *l, const char *option)
 {
@@ -517,9 +526,9 @@ usual_read(struct logins *l, const char *option)
 		return first < 0 ? first : second;
 	if (first == 0 && second == 0)
 		return say_error(ENOENT,
-		    "%s: ..: there is neither ~/.config/knee/hosts nor ~/.parallel/sshloginfile: write one, "
+		    "%s: ..: there is neither %s/hosts nor ~/.parallel/sshloginfile: write one, "
 		    "a login on each line",
-		    option);
+		    option, own_folder());
 	return 0;
 }
 
@@ -542,8 +551,8 @@ logins_add_file(struct logins *l, const char *option, const char *name)
 	if (got == 0)
 		got = home_read(l, option, FOLDER_KNEE, name);
 	if (got == 0)
-		return say_error(ENOENT, "%s: %s: %s: not here, nor in ~/.parallel or ~/.config/knee", option,
-		    name, strerror(ENOENT));
+		return say_error(ENOENT, "%s: %s: %s: not here, nor in ~/.parallel or %s", option, name,
+		    strerror(ENOENT), own_folder());
 	return got < 0 ? got : 0;
 }
 

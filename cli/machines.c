@@ -130,8 +130,9 @@ machines_check(const struct cli_options *o)
 	/* How long a command took would be told of as many tasks as there are machines. */
 	if (o->each_host && o->group_auto)
 		return say_error(EINVAL,
-		    "--group auto: with --onall a command is a task for each machine: say how many inputs it "
-		    "gets, by -n");
+		    "--group auto: not with --onall, where a command is a task for each machine: leave it "
+		    "out, and "
+		    "say by -n how many inputs a command gets");
 	if (o->each_host && o->speculate)
 		return say_error(EINVAL,
 		    "--speculate: with --onall a task belongs to one machine: leave out one of the two");
@@ -273,13 +274,6 @@ name_is_shared(const struct logins *l, size_t i)
 	return false;
 }
 
-/* GNU parallel's --onall runs one after another on each machine, whatever -j says. 0: no such limit. */
-static unsigned
-each_host_limit(const struct cli_options *o)
-{
-	return o->each_host && (!o->jobs_said || strcmp(o->face, "parallel") == 0);
-}
-
 /* How many at once where a login says n, or 0. GNU parallel's n is a number of cores: all that count without -j, and
  * those that -j 50% and the like are of. */
 static void
@@ -292,7 +286,7 @@ limit_make(const struct cli_options *o, unsigned n, struct knee_host *ret)
 		n = jobs.limit;
 	else if (cores)
 		n = 0;
-	ret->limit = n > 0 ? n : each_host_limit(o);
+	ret->limit = n > 0 ? n : machines_one_by_one(o);
 	ret->jobs = ret->limit == 0 ? o->jobs : NULL;
 }
 
@@ -481,17 +475,17 @@ dir_make(struct machines *m)
 }
 
 /* All tasks of a run have one folder there: in its name nothing stands for an input. */
-static int
-dir_check(const struct machines *m, struct inputs *in)
+int
+machines_dir_check(const struct cli_options *o, struct inputs *in)
 {
-	const char *dir = m->o->workdir, *arg = "a";
+	const char *dir = o->workdir, *arg = "a";
 	struct knee_template *t = NULL;
 	char *text = NULL;
 	int err;
 
 	if (dir == NULL)
 		return 0;
-	err = command_text_template(m->o, in, dir, &t);
+	err = command_text_template(o, in, dir, &t);
 	if (err < 0)
 		return err;
 	err = knee_template_expand(t, &arg, 1, 1, 1, &text);
@@ -566,7 +560,7 @@ machines_command(struct machines *m, struct inputs *in)
 
 	if (m == NULL)
 		return 0;
-	err = dir_check(m, in);
+	err = machines_dir_check(m->o, in);
 	if (err == 0)
 		err = command_words(m->o, in, &m->told.words, &m->told.nwords, &m->told.template);
 	return err == 0 ? transfer_make(&m->transfer, m->o, in) : err;

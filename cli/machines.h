@@ -7,6 +7,10 @@
 
 /* Do the options ask for other machines? (options_machines.c) */
 bool machines_wanted(const struct cli_options *o);
+/* --onall, one task after another on each of them: without a number, and in GNU parallel whatever -j says. */
+bool machines_one_by_one(const struct cli_options *o);
+/* What --wd says that cannot be. in: asked only with --header. 0, or -errno after say(). */
+int machines_dir_check(const struct cli_options *o, struct inputs *in);
 /* What does not go together. 0, or -EINVAL after say(). */
 int machines_check(const struct cli_options *o);
 

@@ -14,6 +14,12 @@ machines_wanted(const struct cli_options *o)
 	return o->logins.n > 0 || o->login_files.n > 0 || o->on != NULL;
 }
 
+bool
+machines_one_by_one(const struct cli_options *o)
+{
+	return o->each_host && (!o->jobs_said || strcmp(o->face, "parallel") == 0);
+}
+
 static int
 list_add(struct options_list *list, const char *text)
 {

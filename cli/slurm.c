@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command.h"
+#include "machines.h"
 #include "options_table.h"
 #include "slurm_job.h"
 
@@ -133,10 +135,29 @@ job_get(struct slurm *s, bool silent)
 	return err;
 }
 
+/* Whether what stands for inputs makes sense. With --header that is known when they are read. */
+static int
+templates_look(const struct cli_options *o)
+{
+	struct knee_template *command = NULL, *tag = NULL;
+	int err;
+
+	if (o->header)
+		return 0;
+	err = machines_dir_check(o, NULL);
+	if (err == 0)
+		err = command_templates(o, NULL, &command, &tag);
+	knee_template_free(command);
+	knee_template_free(tag);
+	return err;
+}
+
 /* What would be refused once the job is there, as far as it can be seen now: nobody is to wait in a queue for that. */
 static int
 refuse_first(const struct cli_options *o)
 {
+	int err;
+
 	for (size_t i = 0; i < o->ninputs; i++) {
 		const struct input_spec *in = &o->inputs[i];
 
@@ -146,7 +167,8 @@ refuse_first(const struct cli_options *o)
 	for (size_t i = 0; i < o->basefiles.n; i++)
 		if (access(o->basefiles.texts[i], R_OK) < 0)
 			return say_error(errno, "--basefile %s: %s", o->basefiles.texts[i], strerror(errno));
-	return journal_look(o);
+	err = templates_look(o);
+	return err == 0 ? journal_look(o) : err;
 }
 
 /* In a job that was started again a journal goes on: nothing else could be meant, as a journal that holds a run

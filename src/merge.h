@@ -51,7 +51,7 @@ struct kn_reader {
 
 /* Invariant: ring holds the tasks with head <= seq < next; an entry is a struct kn_task *,
  * or the place of a parked one in the spill file times two plus one, 2 for one that was read but not
- * started yet, or 0 for none. */
+ * started yet, 4 for one that never will be, or 0 for none. */
 struct kn_merge {
 	enum knee_order order;
 	const char *tmpdir;             /* borrowed */

@@ -178,6 +178,9 @@ class Machines(Case):
             for option in '-X', '-m':
                 r = self.run_on('3/w1,2/w2,w3', '-j1', option, '--dry-run', *how, 'echo', ':::', *map(str, range(1, 13)))
                 self.assertEqual(r.out.replace(b'echo ', b''), out)
+        # One after another on each: as many as fit.
+        r = self.run_on('w[1-2]', '-X', '--onall', '--dry-run', 'echo', ':::', *'abc')
+        self.assertEqual(r.out, b'echo a b c\n' * 2)
 
     def test_env(self):
         r = self.run_on('w1', '--env', 'GIVEN', '--env', 'MISSING', 'echo $GIVEN', ':::', '1',
@@ -272,6 +275,8 @@ class Machines(Case):
             for args, why in (
                     (['::::', './none'], 'inputs: ./none: No such file or directory'),
                     (['--basefile', './none', ':::', '1'], '--basefile ./none: No such file or directory'),
+                    (['--wd', 'd/{}', ':::', '1'], "--wd d/{}: one folder for all tasks, replacement strings are not for it: "
+                                                   "write 'mkdir -p DIR && cd DIR && ...' as the command"),
                     (['--journal', journal, ':::', '1'], f'{journal}: holds a run already: add --resume to go on with it, '
                                                          'or name another file'),
                     (['--journal', journal + '2', '--resume', ':::', '1'],
@@ -292,6 +297,12 @@ class Machines(Case):
             for name, host in ('..', 'hosts'), ('rack', 'rack'):
                 r = knee('--ssh', self.ssh, '--slf', name, '--nonall', 'echo $PARALLEL_SSHHOST', env={'HOME': self.folder, **env})
                 self.assertEqual((r.out.decode(), r.err), (f'{folder}-{host}\n', b''))
+        for env, folder in ({}, '~/.config/knee'), ({'XDG_CONFIG_HOME': '/none'}, '$XDG_CONFIG_HOME/knee'):
+            env['HOME'] = '/none'
+            r = knee('--slf', '..', '--nonall', 'echo', env=env)
+            self.assertIn(f'there is neither {folder}/hosts nor ~/.parallel/sshloginfile'.encode(), r.err)
+            r = knee('--slf', 'rack', '--nonall', 'echo', env=env)
+            self.assertIn(f'not here, nor in ~/.parallel or {folder}\n'.encode(), r.err)
 
     def test_file_of_all_users(self):
         path = '/etc/parallel/sshloginfile'
@@ -512,7 +523,8 @@ class Refused(unittest.TestCase):
                      'use --resume-failed, or --journal FILE',
                      '-S', 'a', '--onall', '--retry-failed', '--joblog', 'log', 'echo')
         for machines in ['-S', 'a'], ['--on', 'slurm']:
-            self.refused('--group auto: with --onall a command is a task for each machine: say how many inputs it gets, by -n',
+            self.refused('--group auto: not with --onall, where a command is a task for each machine: leave it out, and say by -n how many '
+                     'inputs a command gets',
                          *machines, '--onall', '--group', 'auto', 'echo')
         for how in '--lb', '-u':
             self.refused('--speculate: with --lb and -u both copies of a task would be printed: leave out one',
