@@ -290,7 +290,10 @@ void
 kn_serve_files_done(struct kn_serve *s)
 {
 	while (s->back != NULL) {
-		spare(s, s->back->task);
+		const struct kn_serve_task *t = s->back->task;
+
+		spare(s, t);
+		s->stays = s->stays || (!t->unwanted && is_left(t));
 		back_remove(s);
 	}
 	while (s->waiting != NULL) {

@@ -785,6 +785,24 @@ class Files(unittest.TestCase):
                     self.assertEqual(os.listdir(f'{tmp}/{folders[0]}'), ['out'])
                     self.assertEqual(notes, [f'the folder {tmp}/{folders[0]} stays: files that did not come back are in it'])
 
+    def test_new_folder_of_a_lost_machine(self):
+        """The connection ends while files are on their way, or before they are answered: both are nowhere else, unless
+        nobody wants them."""
+        for size, wanted in (4_000_000, True), (4, True), (4_000_000, False):
+            tmp = scratch()
+            with self.subTest(size=size, wanted=wanted):
+                a = Agent(env={'TMPDIR': tmp})
+                self.addCleanup(a.cut)
+                a.open(f'truncate -s {size} out; : {{}}', dir='...')
+                a.task(1, 'x', returns=['out'])
+                a.until(lambda: any(f[0] == 'F' for f in a.frames) and (size > 4 or a.tasks[1].waits))
+                if not wanted:
+                    self.unwanted(a)
+                a.process.stdin.close()
+                wait_for(lambda: not a.left(), what='the end of an agent that nobody reads')
+                folders = os.listdir(tmp)
+                self.assertEqual([os.listdir(f'{tmp}/{f}') for f in folders], [['out']] if wanted else [])
+
 
 class Nonsense(unittest.TestCase):
     def refused(self, *frames, words, opened=True):
