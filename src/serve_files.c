@@ -25,6 +25,7 @@ struct kn_serve_back {
 	struct kn_serve_task *task; /* in the table */
 	struct knee_result result;
 	struct kn_dispatch files;
+	struct kn_waiting waiting; /* what is sent of them and is to be removed */
 };
 
 /* Files of a task whose RESULT is not answered. */
@@ -91,12 +92,51 @@ kn_serve_files_clean(struct kn_serve *s, const struct kn_serve_task *t)
 		kn_courier_clean(&s->courier, t->id);
 }
 
+static void
+back_free(struct kn_serve *s, struct kn_serve_back *b)
+{
+	kn_waiting_forget(&b->waiting, &s->courier);
+	kn_dispatch_done(&b->files);
+	free(b);
+}
+
 /* What was to come back and does not come may be changed, and so be nowhere else: it stays, though it was copied here. */
 static void
 spare(struct kn_serve *s, const struct kn_serve_task *t)
 {
 	for (size_t i = 0; i < t->nreturns; i++)
 		kn_courier_spare(&s->courier, t->id, t->returns[i]);
+}
+
+/* What the task names that is to be removed waits, and what came for it in that. What waits already does so as it was
+ * then. 0 or -ENOMEM. */
+static int
+cleaned_put(struct kn_serve *s, const struct kn_serve_task *t, struct kn_waiting *waiting)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < t->nclean && err == 0; i++)
+		err = kn_waiting_add(waiting, &s->courier, t->clean[i]);
+	for (size_t i = 0; i < t->nclean && err == 0; i++)
+		err = kn_courier_waiting(&s->courier, t->id, t->clean[i], waiting);
+	return err;
+}
+
+/* What is to be removed waits, each as it is announced. But of the folder in which all tasks run, which is nobody's own,
+ * only what came for t: as it is now. 0 or -ENOMEM. */
+static int
+back_waiting(struct kn_serve *s, struct kn_serve_back *b)
+{
+	const struct kn_serve_task *t = b->task;
+
+	for (size_t i = 0; i < t->nreturns; i++)
+		if (strcmp(t->returns[i], ".") == 0)
+			return cleaned_put(s, t, &b->waiting);
+	if (t->nclean > 0) {
+		b->files.waiting = &b->waiting;
+		b->files.courier = &s->courier;
+	}
+	return 0;
 }
 
 bool
@@ -115,17 +155,12 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 	b->task = t;
 	b->result = *r;
 	b->files.id = t->id;
-	b->files.list = t->nclean > 0;
-	/* The folder in which all tasks run may be wanted back, but it is nobody's own. */
-	for (size_t i = 0; i < t->nreturns; i++)
-		if (strcmp(t->returns[i], ".") == 0)
-			b->files.list = false;
+	err = back_waiting(s, b);
 	for (size_t i = 0; i < t->nreturns && err == 0; i++)
 		err = kn_dispatch_add(&b->files, t->returns[i], "", (uint32_t)i, 0);
 	if (err < 0) {
 		spare(s, t);
-		kn_dispatch_done(&b->files);
-		free(b);
+		back_free(s, b);
 		return false;
 	}
 	if (s->back_last != NULL)
@@ -144,35 +179,29 @@ back_remove(struct kn_serve *s)
 	s->back = b->next;
 	if (s->back == NULL)
 		s->back_last = NULL;
-	kn_dispatch_done(&b->files);
-	free(b);
+	back_free(s, b);
 }
 
 /* All that came back of b and is to be removed waits. What goes with the folder of this run only waits for the
  * answer. 0 or -ENOMEM. */
 static int
-waiting_put(struct kn_serve *s, const struct kn_serve_back *b)
+waiting_put(struct kn_serve *s, struct kn_serve_back *b)
 {
 	struct kn_serve_task *t = b->task;
 	struct kn_serve_waiting *w = calloc(1, sizeof(*w));
-	int err = 0;
 
 	if (w == NULL)
 		return -ENOMEM;
 	w->id = t->id;
+	w->files = b->waiting;
+	b->waiting = (struct kn_waiting){ 0 };
 	if (s->waiting_last != NULL)
 		s->waiting_last->next = w;
 	else
 		s->waiting = w;
 	s->waiting_last = w;
 	t->waits = true;
-	for (size_t i = 0; i < t->nclean && err == 0; i++)
-		err = kn_waiting_add(&w->files, &s->courier, t->clean[i]);
-	if (err == 0 && t->nclean > 0)
-		err = kn_dispatch_waiting(&b->files, &s->courier, &w->files);
-	for (size_t i = 0; i < t->nclean && err == 0; i++)
-		err = kn_courier_waiting(&s->courier, t->id, t->clean[i], &w->files);
-	return err;
+	return b->files.waiting != NULL ? cleaned_put(s, t, &w->files) : 0;
 }
 
 /* Take this one out, after that one, or NULL. */
@@ -262,6 +291,7 @@ back_end(struct kn_serve *s)
 	} else if (t->nclean > 0 || s->folder != NULL) {
 		err = waiting_put(s, b);
 	}
+	kn_waiting_forget(&b->waiting, &s->courier);
 	if (err == 0)
 		err = kn_serve_result(s, t, &b->result);
 	back_remove(s);

@@ -571,6 +571,16 @@ entry_make(struct kn_courier *c, struct kn_item *item)
 	return 0;
 }
 
+/* It is there as it was sent for another task, which may end now, or waits: whether it goes then others say. */
+static int
+entry_share(struct kn_courier *c, struct kn_item *item)
+{
+	if (owned_find(&c->owned, item->path) == NULL)
+		return 0;
+	item->entry = kn_courier_join(c, item->path);
+	return item->entry != NULL ? 0 : -ENOMEM;
+}
+
 static int
 at_hand_whole(struct kn_courier *c)
 {
@@ -713,10 +723,8 @@ kn_courier_begin(struct kn_courier *c, const struct kn_file *f, const char *root
 			return folder_begin(c);
 		if (c->hold || !same_file(c->item->path, f))
 			err = temporary_open(c, c->item);
-		else if (owned_find(&c->owned, c->item->path) != NULL)
-			err = entry_make(c, c->item); /* as it was sent for another task, which may end now */
 		else
-			err = 0;
+			err = entry_share(c, c->item);
 		if (err < 0)
 			return at_hand_fail(c, err, "cannot be written");
 	}
@@ -922,17 +930,18 @@ kn_courier_join(struct kn_courier *c, const char *path)
 {
 	struct kn_owned *entry = owned_make(&c->owned, path);
 
-	if (entry != NULL && entry->parcels++ == 0)
-		entry->clean = true;
+	if (entry != NULL)
+		entry->parcels++;
 	return entry;
 }
 
 bool
-kn_courier_leave(struct kn_courier *c, struct kn_owned *file, bool stays)
+kn_courier_leave(struct kn_courier *c, struct kn_owned *file, enum kn_leave how)
 {
 	bool clean;
 
-	file->stays = file->stays || stays;
+	file->clean = file->clean || how == KN_LEAVE_GOES;
+	file->stays = file->stays || how == KN_LEAVE_STAYS;
 	if (--file->parcels > 0)
 		return false;
 	clean = file->clean && !file->stays;

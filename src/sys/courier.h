@@ -89,8 +89,15 @@ void kn_courier_spare(struct kn_courier *c, uint64_t id, const char *path);
 int kn_courier_waiting(struct kn_courier *c, uint64_t id, const char *path, struct kn_waiting *waiting);
 /* One more has the file at path, as a task has what came for it: NULL for want of memory. */
 struct kn_owned *kn_courier_join(struct kn_courier *c, const char *path);
-/* It has it no more. stays: nor will the last that has it remove it. True: that was the last, who is to remove it. */
-bool kn_courier_leave(struct kn_courier *c, struct kn_owned *file, bool stays);
+
+enum kn_leave {
+	KN_LEAVE_GOES,              /* the last that has it removes it */
+	KN_LEAVE_STAYS,             /* it does not, whoever else says so */
+	KN_LEAVE_AS_IT_WAS,         /* it does what it would have done */
+};
+
+/* It has it no more. True: that was the last, and it is to be removed. */
+bool kn_courier_leave(struct kn_courier *c, struct kn_owned *file, enum kn_leave how);
 /* Remove this one, too, which may be a folder if it is empty, and what was made for it. */
 void kn_courier_remove(struct kn_courier *c, const char *path);
 /* The end: drops or cleans all. */
@@ -106,13 +113,15 @@ struct kn_waiting {
 };
 
 /* Put in this one: a file, or a link; a folder is removed behind all files, if it is empty then. What is none of these
- * stays. 0 or -ENOMEM. */
+ * stays. Of one that is put in twice the first time counts. 0 or -ENOMEM. */
 int kn_waiting_add(struct kn_waiting *w, struct kn_courier *c, const char *path);
 /* The other end has them: remove those that are yet what they were when they were put in, and what was made for them.
  * Forgets them. */
 void kn_waiting_remove(struct kn_waiting *w, struct kn_courier *c);
 /* It has them not, or that cannot be known: all stay, whoever else has them. Forgets them. */
 void kn_waiting_keep(struct kn_waiting *w, struct kn_courier *c);
+/* They do not wait after all: all is as if they had not been put in. */
+void kn_waiting_forget(struct kn_waiting *w, struct kn_courier *c);
 
 /* ---- sending ---------------------------------------------------------------- */
 
@@ -125,11 +134,11 @@ struct kn_dispatch {
 	struct kn_file file;        /* ... as it was announced; path: NULL */
 	char *path, *name;          /* owned: here, and as it is announced */
 	void *walk;                 /* FTS of the folder at hand; NULL: none */
-	bool foreign;               /* the one at hand lies behind a symbolic link: it is not listed */
+	bool foreign;               /* the one at hand lies behind a symbolic link: it does not wait */
 	char *error;                /* owned: the first thing that went wrong; NULL: nothing did */
 	bool changed;               /* ... it was that a file changed: the next time it may not */
-	bool list;                  /* wanted: the names of all that was sent and may be removed, ... */
-	struct kn_buf sent;         /* ... each with a NUL */
+	struct kn_waiting *waiting; /* borrowed; NULL, or where all waits that is sent and may be removed, ... */
+	struct kn_courier *courier; /* ... each from when it is announced; borrowed */
 };
 
 /* Send the file or folder at path, announced as name (below a folder: name and what is below). flags: KN_FILE_CLEAN.
@@ -142,8 +151,6 @@ void kn_dispatch_cut(struct kn_dispatch *d);
 /* Append frames to `to`, until they are about room bytes. 1: there is more; 0: that was all; -ENOMEM: to holds whole
  * frames, but it cannot go on. */
 int kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room);
-/* All that was listed waits. 0 or -ENOMEM. */
-int kn_dispatch_waiting(const struct kn_dispatch *d, struct kn_courier *c, struct kn_waiting *waiting);
 void kn_dispatch_done(struct kn_dispatch *d);
 
 #endif

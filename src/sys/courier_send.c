@@ -149,8 +149,9 @@ file_announce(struct kn_dispatch *d, struct kn_buf *to)
 	int err = announce(d, to);
 
 	assert(d->path != NULL);
-	if (err == 0 && d->list && !d->foreign)
-		err = kn_buf_add(&d->sent, d->path, strlen(d->path) + 1);
+	/* Folders are announced before what is in them. */
+	if (err == 0 && d->waiting != NULL && !d->foreign)
+		err = kn_waiting_add(d->waiting, d->courier, d->path);
 	if (err < 0)
 		to->len = len;
 	if (err < 0 || (d->file.mode & KN_FILE_FOLDER) != 0)
@@ -402,17 +403,6 @@ kn_dispatch_more(struct kn_dispatch *d, struct kn_buf *to, size_t room)
 	return d->first != NULL || d->path != NULL;
 }
 
-int
-kn_dispatch_waiting(const struct kn_dispatch *d, struct kn_courier *c, struct kn_waiting *waiting)
-{
-	int err = 0;
-
-	/* Folders stand before what is in them. */
-	for (size_t at = 0; at < d->sent.len && err == 0; at += strlen(d->sent.data + at) + 1)
-		err = kn_waiting_add(waiting, c, d->sent.data + at);
-	return err;
-}
-
 void
 kn_dispatch_done(struct kn_dispatch *d)
 {
@@ -421,6 +411,5 @@ kn_dispatch_done(struct kn_dispatch *d)
 	while (d->first != NULL)
 		errand_end(d);
 	free(d->error);
-	kn_buf_done(&d->sent);
 	*d = (struct kn_dispatch){ 0 };
 }

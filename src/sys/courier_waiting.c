@@ -141,14 +141,14 @@ file_remove(struct kn_noted *m, struct kn_courier *c)
 		(void)rename_new(m->other, m->path);
 }
 
-void
-kn_waiting_remove(struct kn_waiting *w, struct kn_courier *c)
+static void
+leave_all(struct kn_waiting *w, struct kn_courier *c, enum kn_leave how)
 {
 	for (struct kn_noted *m = w->last; m != NULL; m = m->next)
-		if (m->entry != NULL && kn_courier_leave(c, m->entry, false))
+		if (m->entry != NULL && kn_courier_leave(c, m->entry, how))
 			file_remove(m, c);
 	/* Folders were put in before those that are in them. */
-	for (struct kn_noted *m = w->last; m != NULL; m = m->next)
+	for (struct kn_noted *m = w->last; m != NULL && how == KN_LEAVE_GOES; m = m->next)
 		if (m->entry == NULL)
 			kn_courier_remove(c, m->other);
 	while (w->last != NULL) {
@@ -160,14 +160,19 @@ kn_waiting_remove(struct kn_waiting *w, struct kn_courier *c)
 }
 
 void
+kn_waiting_remove(struct kn_waiting *w, struct kn_courier *c)
+{
+	leave_all(w, c, KN_LEAVE_GOES);
+}
+
+void
 kn_waiting_keep(struct kn_waiting *w, struct kn_courier *c)
 {
-	while (w->last != NULL) {
-		struct kn_noted *m = w->last;
+	leave_all(w, c, KN_LEAVE_STAYS);
+}
 
-		w->last = m->next;
-		if (m->entry != NULL)
-			(void)kn_courier_leave(c, m->entry, true);
-		free(m);
-	}
+void
+kn_waiting_forget(struct kn_waiting *w, struct kn_courier *c)
+{
+	leave_all(w, c, KN_LEAVE_AS_IT_WAS);
 }

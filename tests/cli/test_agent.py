@@ -727,6 +727,23 @@ class Files(unittest.TestCase):
         self.assertEqual(a.close(), 0)
         self.assertEqual((self.there(), self.read('in')), (['in'], '1x\nmore\n'))
 
+    def test_written_to_before_all_is_sent(self):
+        """Nor is it when the rest of them was on its way yet, also of what came with the task."""
+        for returns, n, left in (('in', 'large'), 2, ['in']), (('.',), 3, ['in', 'large']):
+            with self.subTest(returns=returns):
+                a = Agent(cwd=self.folder)
+                self.addCleanup(a.cut)
+                a.open('truncate -s 10000000 large; : {}')
+                a.send(frame('F', u64(1) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text('in') + u32(0)), frame('D', b'1'))
+                a.task(1, 'x', returns=returns, clean=returns)
+                a.until(lambda: sum(f[0] == 'F' for f in a.frames) == n)
+                with open(self.folder + '/in', 'a') as f:
+                    f.write('more\n')
+                self.assertTrue(a.result(1).waits)
+                a.kept(1)
+                self.assertEqual(a.close(), 0)
+                self.assertEqual((self.there(), self.read('in')), (left, '1more\n'))
+
     def test_of_two_tasks(self):
         """A file that two have goes with the second, whatever the first says; and it does not go at all when the
         coordinator has it not."""

@@ -728,6 +728,68 @@ test_waiting_shared(void)
 	clear();
 }
 
+/* What waits is what it was when it was announced. */
+static void
+test_waiting_sent(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_waiting w = { 0 };
+	struct kn_dispatch d = { .id = 1, .waiting = &w, .courier = &c };
+	struct kn_buf b = { 0 };
+
+	put("log", "text", 0644, 100);
+	put("other", "text", 0644, 100);
+	symlink("other", "link");
+	kn_dispatch_add(&d, "log", "", 0, 0);
+	kn_dispatch_add(&d, "link", "", 1, 0);
+	is_int(kn_dispatch_more(&d, &b, 100), 1, "one is sent, and not all");
+	put("log", "text, more", 0644, 200);
+	is_int(drain(&d, &b, 1000), 0, "then all is");
+	is_int(kn_waiting_add(&w, &c, "log"), 0, "it is put in once more");
+	kn_waiting_remove(&w, &c);
+	is_str(get("log"), "text, more", "what was written to behind its end stays");
+	ok(!there("link") && there("other"), "the link goes, not what it says");
+	kn_dispatch_done(&d);
+	kn_courier_done(&c);
+	kn_buf_done(&b);
+	clear();
+}
+
+/* What does not wait after all: as if it never had. */
+static void
+test_waiting_forgotten(void)
+{
+	struct kn_courier c = { 0 };
+	struct kn_waiting w = { 0 };
+
+	put("src", "text", 0644, 100);
+	put("mine", "text", 0644, 100);
+	carry(&c, 1, "src", "common", KN_FILE_CLEAN, NULL);
+	kn_waiting_add(&w, &c, "mine");
+	kn_waiting_add(&w, &c, "common");
+	carry(&c, 2, "mine", "mine", KN_FILE_CLEAN, NULL);
+	kn_waiting_forget(&w, &c);
+	ok(there("mine") && there("common"), "both stay");
+	kn_courier_clean(&c, 1);
+	kn_courier_clean(&c, 2);
+	ok(there("mine"), "what was there for a task stays behind it");
+	ok(!there("common"), "what came for one goes with it");
+	carry(&c, 3, "src", "common", KN_FILE_CLEAN, NULL);
+	kn_waiting_add(&w, &c, "common");
+	kn_courier_clean(&c, 3);
+	ok(there("common"), "or a moment later");
+	kn_waiting_forget(&w, &c);
+	ok(!there("common"), "when nobody has it");
+	kn_waiting_add(&w, &c, "mine");
+	carry(&c, 4, "mine", "mine", KN_FILE_CLEAN, NULL);
+	kn_waiting_remove(&w, &c);
+	ok(there("mine"), "what has come back stays for the task that has it");
+	kn_courier_clean(&c, 4);
+	ok(!there("mine"), "and goes with that");
+	kn_courier_done(&c);
+	clear();
+}
+
 /* A task ends while what it has comes once more, for another one. */
 static void
 test_clean_meanwhile(void)
@@ -820,9 +882,9 @@ test_memory(void)
 	put("d/a", "a", 0644, 1);
 	put("d/b", "b", 0644, 1);
 	for (alloc_fail_at = 1;; alloc_fail_at++) {
-		struct kn_dispatch d = { .id = 1, .list = true };
 		struct kn_courier c = { 0 }, hold = { .hold = true };
 		struct kn_waiting w = { 0 };
+		struct kn_dispatch d = { .id = 1, .waiting = &w, .courier = &c };
 		struct kn_buf b = { 0 };
 		int r;
 
@@ -832,8 +894,6 @@ test_memory(void)
 			r = kn_dispatch_add(&d, "nix", "nix", 1, 0);
 		if (r == 0)
 			r = drain(&d, &b, 10);
-		if (r == 0)
-			r = kn_dispatch_waiting(&d, &c, &w);
 		kn_waiting_keep(&w, &c);
 		if (r == 0)
 			r = feed(&hold, &b, "e/f");
@@ -896,6 +956,8 @@ main(void)
 	test_waiting_late();
 	test_waiting_inside();
 	test_waiting_shared();
+	test_waiting_sent();
+	test_waiting_forgotten();
 	test_clean_meanwhile();
 	is_int(rmdir(folder), 0, "nothing is left");
 	return done_testing();
