@@ -145,6 +145,8 @@ kn_serve_files_back(struct kn_serve *s, struct kn_serve_task *t, const struct kn
 	struct kn_serve_back *b;
 	int err = 0;
 
+	if (t->began && r->outcome == KNEE_CANCELLED)
+		spare(s, t);
 	if (t->nreturns == 0 || r->outcome == KNEE_NOT_STARTED || r->outcome == KNEE_CANCELLED)
 		return false;
 	b = t->unwanted ? NULL : calloc(1, sizeof(*b));
@@ -331,5 +333,10 @@ kn_serve_files_done(struct kn_serve *s)
 		s->stays = true;
 		waiting_remove(s, s->waiting, NULL);
 	}
+	/* What had begun ended with this agent. */
+	for (size_t i = 0; i < KN_SERVE_BUCKETS; i++)
+		for (const struct kn_serve_task *t = s->buckets[i]; t != NULL; t = t->next)
+			if (t->began)
+				spare(s, t);
 	kn_courier_done(&s->courier);
 }

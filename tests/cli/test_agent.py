@@ -661,6 +661,35 @@ class Files(unittest.TestCase):
         self.waiting().cut()
         self.as_it_was()
 
+    def test_ends_in_the_middle_of_a_task(self):
+        """What came with it and was to come back is half of something new: it stays, and nothing else of it."""
+        def told(a):
+            a.process.send_signal(signal.SIGTERM)
+            self.assertEqual((a.wait(), a.bye, a.tasks[1].returned, a.tasks[2].returned), (0, 1, True, True))
+
+        def eof(a):
+            a.process.stdin.close()
+            a.wait()
+
+        def not_read(a):
+            a.process.stdout.close()
+            wait_for(lambda: not a.left(), what='the end of an agent whose coordinator is gone')
+
+        for end in told, eof, not_read:
+            with self.subTest(end.__name__):
+                a = Agent(cwd=self.folder)
+                self.addCleanup(a.cut)
+                a.open('echo {} >>in; while echo; do sleep 0.1; done; #', limit=1)
+                for id, name in (1, 'in'), (1, 'other'), (2, 'later'):
+                    a.send(frame('F', u64(id) + u32(0o644 | 1 << 17) + u64(1) + u64(1) + text(name) + u32(0)),
+                           frame('D', b'1'))
+                a.task(1, 'x', returns=['in'], clean=['in'])
+                a.task(2, 'y', returns=['later'], clean=['later'])
+                a.until(lambda: a.tasks[1].out)
+                end(a)
+                self.assertEqual((self.there(), self.read('in')), (['in'], '1x\n'))
+                os.remove(self.folder + '/in')
+
     def test_told_to_end(self):
         """An agent that leaves waits for what it does not know yet, as long as there is a coordinator."""
         for says in True, False, None:
