@@ -664,6 +664,7 @@ say_bye(struct kn_serve *s)
 		err = kn_put_u32(&s->send, s->draining);
 	if (err == 0)
 		err = kn_frame_end(&s->send, at);
+	s->left = true;
 	return err == 0 ? write_rest(s, patience_ns) : err;
 }
 

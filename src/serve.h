@@ -57,6 +57,7 @@ struct kn_serve {
 	bool opened, closed;        /* OPEN, CLOSE came */
 	bool draining;              /* told to end */
 	bool leaving;               /* no task is left: what is to be said is being said */
+	bool left;                  /* BYE is in `send`: nothing follows it */
 
 	/* in */
 	struct kn_buf got;

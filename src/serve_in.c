@@ -220,9 +220,12 @@ frame_do(struct kn_serve *s, const struct kn_frame *f)
 {
 	struct kn_fields fields = kn_fields_of(f);
 
-	/* Of files that wait it counts also when all has ended. */
-	if (s->leaving)
+	/* Of files that wait it counts also when all has ended, and who waits for that has to be heard of. */
+	if (s->leaving) {
+		if (f->kind == KN_FRAME_PING && !s->left)
+			return ping_frame(s, &fields);
 		return f->kind == KN_FRAME_KEPT ? kept_frame(s, &fields) : 0;
+	}
 	if (!s->opened && f->kind != KN_FRAME_OPEN)
 		return kn_serve_fail(s, -EBADMSG, "a frame '%c' before OPEN", f->kind);
 	if (s->more.len > 0 && f->kind != KN_FRAME_TASK && f->kind != KN_FRAME_TASK_MORE)

@@ -411,6 +411,20 @@ class End(unittest.TestCase):
                 self.assertEqual([a.tasks[i].returned for i in (1, 2, 3, 4, 5)], [True] * 5)
                 self.assertEqual((a.bye, a.limit, a.want), (1, 0, 0))
 
+    def test_told_and_not_read(self):
+        """Behind BYE comes nothing, whatever is asked meanwhile."""
+        with Agent() as a:
+            a.open('echo; exec sleep 1000 #', limit=1)
+            a.send(*(a.task_frame(i, 'x') for i in range(1, 6001)))
+            a.until(lambda: a.tasks[1].out)
+            a.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: pipe_is_full(a.process.stdout), what='the pipe to fill')
+            for i in range(5):
+                a.ping(i)
+                time.sleep(0.02)
+            self.assertEqual((a.wait(), a.bye, a.frames[-1][0]), (0, 1, 'Z'))
+            self.assertTrue(all(t.returned for t in a.tasks.values()))
+
     def test_told_after_its_tasks(self):
         """Slurm signals the tasks first, or the agent: they were ended with it either way."""
         sleeper = 'echo; exec sleep 1000 #'
@@ -711,6 +725,18 @@ class Files(unittest.TestCase):
                 for name in 'in', 'out/made':
                     if not says:
                         os.remove(os.path.join(self.folder, name))
+
+    def test_told_to_end_and_asked(self):
+        """It answers PING as long as it waits."""
+        a = self.waiting()
+        a.process.send_signal(signal.SIGTERM)
+        a.until(lambda: a.want == 0)
+        for i in range(5):
+            time.sleep(0.05)
+            a.ping(i)
+            a.until(lambda: a.frames[-1] == ('Q', u64(i)), 5)
+        a.kept(1)
+        self.assertEqual((a.wait(), a.bye, self.there()), (0, 1, []))
 
     def test_told_to_end_and_not_answered(self):
         """It waits 10 s, also where nothing at all is heard: that is a good end."""
