@@ -100,7 +100,8 @@ enum kn_frame_kind {
 };
 
 enum kn_task_flags {
-	KN_TASK_BROKEN = 1,         /* what was to be transferred for it could not be read: it fails */
+	KN_TASK_BROKEN = 1,         /* what was to be transferred for it could not be read, or nobody wants it any more, and
+	                             * it comes empty so that what came for it goes: it fails */
 };
 
 /* In the signal of SIGNAL: its files do not come back, and what it wrote stays as with KN_KEPT_UNKNOWN. */

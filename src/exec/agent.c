@@ -8,8 +8,9 @@
  *
  * core/fleet says who gets the next task, whom to connect to, and who is lost. agent_jobs.c has the tasks that wait,
  * agent_errand.c the end of what machines have, agent_remote.c the machines, agent_link.c a connection,
- * agent_task.c what goes over it, agent_files.c what goes along. Of a task a machine has an errand; with --speculate there may be two, of which the
- * first to answer counts. A machine is believed nothing: its answers are of the errands that it has, or of none.
+ * agent_task.c what goes over it, agent_files.c what goes along. Of a task a machine has an errand; with --speculate
+ * there may be two, of which the first to answer counts. A machine is believed nothing: its answers are of the errands
+ * that it has, or of none.
  *
  * What a task prints is held by the run until its result (merge.late), so that it can run again when its machine
  * is lost. That was no attempt.

@@ -458,7 +458,8 @@ class NotWritten(Case):
             self.assertEqual(os.stat(shared + '/out').st_size, 200000)
 
     def test_second_copy(self):
-        """--speculate: what the copy that came second has made is removed, as nobody waits for it."""
+        """--speculate: what the copy that came second has made goes only with the folder of its run (--wd ...): nobody
+        waits for it, and elsewhere its names may be those of the first."""
         cwd = scratch()
         r = self.run_on('1/w1,1/w2', '--wd', '...', '--speculate', '--return', 'out.{}', '--cleanup',
                         f'echo {{}} >out.{{}}; test {{}} = slow && mkdir {self.folder}/first 2>/dev/null && exec sleep 60; ls -A',
