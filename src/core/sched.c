@@ -244,8 +244,8 @@ task_exit(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 	s->runtime_sum_ns += r->runtime_ns;
 	if (t->reason == KN_BY_REQUEUE && !s->cancelling)
 		return requeued(s, t);
-	/* It was heard of late: it had ended by then. */
-	if (t->reason == KN_BY_TIMEOUT && r->outcome != KNEE_CANCELLED && r->runtime_ns < t->allowed_ns)
+	/* It was heard of late: it had ended by then. What ended by a signal did so by ours, most likely. */
+	if (t->reason == KN_BY_TIMEOUT && r->outcome == KNEE_EXITED && r->runtime_ns < t->allowed_ns)
 		t->reason = KN_BY_ITSELF;
 	if (t->reason != KN_BY_ITSELF)
 		r->outcome = t->reason == KN_BY_TIMEOUT ? KNEE_TIMED_OUT : KNEE_CANCELLED;
@@ -370,14 +370,18 @@ task_recall(struct kn_task *t, int signal)
 	return (struct kn_step){ .action = KN_SIGNAL, .signal = signal };
 }
 
-/* What began was no attempt. One that was to end had its time, and has its end. */
+/* What began was no attempt. One that was to end had its time, and has its end; unless it had ended in time, and only
+ * what it made is lost. */
 static struct kn_step
 task_return(struct kn_sched *s, struct kn_task *t, int64_t now_ns)
 {
+	bool in_time = t->reason == KN_BY_TIMEOUT && t->result.runtime_ns > 0 &&
+	    t->result.runtime_ns < t->allowed_ns && !s->cancelling;
+
 	/* Until it is started again this is what is known of it; the attempt before has no result any more. */
 	t->result.outcome = KNEE_CANCELLED;
 	t->result.status = 0;
-	if (t->state == KN_ENDING && t->reason != KN_BY_REQUEUE) {
+	if (t->state == KN_ENDING && t->reason != KN_BY_REQUEUE && !in_time) {
 		t->result.status = s->rules.term_seq[t->term_step - 1].signal;
 		return task_exit(s, t, now_ns);
 	}

@@ -266,6 +266,7 @@ agents_init(struct kn_exec *e, struct kn_agents *a)
 		m->spec = &how->hosts[i];
 		m->index = (uint32_t)i;
 		m->courier.hold = true;
+		m->courier.counter = (uint64_t)i << 40; /* all write into the same folders */
 		m->courier.sync = how->sync != 0;
 		kn_link_init(&m->link, &kn_remote_link, e->loop);
 	}

@@ -116,6 +116,9 @@ kn_errand_end(struct kn_exec *e, struct kn_errand *r, const struct knee_result *
 	uint32_t host = r->host;
 
 	r = first_take(e, r);
+	/* How long it was allowed counts from the begin of the task, and a copy began later. */
+	if (t->reason == KN_BY_TIMEOUT && r->since_ns > t->started_ns)
+		t->allowed_ns -= r->since_ns - t->started_ns;
 	if (r->began && res->outcome == KNEE_EXITED)
 		a->runtime_ns += ((double)res->runtime_ns - a->runtime_ns) * (a->runtime_ns > 0 ? FOLLOW : 1);
 	kn_agent_forget(e, r);

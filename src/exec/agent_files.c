@@ -18,6 +18,8 @@
 /* Nothing more is put together while so much is not written. */
 #define AHEAD_BYTES ((size_t)256 * 1024)
 #define PIECE_BYTES ((size_t)64 * 1024)
+/* A file for every machine that changes while it is sent, so often: it always will. */
+#define BASE_CHANGES_MOST 4
 
 struct kn_sendoff {
 	struct kn_sendoff *next;
@@ -198,8 +200,8 @@ sendoff_end(struct kn_remote *m, const struct kn_sendoff *s)
 
 	if (s->files.id == 0 && s->files.error != NULL) {
 		(void)snprintf(text, sizeof(text), "--basefile %s", s->files.error);
-		/* What changed while it was sent may be whole the next time. */
-		kn_remote_lost(m, text, !s->files.changed);
+		/* What changed while it was sent may be whole the next time, unless it always does. */
+		kn_remote_lost(m, text, !s->files.changed || ++m->base_changes >= BASE_CHANGES_MOST);
 		return -ECONNRESET;
 	}
 	if (r == NULL)

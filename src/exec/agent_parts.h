@@ -72,6 +72,7 @@ struct kn_remote {
 	unsigned running, peak;
 	uint64_t lost_tasks;
 	unsigned notes;             /* of its agent, passed on */
+	unsigned base_changes;      /* how often a file for every machine changed while it was sent */
 	uint64_t reasons;           /* why its number changed: how often that was */
 	char why[160];
 };

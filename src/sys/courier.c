@@ -507,9 +507,22 @@ folder_sync(int folder)
 	return err;
 }
 
-/* The file gets its name. 0 or -errno. */
+/* Whether these are written into one folder. */
+static bool
+same_folder(const struct kn_item *a, const struct kn_item *b)
+{
+	const char *x = a->below != NULL ? a->below : a->path, *y = b->below != NULL ? b->below : b->path;
+	const char *slash = strrchr(x, '/');
+	size_t n = slash != NULL ? (size_t)(slash - x) + 1 : 0;
+
+	if ((a->below == NULL) != (b->below == NULL) || (a->below != NULL && strcmp(a->path, b->path) != 0))
+		return false;
+	return strncmp(x, y, n) == 0 && strchr(y + n, '/') == NULL;
+}
+
+/* The file gets its name; sync: its folder is on the disk then. 0 or -errno. */
 static int
-temporary_rename(const struct kn_courier *c, struct kn_item *item)
+temporary_rename(struct kn_item *item, bool sync)
 {
 	const char *name;
 	int err = 0, folder = folder_open(item, false, false, &name);
@@ -521,7 +534,7 @@ temporary_rename(const struct kn_courier *c, struct kn_item *item)
 	} else {
 		free(item->temporary);
 		item->temporary = NULL;
-		err = c->sync ? folder_sync(folder) : 0;
+		err = sync ? folder_sync(folder) : 0;
 	}
 	close(folder);
 	return err;
@@ -609,7 +622,7 @@ at_hand_whole(struct kn_courier *c)
 		if (err == 0 && !c->hold)
 			err = entry_make(c, item);
 		if (err == 0 && !c->hold)
-			err = temporary_rename(c, item);
+			err = temporary_rename(item, false);
 		if (err == 0 && !c->hold)
 			item->entry->stays = false; /* what was there is gone */
 	}
@@ -749,6 +762,9 @@ kn_courier_data(struct kn_courier *c, const void *data, size_t n)
 		at += r;
 		n -= (size_t)r;
 	}
+	/* The disk begins now, so that the end is not long waited for. */
+	if (c->sync && c->fd_plus1 > 0)
+		(void)sync_file_range(c->fd_plus1 - 1, 0, 0, SYNC_FILE_RANGE_WRITE);
 	return c->left == 0 && c->open ? at_hand_whole(c) : 0;
 }
 
@@ -820,8 +836,15 @@ kn_courier_keep(struct kn_courier *c, uint64_t id, uint32_t *index, char *err, s
 	if (p == NULL)
 		return 0;
 	for (size_t i = 0; i < p->n; i++) {
-		int e = p->items[i]->temporary != NULL ? temporary_rename(c, p->items[i]) : 0;
+		size_t next = i + 1;
+		int e = 0;
 
+		while (next < p->n && p->items[next]->temporary == NULL)
+			next++;
+		/* Of many in one folder only the last one waits for the disk. */
+		if (p->items[i]->temporary != NULL)
+			e = temporary_rename(p->items[i],
+			    c->sync && (next == p->n || !same_folder(p->items[i], p->items[next])));
 		if (e < 0) {
 			temporary_remove(p->items[i]);
 			if (parcel_fail(p, p->items[i], e, "cannot be written") < 0)
@@ -962,5 +985,5 @@ kn_courier_done(struct kn_courier *c)
 	}
 	while (c->made != NULL)
 		owned_free(&c->made, *(void **)c->made);
-	*c = (struct kn_courier){ .hold = c->hold, .sync = c->sync };
+	*c = (struct kn_courier){ .hold = c->hold, .sync = c->sync, .counter = c->counter };
 }

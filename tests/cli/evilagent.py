@@ -494,6 +494,24 @@ def base_slow():
                 time.sleep(0.01)
 
 
+def base_again():
+    """The n-th time, what every machine gets is not read on until EVIL_DONE.n.go exists; but it does not say nothing
+    for longer than --host-timeout, and so is a good machine until then."""
+    n = 0
+    while os.path.exists(f'{os.environ["EVIL_DONE"]}.{n}'):
+        n += 1
+    hello()
+    say(credit(1, 1))
+    for kind, f in asked():
+        if kind == 'F':
+            open(f'{os.environ["EVIL_DONE"]}.{n}', 'w').close()
+            for _ in range(12):
+                time.sleep(0.1)
+                say(credit(1, 1))
+            while not os.path.exists(f'{os.environ["EVIL_DONE"]}.{n}.go'):
+                time.sleep(0.01)
+
+
 def given_back():
     """The first task fails; when its next attempt is here the second one succeeds. That attempt never begins."""
     def started(ids):
@@ -561,7 +579,7 @@ def half_file():
 # They say when they have done it.
 LATE = ['evil-credit-flood', 'evil-others-tasks', 'evil-others-flood', 'evil-notes', 'evil-pongs', 'evil-slow-reader',
         'evil-no-credit', 'evil-waits-flood', 'evil-files-never', 'evil-files-never-by-kill',
-        'evil-base-slow']
+        'evil-base-slow', 'evil-base-again']
 
 
 def main():

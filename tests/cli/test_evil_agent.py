@@ -195,6 +195,23 @@ class Late(unittest.TestCase):
         self.assertEqual((out, p.returncode), (b'8000004\n', 0), err)
         self.assertIn(b'lost: --basefile base: it changed while it was sent', err)
 
+    def test_base_file_always_changes(self):
+        """Not for ever."""
+        folder, cwd = scratch(), scratch()
+        os.mkdir(f'{folder}/tmp')
+        with open(f'{cwd}/base', 'wb') as f:
+            f.write(bytes(8_000_000))
+        with start('--ssh', f'{sys.executable} {AGENT}', '-S', 'evil-base-again', '--basefile', 'base', '--host-timeout', '1',
+                   'echo', ':::', 'a', env={'EVIL_DONE': f'{folder}/done', 'EVIL_KNEE': KNEE, 'HOME': folder}, cwd=cwd) as p:
+            for n in range(4):
+                wait_for(lambda: os.path.exists(f'{folder}/done.{n}'), 60, 'the file on its way')
+                with open(f'{cwd}/base', 'ab') as f:
+                    f.write(b'more')
+                open(f'{folder}/done.{n}.go', 'w').close()
+            _, err = p.communicate(timeout=30 * SLOW)
+        self.assertEqual(p.returncode, 255)
+        self.assertEqual(err.count(b'lost: --basefile base: it changed while it was sent'), 4, err)
+
     def test_no_credit(self):
         """A machine that answers, and never says how many tasks it takes, does not hold the run for ever."""
         r = self.run_on('no-credit', '--host-timeout', '1', 'echo', ':::', 'a')

@@ -675,6 +675,16 @@ class Bad(Case):
             out, err = p.communicate(timeout=60)
         self.assertEqual((out, p.returncode), (b'a\n', 0), err)
 
+    def test_time_of_a_copy(self):
+        """A time-out is the task's: that a copy began later does not make a success of what was ended."""
+        with self.start_on('w1,w2', '-j1', '--speculate', '--timeout', f'{2 * SLOW:g}',
+                          'if mkdir first 2>/dev/null; then trap "" TERM; else trap "touch ended; exit 0" TERM; touch copy; fi; '
+                          'while :; do sleep 0.05; done; : {}', ':::', 'a') as p:
+            _, err = p.communicate(timeout=60)
+        self.assertTrue(os.path.exists(self.there('copy')), err)
+        self.assertTrue(os.path.exists(self.there('ended')), err)
+        self.assertEqual(p.returncode, 1, err)
+
     def test_copy_that_prints_much_is_not_made_again(self):
         r = self.run_on('w1,w2', '-j1', '--speculate',
                         'echo {} >>log; test {} != 4 || { head -c 3000000 /dev/zero; sleep 2.5; }',

@@ -302,6 +302,11 @@ test_sync(void)
 		is_str(err, "to/z: cannot be written: Input/output error", "which is told");
 	}
 	sync_fails_at = 0;
+	for (unsigned i = 0; i < 4; i++)
+		one(&c, 4, "", 0, "text", (const char *[]){ "to/1", "to/2", "to/deep/3", "to/deep/4" }[i]);
+	syncs = 0;
+	is_int(kn_courier_keep(&c, 4, &index, err, sizeof(err)), 0, "four are kept");
+	is_int(syncs, 2, "the two folders are on the disk");
 	kn_courier_done(&agent);
 	kn_courier_done(&c);
 	clear();

@@ -168,6 +168,43 @@ test_timeout_of_what_has_ended(void)
 	is_int(t->result.outcome, KNEE_EXITED, "the time was not up when it ended");
 	kn_task_free(t);
 	kn_sched_done(&s);
+
+	/* Its clock may be another one, that of a copy; but not the signal. */
+	t = init_and_start(&s, &rules);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 1000 * MS);
+	t->result.runtime_ns = 200 * MS;
+	t->result.outcome = KNEE_SIGNALED;
+	t->result.status = SIGTERM;
+	(void)kn_sched_event(&s, t, KN_EXIT, 1100 * MS);
+	is_int(t->result.outcome, KNEE_TIMED_OUT, "the signal was that of the time-out");
+	kn_task_free(t);
+	kn_sched_done(&s);
+}
+
+/* What it made is lost with the machine that has it. */
+static void
+test_timeout_of_what_is_lost(void)
+{
+	struct kn_rules rules = plain;
+	struct kn_sched s;
+	struct kn_task *t;
+
+	rules.timeout_ns = 1000 * MS;
+	t = init_and_start(&s, &rules);
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 1000 * MS);
+	t->result.runtime_ns = 999 * MS;
+	is_int(kn_sched_event(&s, t, KN_RETURN, 5000 * MS).action, KN_NOTHING, "it had ended in time");
+	is_int(t->state, KN_READY, "and runs again");
+	is_int(t->result.attempt, 0, "which is no attempt more");
+	is_int(kn_sched_next_ns(&s), INT64_MAX, "nor is it due");
+	start(&s, t, 6000 * MS);
+	is_int(kn_sched_next_ns(&s), 7000 * MS, "it has all its time");
+	(void)kn_sched_event(&s, t, KN_DEADLINE, 7000 * MS);
+	t->result.runtime_ns = 1001 * MS;
+	is_int(kn_sched_event(&s, t, KN_RETURN, 8000 * MS).action, KN_RESULT, "it had not");
+	is_int(t->result.outcome, KNEE_TIMED_OUT, "and has had its time");
+	kn_task_free(t);
+	kn_sched_done(&s);
 }
 
 static void
@@ -695,6 +732,7 @@ main(void)
 	test_slots();
 	test_timeout();
 	test_timeout_of_what_has_ended();
+	test_timeout_of_what_is_lost();
 	test_stopped_between_two_attempts(false);
 	test_stopped_between_two_attempts(true);
 	test_shift();
