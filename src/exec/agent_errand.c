@@ -10,8 +10,8 @@
 #define SECOND_NS ((int64_t)1000000000)
 /* The length of tasks follows the latest by this share. */
 #define FOLLOW 0.1
-/* --speculate: so long after the last start, so often, tasks that took so many times as long as others do, and at least so
- * long, get a copy. */
+/* --speculate: so long after the last start, so often, tasks that took so many times as long as others do, and at
+ * least so long, get a copy. */
 #define COPY_AFTER_NS (SECOND_NS / 5)
 #define COPY_EVERY_NS (SECOND_NS / 10)
 #define COPY_LONG 1.5
