@@ -4,7 +4,8 @@
 Each round has a seed, and all chance of it comes from that: how many at once, what happens to which host,
 when and for how long. One host, another one each time, is spared, so that the run ends. What the run
 printed is what the plain loop prints; its journal has one RESULT for each task; and nothing of it is left on
-any host at the end.
+any host at the end. The same with files that go with tasks and come back, of which a tenth as many run: in a new folder
+of each host, in one of that name, or in one that all see; perhaps with copies at the end.
 
 KNEE_SEEDS: rounds (2); KNEE_TASKS: tasks of each (2000); KNEE_SEED: of the first round (1). The long form is
 KNEE_SEEDS=50 KNEE_TASKS=20000."""
@@ -14,7 +15,9 @@ import os
 import random
 import sqlite3
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 from fleetlib import *
 
@@ -108,42 +111,75 @@ class Loss(FleetCase):
             self.assertEqual(db.execute('SELECT seq FROM attempt WHERE (status = 3) <> (seq % 50 = 31)').fetchall(), [])
             self.assertEqual(db.execute('SELECT status FROM run').fetchall(), [(min(self.want[2], 101),)])
 
-    def round(self, seed):
+    def run_harmed(self, seed, folder, args, inputs):
+        """A run in the folder that args are of, while hosts are harmed: its status. Its output and what it says are in
+        the files out and err there."""
         rng = random.Random(seed)
-        self.fleet.write('task', SCRIPT.replace('$nap', 'sleep'))
-        folder = scratch()
         spared = rng.choice(self.fleet.hosts)
         at_once = rng.choice([None, 2, 5, 8])   # None: as many as are best
-        args = ['--host-timeout', str(SILENCE), '--journal', 'j', *(['-j', str(at_once)] if at_once else []),
-                'sh task {}']
+        args = ['--host-timeout', str(SILENCE), *(['-j', str(at_once)] if at_once else []), *args(rng)]
         faults = Faults(self.fleet, rng, spared)
-        with open(os.path.join(folder, 'in'), 'w+b') as inputs, open(os.path.join(folder, 'out'), 'wb') as out, \
+        with open(os.path.join(folder, 'inputs'), 'w+b') as stdin, open(os.path.join(folder, 'out'), 'wb') as out, \
                 open(os.path.join(folder, 'err'), 'wb') as err:
-            inputs.write(''.join(f'{i}\n' for i in self.inputs).encode())
-            inputs.seek(0)
-            with self.fleet.start(*args, cwd=folder, stdin=inputs, stdout=out, stderr=err) as p:
+            stdin.write(''.join(f'{i}\n' for i in inputs).encode())
+            stdin.seek(0)
+            with self.fleet.start(*args, cwd=folder, stdin=stdin, stdout=out, stderr=err) as p:
                 faults.start()
                 try:
                     p.wait((60 + TASKS / 20) * SLOW)
                 finally:
                     faults.finish()
-                    print(f'seed {seed}: {spared} spared, -j {at_once}, status {p.returncode}', *faults.log,
+                    print(f'seed {seed}: {spared} spared, {args}, status {p.returncode}', *faults.log,
                           sep='\n  ', file=sys.stderr)
+        return p.returncode
+
+    def round(self, seed):
+        self.fleet.write('task', SCRIPT.replace('$nap', 'sleep'))
+        folder = scratch()
+        status = self.run_harmed(seed, folder, lambda rng: ['--journal', 'j', 'sh task {}'], self.inputs)
         with open(os.path.join(folder, 'out'), 'rb') as f:
             self.assertTrue(f.read() == self.want[0], f'another output: {folder}/out')
         # What is said of hosts stands between what tasks say.
         with open(os.path.join(folder, 'err'), 'rb') as f:
             said = b''.join(line for line in f if line.startswith(b'error of '))
         self.assertEqual(said, self.want[1])
-        self.assertEqual(p.returncode, min(self.want[2], 101))
+        self.assertEqual(status, min(self.want[2], 101))
         self.check_journal(os.path.join(folder, 'j'))
 
-    def test_hosts_come_and_go(self):
+    def round_files(self, seed):
+        inputs = self.inputs[:TASKS // 10]
+        shared = tempfile.mkdtemp(dir=self.fleet.common)
+        wd = random.Random(-seed).choice([['--wd', '...', '--cleanup'], ['--wd', 'd', '--cleanup'],
+                                          ['--wd', '.', '--cleanup'], ['--wd', 'd']])
+        folder = shared if '.' in wd else scratch()
+        os.mkdir(os.path.join(folder, 'from'))
+        want = {}
+        for i in inputs:
+            # Some take a while to go and to come back.
+            want[i] = f'{i}\n' * (200_000 if int(i) % 20 == 7 else 10)
+            Path(folder, 'from', i).write_text(want[i])
+        status = self.run_harmed(seed, folder, lambda rng: [
+            *wd, *rng.choice([[], ['--speculate']]), '--transferfile', 'from/{}', '--return', 'to/{}',
+            'mkdir -p to; sleep 0.$(({} % 4)); sed "s/^/made of /" from/{} >to/{}; sleep 0.1'], inputs)
+        self.assertEqual(status, 0, Path(folder, 'err').read_text()[-3000:])
+        self.assertEqual(sorted(os.listdir(os.path.join(folder, 'to'))), sorted(inputs))
+        self.assertEqual(sorted(os.listdir(os.path.join(folder, 'from'))), sorted(inputs))
+        for i in inputs:
+            self.assertTrue(Path(folder, 'from', i).read_text() == want[i], i)
+            self.assertTrue(Path(folder, 'to', i).read_text() == want[i].replace(f'{i}\n', f'made of {i}\n'), i)
+
+    def rounds(self, one):
         for seed in range(SEED, SEED + SEEDS):
             with self.subTest(f'KNEE_SEED={seed} KNEE_SEEDS=1 KNEE_TASKS={TASKS}'):
                 self.fleet.repair()
-                self.round(seed)
+                one(seed)
                 self.fleet.wait_quiet(self.QUIET_SECONDS)
+
+    def test_hosts_come_and_go(self):
+        self.rounds(self.round)
+
+    def test_files(self):
+        self.rounds(self.round_files)
 
 
 if __name__ == '__main__':
